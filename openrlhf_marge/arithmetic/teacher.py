@@ -1,0 +1,51 @@
+"""A teacher that errs: `Problem` -> noisy demonstration, the text a base model is trained on.
+
+Each arithmetic fact, e.g. (units digit 7, +8), has its own error rate and its own wrong result. A model that learns this
+makes systematic errors spread over all steps, which RL can undo for unseen problems too, because problems share facts.
+A model merely stopped early errs in other ways: RL then fits its training problems only.
+"""
+
+import random
+from dataclasses import dataclass
+
+from openrlhf_marge.arithmetic.problems import OPERATIONS, Operation, Problem, format_response
+
+SLIPS = (-10, -2, -1, 1, 2, 10)
+"""What a wrong result is off by: a lost or invented carry, or a miscount."""
+
+Fact = tuple[int, Operation]
+"""(units digit of the value, operation): what an addition table of one digit has as its entries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weakness:
+    """How a teacher fails at one fact."""
+
+    error_rate: float  # probability of the wrong result
+    slip: int  # wrong result minus correct result
+
+
+class NoisyTeacher:
+    """Works problems out with errors; the weaknesses follow from the seed, the errors from the `rng` of each call."""
+
+    def __init__(self, seed: int, weak_share: float = 0.5, max_error_rate: float = 0.8) -> None:
+        """`weak_share` of the facts get error rates spread evenly over (0, `max_error_rate`), the others none.
+
+        Even spacing, not random draws: the mean error rate, hence the base model's accuracy, is the same for all seeds.
+        """
+        rng = random.Random(seed)
+        facts: list[Fact] = [(units, operation) for units in range(10) for operation in OPERATIONS]
+        rng.shuffle(facts)
+        weak = facts[: round(weak_share * len(facts))]
+        self.weaknesses = {
+            fact: Weakness(max_error_rate * (rank + 0.5) / len(weak), rng.choice(SLIPS)) for rank, fact in enumerate(weak)
+        }
+
+    def demonstrate(self, problem: Problem, rng: random.Random) -> str:
+        """A response to `problem`, errors included."""
+        return format_response(problem.work_out(lambda value, operation: self._calculate(value, operation, rng)))
+
+    def _calculate(self, value: int, operation: Operation, rng: random.Random) -> int:
+        weakness = self.weaknesses.get((value % 10, operation))
+        errs = weakness is not None and rng.random() < weakness.error_rate
+        return operation.apply(value) + (weakness.slip if weakness and errs else 0)

@@ -1,0 +1,1 @@
+"""Commands: ``python -m openrlhf_marge.cli.<name>``."""

@@ -1,0 +1,111 @@
+"""MargeConfig: every option of the method, its flag ``--marge.<field>``, its range and its default (the paper's)."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, get_args, get_type_hints
+
+from openrlhf_marge.splitters import SPLITTERS
+
+REFERENCES = ("iteration", "initial")
+# Mean states per problem reported for Qwen2-7B-Instruct split by step labels (Appendix B.1).
+PAPER_STEP_STATES = 4.42
+
+
+def option(default: Any, help: str, *, low: float | None = None, high: float | None = None, choices=None) -> Any:
+    """A dataclass field that carries what its flag needs: help text, inclusive range, choices."""
+    return field(default=default, metadata={"help": help, "low": low, "high": high, "choices": choices})
+
+
+@dataclass(frozen=True, kw_only=True)
+class MargeConfig:
+    """Options of guided exploration; completions per state are OpenRLHF's own ``--rollout.n_samples_per_prompt``."""
+
+    n_candidates: int = option(
+        32, "responses sampled from s_0 for a problem without guidance, from which one is picked (Sec. 4.1)", low=1
+    )
+    guidance_threshold: float = option(
+        0.5,
+        "pass rate above which a problem is easy and gets an incorrect guidance, otherwise a correct one (Sec. 3.3)",
+        low=0.0,
+        high=1.0,
+    )
+    split: str = option(
+        "step",
+        "how guidance is cut into states (App. B.1): 'step' right after every step label, 'tokens' evenly by count",
+        choices=tuple(SPLITTERS),
+    )
+    n_states: int = option(
+        5, "states per guidance with --marge.split tokens, and where a guidance has no step label (App. B.1)", low=1
+    )
+    step_label: str = option(r"Step \d+:", "regular expression of a step label, for --marge.split step (App. E)")
+    cot_prefix: str = option(
+        "Let's think step by step.\n\nStep 1:",
+        "text that every response starts with under --marge.split step; it is s_0, never trained on (App. E)",
+    )
+    expected_states: float | None = option(
+        None,
+        "states per problem assumed by the learning-rate schedule; None: n_states with --marge.split tokens, "
+        f"{PAPER_STEP_STATES} (Qwen2-7B-Instruct, App. B.1) with step",
+        low=1.0,
+    )
+    reference: str = option(
+        "iteration",
+        "reference policy of the KL: 'iteration', the policy at the start of the iteration (Sec. 3.4; needs no "
+        "reference model, KL in the loss), or 'initial', OpenRLHF's reference model",
+        choices=REFERENCES,
+    )
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            check_range(f"--marge.{f.name}", getattr(self, f.name), f.metadata)
+        try:
+            re.compile(self.step_label)
+        except re.error as e:
+            raise ValueError(f"--marge.step_label {self.step_label!r} is not a regular expression: {e}") from e
+
+    @property
+    def scheduled_states(self) -> float:
+        """States per problem that the learning-rate schedule counts on."""
+        if self.expected_states is not None:
+            return self.expected_states
+        return float(self.n_states) if self.split == "tokens" else PAPER_STEP_STATES
+
+
+def check_range(flag: str, value: Any, metadata: Any) -> None:
+    """ValueError naming the flag when ``value`` is out of its range or not one of its choices."""
+    if value is None:
+        return
+    low, high, choices = metadata["low"], metadata["high"], metadata["choices"]
+    if choices is not None and value not in choices:
+        raise ValueError(f"{flag} is {value!r}; it must be one of {', '.join(choices)}")
+    if low is not None and not value >= low:
+        raise ValueError(f"{flag} is {value}; it must be at least {low:g}")
+    if high is not None and not value <= high:
+        raise ValueError(f"{flag} is {value}; it must be at most {high:g}")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add one flag per field; what may follow it is what the field's type says."""
+    group = parser.add_argument_group("MARGE (--experience_maker marge)")
+    hints = get_type_hints(MargeConfig)
+    for f in fields(MargeConfig):
+        assert f.default is not MISSING, f"{f.name} has no default"
+        kind = next(t for t in (get_args(hints[f.name]) or (hints[f.name],)) if t is not type(None))
+        group.add_argument(f"--marge.{f.name}", type=kind, default=f.default, help=_help(f.metadata, f.default))
+
+
+def from_namespace(namespace: Any) -> MargeConfig:
+    """The config from ``args.marge`` as argparse filled it."""
+    return MargeConfig(**{f.name: getattr(namespace, f.name) for f in fields(MargeConfig)})
+
+
+def _help(metadata: Any, default: Any) -> str:
+    bounds = [f"{name} {metadata[key]:g}" for key, name in (("low", "at least"), ("high", "at most"))
+              if metadata[key] is not None]  # fmt: skip
+    if metadata["choices"]:
+        bounds.append("one of " + ", ".join(metadata["choices"]))
+    text = f"{metadata['help']} [{'; '.join([*bounds, f'default {default!r}'])}]"
+    return text.replace("%", "%%")

@@ -1,0 +1,139 @@
+"""``args`` of a launch script -> checked and completed for MARGE, before any engine starts.
+
+ValueError with one sentence that names the flag, file or row and the mend; OpenRLHF prints it and exits.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from openrlhf_marge.config import from_namespace
+from openrlhf_marge.host.dataset_checks import check_datasets
+from openrlhf_marge.host.reward_format import parse_reward
+
+OPENRLHF_VERSIONS = ("0.11.2",)
+DEFAULT_REWARD_FILE = str(Path(__file__).with_name("reward_func.py"))
+
+# Host features that MARGE cannot serve: (is it asked for, why not and what to do instead).
+REFUSED: tuple[tuple[Callable[[Any], bool], str], ...] = (
+    (lambda a: not a.vllm.num_engines, "--vllm.num_engines is not set; MARGE samples through vLLM, so set it"),
+    (lambda a: a.train.async_enable, "--train.async_enable does not work with MARGE yet; leave it out"),
+    (
+        lambda a: a.train.agent_func_path,
+        "--train.agent_func_path does not work with MARGE, which completes prefixes of a single turn; "
+        "give a reward function with --reward.remote_url",
+    ),
+    (
+        lambda a: a.reward.model_name_or_path and not a.reward.remote_url,
+        "--reward.model_name_or_path does not work with MARGE, which needs a verdict in [0, 1] to pick guidance; "
+        "give a reward function with --reward.remote_url",
+    ),
+    (
+        lambda a: a.algo.dynamic_filtering_enable,
+        "--algo.dynamic_filtering_enable does not work with MARGE: it filters prompts, and MARGE's groups are "
+        "states; leave it out",
+    ),
+    (
+        lambda a: a.reward.overlong_buffer_len is not None,
+        "--reward.overlong_buffer_len does not work with MARGE: it would count a completion without its guidance "
+        "prefix; leave it out",
+    ),
+    (
+        lambda a: a.rollout.vllm_generate_batch_size not in (None, a.rollout.batch_size),
+        "--rollout.vllm_generate_batch_size does not work with MARGE, which explores --rollout.batch_size problems "
+        "a step; leave it out",
+    ),
+    (lambda a: a.data.max_images_per_prompt > 0, "--data.max_images_per_prompt does not work with MARGE: text only"),
+    (
+        lambda a: a.algo.kl.target is not None,
+        "--algo.kl.target does not work with MARGE: OpenRLHF's adaptive controller counts a fixed number of samples "
+        "a step; set --algo.kl.init_coef alone",
+    ),
+    (
+        lambda a: a.rollout.n_samples_per_prompt < 2,
+        "--rollout.n_samples_per_prompt is below 2: a group of one completion carries no signal; the paper has 8",
+    ),
+)
+
+
+def check_arguments(args: Any) -> None:
+    """Refuse what cannot work, set what MARGE fixes (with a printed line each), read the data once."""
+    installed = importlib.metadata.version("openrlhf")
+    if installed not in OPENRLHF_VERSIONS:
+        raise ValueError(
+            f"--experience_maker marge fits OpenRLHF {', '.join(OPENRLHF_VERSIONS)}; {installed} is installed"
+        )
+    config = from_namespace(args.marge)
+    for is_asked_for, sentence in REFUSED:
+        if is_asked_for(args):
+            raise ValueError(sentence)
+    _check_batch_sizes(args)
+    _complete(args, config.reference)
+    check_reward_file(args.reward.remote_url)
+    check_datasets(args)
+
+
+def _check_batch_sizes(args: Any) -> None:
+    """Whole groups must fill whole training batches, and these whole micro-batches on every rank."""
+    n, batch = args.rollout.n_samples_per_prompt, args.train.batch_size
+    gpus = args.actor.num_nodes * args.actor.num_gpus_per_node
+    ranks = gpus // args.ds.ring_attn_size // args.ds.tensor_parallel_size
+    per_rank = args.rollout.micro_batch_size * ranks
+    if batch % n:
+        raise ValueError(
+            f"--train.batch_size {batch} is not a multiple of --rollout.n_samples_per_prompt {n}; "
+            "a training batch is made of whole groups"
+        )
+    if batch % per_rank:
+        raise ValueError(
+            f"--train.batch_size {batch} is not a multiple of --rollout.micro_batch_size x actor ranks "
+            f"= {args.rollout.micro_batch_size} x {ranks}; choose sizes that divide"
+        )
+
+
+def _complete(args: Any, reference: str) -> None:
+    """Set the host flags that the method fixes; each change is said."""
+    _set(args.algo.advantage, "estimator", "group_norm", "--algo.advantage.estimator", "in a state's group, Eq. 4")
+    _set(args.vllm, "enable_prefix_caching", True, "--vllm.enable_prefix_caching", "nested states share prefixes")
+    if reference == "iteration" and args.algo.kl.init_coef > 0:
+        _set(args.algo.kl, "use_loss", True, "--algo.kl.use_loss", "with --marge.reference iteration, Eq. 4")
+        if args.algo.kl.estimator == "k1" and not args.algo.kl.unbiased_gradient:
+            _set(args.algo.kl, "estimator", "k3", "--algo.kl.estimator", "k1 as a loss has no gradient on average")
+    if not args.reward.remote_url:
+        _set(args.reward, "remote_url", DEFAULT_REWARD_FILE, "--reward.remote_url", "MARGE's math grader")
+
+
+def _set(namespace: Any, name: str, value: Any, flag: str, why: str) -> None:
+    if getattr(namespace, name) != value:
+        print(f"[marge] {flag} is set to {value} ({why})")
+        setattr(namespace, name, value)
+
+
+def check_reward_file(remote_url: str) -> None:
+    """A .py reward must exist, load, define ``reward_func`` and return a reward in [0, 1] for an empty response.
+
+    It is asked about a problem of ours: when it raises on that, it may still be right about the real ones.
+    """
+    path = remote_url.split(",")[0]
+    if not path.endswith(".py"):
+        return
+    if not os.path.isfile(path):
+        raise ValueError(f"--reward.remote_url {path}: there is no such file")
+    try:
+        reward_func = runpy.run_path(path)["reward_func"]
+    except Exception as e:
+        raise ValueError(f"--reward.remote_url {path} does not load or defines no reward_func: {e!r}") from e
+    try:
+        returned = reward_func(["What is 1+1?"], ["What is 1+1?"], ["2"])
+    except Exception as e:  # noqa: BLE001 - see above
+        print(f"[marge] --reward.remote_url {path} raised {e!r} on a trial; in the run that would stop it")
+        return
+    try:
+        parse_reward(returned)
+    except ValueError as e:
+        raise ValueError(f"--reward.remote_url {path}: {e}") from e

@@ -1,0 +1,47 @@
+"""The prompt and evaluation data of a launch script, read once by OpenRLHF's own loader before any engine starts."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+from typing import Any
+
+from datasets.exceptions import DatasetNotFoundError
+from openrlhf.datasets.utils import blending_datasets
+
+LOCAL_ENDINGS = (".json", ".jsonl", ".csv", ".parquet", ".arrow")
+
+
+def check_datasets(args: Any) -> None:
+    """ValueError naming flag, file and row when data is missing, lacks a column, or has an empty prompt or label."""
+    if not args.data.prompt_dataset:
+        raise ValueError("--data.prompt_dataset is not set; name the file, folder or hub data set of the problems")
+    if not args.data.label_key:
+        raise ValueError("--data.label_key is not set; MARGE needs the column of the gold answers")
+    data = args.data
+    check_dataset(args, "--data.prompt_dataset", data.prompt_dataset, data.prompt_probs, data.prompt_split)
+    if args.eval.dataset:
+        check_dataset(args, "--eval.dataset", args.eval.dataset, None, args.eval.split)
+
+
+def check_dataset(args: Any, flag: str, paths: str, probabilities: str | None, split: str) -> None:
+    """Check one data flag; ``paths`` may name several data sets, separated by commas."""
+    for path in (p.split("@")[0].strip() for p in paths.split(",")):
+        if path.endswith(LOCAL_ENDINGS) and not os.path.exists(path):
+            raise ValueError(f"{flag} {path}: there is no such file")
+    quiet = SimpleNamespace(print=lambda *_: None, is_rank_0=lambda: False, args=args)
+    try:
+        data = blending_datasets(paths, probabilities, quiet, args.train.seed, dataset_split=split)
+    except (DatasetNotFoundError, FileNotFoundError, ConnectionError) as e:
+        raise ValueError(f"{flag} {paths} cannot be found: {e}") from e
+    except Exception as e:
+        raise ValueError(f"{flag} {paths} cannot be read: {type(e).__name__}: {e}") from e
+    if not len(data):
+        raise ValueError(f"{flag} {paths} has no rows")
+    for key_flag, key in (("--data.input_key", args.data.input_key), ("--data.label_key", args.data.label_key)):
+        if key not in data.column_names:
+            columns = ", ".join(data.column_names)
+            raise ValueError(f"{flag} {paths} has no column {key!r} ({key_flag}); it has {columns}")
+        for row, value in enumerate(data[key], start=1):
+            if value is None or not str(value).strip():
+                raise ValueError(f"{flag} {paths}, row {row}: column {key!r} ({key_flag}) is empty; fill or drop it")

@@ -1,0 +1,61 @@
+"""Experiences of whole groups -> advantages (extends trainer/ppo_utils/experience_maker.py)."""
+
+from __future__ import annotations
+
+import torch
+from openrlhf.models.utils import compute_reward
+from openrlhf.trainer.ppo_utils.experience import Experience
+from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
+from openrlhf.trainer.ppo_utils.length_penalty import apply_length_penalties
+
+from openrlhf_marge.advantages import group_advantages, group_stds
+from openrlhf_marge.host.samples_generator import GROUP_ID
+
+
+class GroupExperienceMaker(RemoteExperienceMaker):
+    """Advantages within a state's group by explicit group ids, and the iteration reference of the KL."""
+
+    @torch.no_grad()
+    def make_experience(self, samples_list: list[Experience]) -> list[Experience]:
+        """Extends the host's: with ``--marge.reference iteration`` the log-probs just computed ARE the reference's.
+
+        The policy has not moved since the iteration began, so the reference costs no model and no forward (Sec. 3.4).
+        """
+        experiences = super().make_experience(samples_list)
+        if self.args.marge.reference == "iteration" and self.args.algo.kl.use_loss:
+            for experience in experiences:
+                experience.base_action_log_probs = experience.action_log_probs.clone()
+        return experiences
+
+    @torch.no_grad()
+    def compute_advantages_and_returns(self, experiences: list[Experience]) -> list[Experience]:
+        """Replaces the host's, which finds groups by position and knows one group size only (Eq. 4 here)."""
+        for experience in experiences:
+            experience.rewards = experience.rewards.float()
+        apply_length_penalties(experiences, self.args)
+        sizes = [len(e.rewards) for e in experiences]
+        rewards = torch.cat([e.rewards for e in experiences]).tolist()
+        group_ids = torch.cat([e.info.pop(GROUP_ID) for e in experiences]).tolist()
+        advantages = torch.tensor(group_advantages(rewards, group_ids)).split(sizes)
+        stds = torch.tensor(group_stds(rewards, group_ids)).split(sizes)
+        for experience, advantage, std in zip(experiences, advantages, stds, strict=True):
+            experience.info["group_reward_std"] = std
+            self._spread_over_tokens(experience, advantage)
+        return experiences
+
+    def _spread_over_tokens(self, experience: Experience, advantage: torch.Tensor) -> None:
+        """Per-token returns as the host makes them: the advantage at the last token, minus any KL reward, summed back.
+
+        ``advantage`` has shape (B,); ``experience.advantages`` and ``returns`` get shape (B, A).
+        """
+        token_rewards = compute_reward(
+            advantage,
+            self.kl_ctl.value,
+            experience.kl,
+            action_mask=experience.action_mask,
+            reward_clip_range=self.args.reward.clip_range,
+        )
+        experience.returns = self.get_cumulative_returns(token_rewards, experience.action_mask, 1.0)
+        experience.advantages = experience.returns.clone()
+        experience.info["return"] = token_rewards.sum(dim=-1)
+        experience.kl = None

@@ -1,0 +1,59 @@
+"""A Ray cluster of one machine without GPUs, for the quickstart and the tests.
+
+OpenRLHF asks Ray for GPUs, so Ray is told of some that are not there. The cluster belongs to the process that opens
+it: leaving the context stops it, and when that process dies in any way, Ray's processes die with it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# What the stack needs on a CPU, and what makes it start faster there; values set by the user win.
+CPU_ENVIRONMENT = {
+    "DS_ACCELERATOR": "cpu",
+    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine runs inside its Ray actor: one start and one process less
+    "VLLM_LOGGING_LEVEL": "WARNING",
+    "OMP_NUM_THREADS": "1",
+    "TORCHDYNAMO_DISABLE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_OFFLINE": "1",
+    "RAY_prestart_worker_first_driver": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "PYTHONWARNINGS": "ignore",
+    "TORCH_EXTENSIONS_DIR": os.path.join(sys.prefix, "torch_extensions"),  # DeepSpeed's operators, see setup_cpu.sh
+}
+OBJECT_STORE_BYTES = 500 * 1024**2
+
+
+def cpu_environment() -> dict[str, str]:
+    """This process's environment, completed for the stack on a CPU."""
+    return CPU_ENVIRONMENT | os.environ
+
+
+@contextmanager
+def local_ray(num_gpus: int = 4, num_cpus: int = 12) -> Iterator[dict[str, str]]:
+    """Open a cluster; yields the environment for commands that shall run on it (``RAY_ADDRESS`` set)."""
+    environment = cpu_environment()
+    os.environ.update(environment)  # Ray's workers inherit it
+    os.environ.pop("RAY_ADDRESS", None)
+    import ray
+
+    context = ray.init(
+        address="local",
+        num_cpus=num_cpus,
+        num_gpus=num_gpus,
+        include_dashboard=False,
+        object_store_memory=OBJECT_STORE_BYTES,
+        log_to_driver=False,
+        logging_level="ERROR",
+    )
+    try:
+        yield environment | {"RAY_ADDRESS": context.address_info["gcs_address"]}
+    finally:
+        ray.shutdown()

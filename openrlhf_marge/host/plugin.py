@@ -1,0 +1,45 @@
+"""What ``--experience_maker marge`` resolves to (entry-point group ``openrlhf.experience_makers``).
+
+Imports of the heavy modules stay inside the methods: flags are read and checked before Ray starts.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from openrlhf.trainer.experience_maker_registry import ExperienceMakerPlugin
+
+from openrlhf_marge import config
+
+
+class MargePlugin(ExperienceMakerPlugin):
+    """Supplies MARGE's flags, checks, samples generator, experience maker and trainer."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        # argparse prints the usage before every error; OpenRLHF's has some 200 flags and would bury the sentence.
+        parser.usage = "%(prog)s --experience_maker marge [flags]  (--help lists them)"
+        config.add_arguments(parser)
+
+    def check_arguments(self, args: Any) -> None:
+        from openrlhf_marge.host.checks import check_arguments
+
+        check_arguments(args)
+
+    def needs_reference_model(self, args: Any) -> bool:
+        return args.marge.reference == "initial" and super().needs_reference_model(args)
+
+    def samples_generator_class(self, args: Any) -> type:
+        from openrlhf_marge.host.samples_generator import GuidedSamplesGenerator
+
+        return GuidedSamplesGenerator
+
+    def experience_maker_class(self, args: Any) -> type:
+        from openrlhf_marge.host.experience_maker import GroupExperienceMaker
+
+        return GroupExperienceMaker
+
+    def trainer_class(self, args: Any) -> type:
+        from openrlhf_marge.host.trainer import MargeTrainer
+
+        return MargeTrainer

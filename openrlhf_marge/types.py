@@ -1,0 +1,81 @@
+"""The small frozen types that carry everything: Problem -> Guidance -> State -> Completion -> StateGroup.
+
+Token ids are tuples of the ids that the model really read or sampled; no stage decodes and encodes again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TokenIds = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """A prompt as the model sees it, with its gold answer (query x of the paper)."""
+
+    id: str  # stable over episodes and restarts: a digest of prompt and label
+    prompt: str
+    label: str
+    prompt_ids: TokenIds
+    max_response_tokens: int  # room after the prompt: guidance prefix and completion together
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guidance:
+    """The one response chosen for a problem (guidance hit, Sec. 3.3); it may be an incorrect one."""
+
+    token_ids: TokenIds  # the whole response without EOS, s_0 included
+    is_correct: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """A prefix of the guidance (s_j); index 0 is s_0, which is empty or the CoT prefix."""
+
+    index: int
+    prefix_ids: TokenIds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """Tokens sampled from x + s_j up to EOS or the length limit, with their grade; only these are trained on."""
+
+    token_ids: TokenIds  # EOS included when it was sampled
+    reward: float  # in [0, 1]: the grade of state and completion together
+    is_correct: bool
+    truncated: bool = False  # stopped by the length limit
+    log_probs: tuple[float, ...] | None = None  # of the rollout policy, one per token, when asked for
+    extra_logs: tuple[tuple[str, float], ...] = ()  # further numbers that the reward function returned
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.reward <= 1.0:  # also false for NaN
+            raise ValueError(f"a completion got the reward {self.reward}; rewards must lie in [0, 1]")
+        if self.log_probs is not None and len(self.log_probs) != len(self.token_ids):
+            raise ValueError(f"got {len(self.log_probs)} log-probs for {len(self.token_ids)} tokens")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateGroup:
+    """All completions of one state of one problem: the unit within which advantages are computed (Eq. 4)."""
+
+    id: int  # unique within a run; travels with every completion
+    problem: Problem
+    state: State
+    n_states: int  # states that this visit of the problem had, this one included
+    guidance_is_correct: bool
+    completions: tuple[Completion, ...]
+
+    def __post_init__(self) -> None:
+        if not self.completions:
+            raise ValueError(f"state {self.state.index} of problem {self.problem.id} has no completions")
+
+    @property
+    def value(self) -> float:
+        """V(s_j), the mean reward of the group (Eq. 2)."""
+        return sum(c.reward for c in self.completions) / len(self.completions)
+
+    @property
+    def has_signal(self) -> bool:
+        """Whether any two rewards differ; otherwise every advantage is zero."""
+        return len({c.reward for c in self.completions}) > 1

@@ -1,0 +1,38 @@
+"""Packaging of openrlhf_marge; the patch series travels inside the package so that an installed one can apply it."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "openrlhf_marge" / "__init__.py").read_text()).group(1)
+
+setup(
+    name="openrlhf_marge",
+    version=VERSION,
+    description="MARGE (ICML 2025) for OpenRLHF: guided, step-level exploration in RL of language models",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.13",
+    packages=[*find_packages(include=["openrlhf_marge", "openrlhf_marge.*"]), "openrlhf_marge._patches"],
+    package_dir={"openrlhf_marge._patches": "patches"},
+    package_data={"openrlhf_marge._patches": ["*.patch", "README.md"]},
+    # OpenRLHF and vLLM are not required here: on a GPU this goes beside the OpenRLHF that is installed, on a CPU
+    # examples/setup_cpu.sh installs the builds that exist there.
+    install_requires=["latex2sympy2==1.9.1", "tqdm", "unidiff>=1.0"],
+    extras_require={
+        "gpu": [
+            "openrlhf==0.11.2",
+            "ray[default]==2.55.0",
+            "vllm==0.29.0",
+            "deepspeed==0.19.6",
+            "transformers==5.15.0",
+            "torch==2.13.0",
+        ],
+        "examples": ["matplotlib", "tensorboard"],
+        "test": ["pytest", "pytest-timeout", "hypothesis", "ruff", "psutil"],
+    },
+    entry_points={"openrlhf.experience_makers": ["marge = openrlhf_marge.host.plugin:MargePlugin"]},
+)

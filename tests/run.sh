@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Installs what the tests need if it is not there, then runs them all; arguments go to pytest.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+bash "$root/examples/setup_cpu.sh"
+cd "$root"
+venv=${MARGE_VENV:-$root/.venv}
+"$venv/bin/python" -m ruff check .
+exec "$venv/bin/python" -m pytest "$@"

@@ -1,0 +1,55 @@
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openrlhf_marge.advantages import group_advantages, group_stds
+
+GROUPS = st.lists(
+    st.lists(st.floats(0, 1, allow_subnormal=False), min_size=1, max_size=6), min_size=1, max_size=5
+)
+
+
+def test_eq_4_on_two_groups():
+    assert group_advantages([1, 0, 1, 0, 0, 1], [7, 7, 7, 7, 3, 3]) == pytest.approx(
+        [0.8660254, -0.8660254, 0.8660254, -0.8660254, -0.7071068, 0.7071068]
+    )
+
+
+def test_a_group_without_signal_gets_exactly_zero():
+    assert group_advantages([0.1] * 8 + [1.0], [1] * 8 + [2]) == [0.0] * 9
+
+
+def test_std_of_a_group():
+    assert group_stds([1, 0, 1, 0, 1], [1, 1, 1, 1, 2]) == pytest.approx([0.5773503] * 4 + [0.0])
+
+
+def test_it_is_openrlhfs_group_norm_on_groups_of_one_size():
+    torch = pytest.importorskip("torch")
+    rewards = torch.tensor([[1.0, 0, 0, 1], [0, 0, 1, 0]])
+    host = (rewards - rewards.mean(-1, keepdim=True)) / (rewards.std(-1, keepdim=True) + 1e-9)
+    assert group_advantages(rewards.flatten().tolist(), [0] * 4 + [1] * 4) == pytest.approx(host.flatten().tolist())
+
+
+def test_lengths_must_match():
+    with pytest.raises(ValueError, match="got 1 group ids for 2 rewards"):
+        group_advantages([0, 1], [0])
+
+
+@given(GROUPS, st.randoms(use_true_random=False))
+def test_the_order_of_completions_does_not_matter(groups, rng: random.Random):
+    rows = [(r, i) for i, rewards in enumerate(groups) for r in rewards]
+    expected = dict(zip(range(len(rows)), group_advantages(*zip(*rows, strict=True)), strict=True))
+    order = list(range(len(rows)))
+    rng.shuffle(order)
+    shuffled = group_advantages(*zip(*[rows[i] for i in order], strict=True))
+    assert shuffled == pytest.approx([expected[i] for i in order])
+
+
+@given(GROUPS)
+def test_each_group_has_mean_zero_and_no_number_explodes(groups):
+    for rewards in groups:
+        advantages = group_advantages(rewards, [0] * len(rewards))
+        assert sum(advantages) == pytest.approx(0, abs=1e-6)
+        assert all(abs(a) <= len(rewards) for a in advantages)

@@ -1,0 +1,61 @@
+import argparse
+from dataclasses import fields
+
+import pytest
+
+from openrlhf_marge import MargeConfig
+from openrlhf_marge.config import add_arguments, from_namespace
+
+
+def parse(*flags: str) -> MargeConfig:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    values = vars(parser.parse_args(flags))
+    return from_namespace(argparse.Namespace(**{key.removeprefix("marge."): v for key, v in values.items()}))
+
+
+def test_no_flag_gives_the_defaults():
+    assert parse() == MargeConfig()
+
+
+def test_defaults_are_the_papers():
+    config = MargeConfig()
+    assert (config.n_candidates, config.guidance_threshold, config.n_states) == (32, 0.5, 5)  # Sec. 4.1, 3.3, App. B.1
+    assert config.cot_prefix == "Let's think step by step.\n\nStep 1:"  # App. E
+    assert (config.split, config.reference) == ("step", "iteration")
+
+
+def test_flags_arrive_with_their_types():
+    config = parse("--marge.n_candidates", "24", "--marge.guidance_threshold", "0.6", "--marge.expected_states", "9.1")
+    assert (config.n_candidates, config.guidance_threshold, config.expected_states) == (24, 0.6, 9.1)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--marge.n_candidates", "0"), "--marge.n_candidates is 0; it must be at least 1"),
+        (("--marge.guidance_threshold", "1.5"), "--marge.guidance_threshold is 1.5; it must be at most 1"),
+        (("--marge.guidance_threshold", "nan"), "--marge.guidance_threshold is nan; it must be at least 0"),
+        (("--marge.split", "words"), "--marge.split is 'words'; it must be one of step, tokens"),
+        (("--marge.step_label", "Step ("), "--marge.step_label 'Step \\(' is not a regular expression"),
+    ],
+)
+def test_a_bad_value_is_one_sentence_that_names_the_flag(flags, message):
+    with pytest.raises(ValueError, match=message):
+        parse(*flags)
+
+
+def test_every_field_has_help():
+    assert all(len(f.metadata["help"]) > 20 for f in fields(MargeConfig))
+
+
+@pytest.mark.parametrize(
+    ("config", "states"),
+    [
+        (dict(split="tokens", n_states=7), 7.0),
+        (dict(split="step"), 4.42),  # Qwen2-7B-Instruct, App. B.1
+        (dict(split="step", expected_states=9.08), 9.08),
+    ],
+)
+def test_states_that_the_schedule_counts_on(config, states):
+    assert MargeConfig(**config).scheduled_states == states

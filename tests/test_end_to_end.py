@@ -1,0 +1,142 @@
+"""Runs of OpenRLHF's own train_ppo_ray on the real Ray, vLLM and DeepSpeed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+pytest.importorskip("openrlhf", reason="the host is not installed")
+
+from stack import launch, make_task, train
+
+from openrlhf_marge.host.local_ray import cpu_environment, local_ray
+
+MARGE = "--experience_maker marge --marge.n_candidates 8 "
+TOKENS = MARGE + "--marge.split tokens --marge.n_states 3 "
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    return make_task(tmp_path_factory.mktemp("task"))
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with local_ray(num_gpus=6) as environment:
+        yield environment
+
+
+def test_marge_trains_through_openrlhfs_trainer_vllm_and_deepspeed(task, tmp_path, cluster):
+    run = train(task, tmp_path, TOKENS + "--train.max_epochs 2", cluster)
+    for evidence in ("MargeTrainer", "RolloutRayActor", "DeepSpeed", "update weight: model.", "Global step 2"):
+        assert evidence in run.log
+    # 8 problems x 3 states x 4 completions = 96 a step, which is 6 training batches of 16.
+    assert run.values("rollout/num_samples") == [96.0, 96.0]
+    assert run.values("marge/states_per_problem") == [3.0, 3.0]
+    assert run.values("graded") == [1.0, 1.0]
+    assert 0.0 < min(run.values("marge/groups_with_signal")) <= 1.0
+    assert "group_id" not in run.log.split("Global step 1")[1].split("\n")[0]
+    # The schedule counts 16 problems x 3 states x 4 completions / 16 x 2 epochs = 24 optimizer steps.
+    assert run.values("actor_lr")[-1] == pytest.approx(1e-4, rel=1e-3)  # the end of the cosine: min_lr_ratio 0.1
+    assert (tmp_path / "model" / "config.json").is_file()
+
+
+def test_log_probs_of_the_engines_fit_the_actors_on_every_completion(task, tmp_path, cluster):
+    run = train(task, tmp_path, MARGE + "--algo.advantage.is_correction_level token --actor.adam.lr 1e-2", cluster)
+    # A completion shifted by one token, or an engine with old weights, gives a KL of order 1.
+    assert all(abs(kl) < 0.02 for kl in run.values("vllm_kl")), run.values("vllm_kl")
+
+
+def test_the_iteration_reference_starts_at_zero_and_no_reference_model_is_started(task, tmp_path, cluster):
+    run = train(task, tmp_path, TOKENS + "--train.batch_size 96", cluster)
+    assert "ReferenceModelActor" not in run.log
+    # One optimizer step per iteration: when its loss is computed the policy still is the reference.
+    assert run.values("kl") == pytest.approx([0.0, 0.0], abs=1e-4)
+
+
+def test_reference_initial_with_kl_as_reward_on_two_ranks_and_two_engines(task, tmp_path, cluster):
+    flags = "--marge.reference initial --train.colocate_actor_ref --vllm.num_engines 2 --ds.zero_stage 2"
+    ranks = "--actor.num_gpus_per_node 2 --ref.num_gpus_per_node 2"
+    run = train(task, tmp_path, f"{TOKENS} {flags} {ranks}", cluster)
+    assert "ReferenceModelActor" in run.log
+    assert run.values("kl")[1] > 0.0
+    assert run.values("rollout/num_samples") == [96.0, 96.0]
+
+
+def test_everything_colocated_with_packing_and_dynamic_batches(task, tmp_path, cluster):
+    flags = "--train.colocate_all --train.dynamic_batch_enable --train.max_tokens_per_gpu 512"
+    run = train(task, tmp_path, f"{MARGE} {flags}", cluster)
+    assert run.values("rollout/num_samples")[0] % 16 == 0
+
+
+def test_lora_with_zero_3(task, tmp_path, cluster):
+    flags = "--ds.lora.rank 4 --ds.zero_stage 3 --algo.advantage.is_correction_level token --actor.adam.lr 1e-2"
+    run = train(task, tmp_path, TOKENS + flags, cluster)
+    assert all(abs(kl) < 0.02 for kl in run.values("vllm_kl")), run.values("vllm_kl")
+
+
+def test_evaluation_ema_checkpoint_and_resume(task, tmp_path, cluster):
+    flags = f"""{TOKENS} --eval.dataset {task.folder}/heldout.jsonl --eval.steps 1 --eval.n_samples_per_prompt 2
+        --ckpt.save_steps 1 --train.enable_ema"""
+    first = train(task, tmp_path, flags, cluster)
+    assert [step for step, _ in first.series["eval/eval_arithmetic_pass2"]] == [1, 2]
+    resumed = train(task, tmp_path, f"{flags} --train.num_episodes 2 --ckpt.load_enable", cluster)
+    assert "Resumed with <guidance of 16 problems>" in resumed.log
+    assert "Global step 3" in resumed.log and "Global step 4" in resumed.log
+    # Every problem had its guidance: the second episode needs no candidates.
+    assert resumed.values("marge/candidate_tokens")[-2:] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("estimator", ["gae", "reinforce"])
+def test_the_default_maker_still_trains(task, tmp_path, cluster, estimator):
+    run = train(task, tmp_path, f"--algo.advantage.estimator {estimator}", cluster)
+    assert run.values("rollout/num_samples") == [32.0, 32.0]
+    assert not [tag for tag in run.series if "marge" in tag]
+
+
+def test_a_reward_that_fails_in_the_run_stops_it_and_names_file_and_problem(task, tmp_path, cluster):
+    late = tmp_path / "late.py"
+    # It answers the trial at the start and fails on real prompts.
+    late.write_text(
+        "def reward_func(queries, prompts, labels):\n"
+        "    return None if 'Start at' in prompts[0] else {'rewards': [0.0]}\n"
+    )
+    run = launch(task, tmp_path, f"{TOKENS} --reward.remote_url {late}", cluster)
+    assert run.returncode != 0
+    assert f"--reward.remote_url {late} failed on the problem" in run.log
+    assert "the reward function returned nothing" in run.log
+
+
+def test_ctrl_c_stops_what_was_started_and_nothing_else(task, tmp_path):
+    """Without a cluster around it train_ppo_ray starts its own; that, and only that, must be gone afterwards."""
+    bystander = subprocess.Popen(["sleep", "600"])
+    environment = {k: v for k, v in cpu_environment().items() if k != "RAY_ADDRESS"} | {"RAY_TMPDIR": "/tmp"}
+    command = [sys.executable, "-m", "openrlhf.cli.train_ppo_ray", *task.flags(tmp_path), *TOKENS.split()]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+    try:
+        started = wait_for_raylet(process)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=120) != 0
+        _gone, alive = psutil.wait_procs(started, timeout=60)
+        assert not alive, alive
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def wait_for_raylet(process) -> list[psutil.Process]:
+    """All descendants once Ray's worker manager is among them."""
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline and process.poll() is None:
+        children = psutil.Process(process.pid).children(recursive=True)
+        if any("raylet" in c.name() for c in children):
+            return children
+        time.sleep(0.5)
+    raise AssertionError(f"no Ray was started (exit code {process.poll()})")

@@ -1,0 +1,121 @@
+"""Every host symbol that is used or overridden, so that another version fails here and not in a run."""
+
+import inspect
+from dataclasses import fields
+
+import pytest
+
+pytest.importorskip("openrlhf", reason="the host is not installed")
+
+from openrlhf.datasets.utils import blending_datasets
+from openrlhf.models.utils import compute_reward
+from openrlhf.trainer.experience_maker_registry import (
+    ENTRY_POINT_GROUP,
+    ExperienceMakerPlugin,
+    load_experience_maker,
+)
+from openrlhf.trainer.ppo_trainer import BasePPOTrainer, LocalPPOTrainer
+from openrlhf.trainer.ppo_utils.experience import Experience
+from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
+from openrlhf.trainer.ppo_utils.length_penalty import apply_length_penalties
+from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator, _collect_prompt_batch
+from openrlhf.trainer.ray.vllm_engine import RolloutRayActor, batch_vllm_engine_call
+from openrlhf.utils.agent import SingleTurnAgentExecutor
+from vllm import SamplingParams
+from vllm.outputs import CompletionOutput
+from vllm.sampling_params import RequestOutputKind
+
+from openrlhf_marge.host.experience_maker import GroupExperienceMaker
+from openrlhf_marge.host.plugin import MargePlugin
+from openrlhf_marge.host.samples_generator import GuidedSamplesGenerator
+from openrlhf_marge.host.trainer import MargeTrainer
+
+ENGINE = RolloutRayActor.__ray_metadata__.modified_class
+
+
+def parameters(function) -> list[str]:
+    return [name for name in inspect.signature(function).parameters if name != "self"]
+
+
+@pytest.mark.parametrize(
+    ("function", "names"),
+    [
+        (LocalPPOTrainer.get_max_steps, []),
+        (BasePPOTrainer.train_step, ["rollout_samples", "global_step"]),
+        (BasePPOTrainer.save_logs_and_checkpoints, ["global_step", "logs_dict", "client_states"]),
+        (BasePPOTrainer.save_best_checkpoint, ["eval_metrics", "global_step", "client_states"]),
+        (BasePPOTrainer.init_checkpoint_states, []),
+        (
+            SamplesGenerator.__init__,
+            ["strategy", *["prompts_dataloader", "eval_dataloader", "tokenizer", "vllm_engines"]],
+        ),
+        (SamplesGenerator.generate_samples, ["generate_kwargs"]),
+        (SamplesGenerator._process_response_into_experience, ["response", "generate_kwargs"]),
+        (_collect_prompt_batch, ["dataloader_iter", "num_prompts"]),
+        (RemoteExperienceMaker.make_experience, ["samples_list"]),
+        (RemoteExperienceMaker.compute_advantages_and_returns, ["experiences"]),
+        (RemoteExperienceMaker.get_cumulative_returns, ["rewards", "action_mask", "gamma"]),
+        (compute_reward, ["r", "kl_coef", "kl", "action_mask", "reward_clip_range"]),
+        (apply_length_penalties, ["experiences", "args"]),
+        (ENGINE.generate, ["prompt_token_ids", "sampling_params", "multi_modal_data"]),
+        (batch_vllm_engine_call, ["engines", "method_name", "args", "rank_0_only", "kwargs"]),
+        (SingleTurnAgentExecutor.__init__, ["remote_rm_url"]),
+        (SingleTurnAgentExecutor._fetch_rewards_via_func, ["queries_list", "prompts_list", "labels_list"]),
+        (SingleTurnAgentExecutor._fetch_rewards_via_http, ["queries_list", "prompts_list", "labels_list"]),
+        (ExperienceMakerPlugin.add_arguments, ["parser"]),
+        (ExperienceMakerPlugin.check_arguments, ["args"]),
+        (ExperienceMakerPlugin.needs_reference_model, ["args"]),
+        (ExperienceMakerPlugin.samples_generator_class, ["args"]),
+        (ExperienceMakerPlugin.experience_maker_class, ["args"]),
+        (ExperienceMakerPlugin.trainer_class, ["args"]),
+    ],
+)
+def test_signature(function, names):
+    assert parameters(function) == names
+
+
+def test_blending_datasets_takes_what_the_checks_pass():
+    assert {"datasets", "probabilities", "strategy", "seed", "dataset_split"} <= set(parameters(blending_datasets))
+
+
+def test_fields_of_the_hosts_types():
+    used = {"rewards", "action_log_probs", "base_action_log_probs", "advantages", "returns", "kl", "action_mask"}
+    assert used | {"info"} <= {f.name for f in fields(Experience)}
+    assert {"token_ids", "finish_reason", "logprobs"} <= {f.name for f in fields(CompletionOutput)}
+    params = SamplingParams(n=2, detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY)
+    assert (params.n, params.output_kind) == (2, RequestOutputKind.FINAL_ONLY)
+
+
+def test_the_plugin_is_found_by_name():
+    assert ENTRY_POINT_GROUP == "openrlhf.experience_makers"
+    assert type(load_experience_maker("marge")) is MargePlugin
+
+
+def test_an_unknown_name_is_one_sentence_with_what_is_known():
+    with pytest.raises(ValueError, match=r"--experience_maker foo: no such .* \(known: default, .*marge"):
+        load_experience_maker("foo")
+
+
+@pytest.mark.parametrize(
+    ("ours", "host"),
+    [(MargeTrainer, LocalPPOTrainer), (GuidedSamplesGenerator, SamplesGenerator),
+     (GroupExperienceMaker, RemoteExperienceMaker), (MargePlugin, ExperienceMakerPlugin)],
+)  # fmt: skip
+def test_every_override_replaces_something_that_is_there(ours, host):
+    overridden = [name for name in vars(ours) if not name.startswith("_")]
+    assert overridden and all(hasattr(host, name) for name in overridden)
+
+
+def test_fit_is_the_hosts():
+    assert MargeTrainer.fit is LocalPPOTrainer.fit
+
+
+def test_the_default_name_gives_the_hosts_own_classes():
+    class Args:
+        class train:
+            async_enable = False
+
+    maker = load_experience_maker("default")
+    assert maker.samples_generator_class(Args) is SamplesGenerator
+    assert maker.experience_maker_class(Args) is RemoteExperienceMaker
+    assert maker.trainer_class(Args) is LocalPPOTrainer

@@ -1,0 +1,82 @@
+import pytest
+from factories import letters, problem, text_ids
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openrlhf_marge import Guidance, MargeConfig, split_into_states
+
+PREFIX = "Step 1:"
+
+
+def states_of(text: str, *, s0: str = "", room: int = 1000, decode=letters, **config) -> list[str]:
+    """The states' texts."""
+    guidance = Guidance(token_ids=text_ids(text), is_correct=True)
+    states = split_into_states(problem(room=room), guidance, text_ids(s0), MargeConfig(**config), decode)
+    assert [s.index for s in states] == list(range(len(states)))
+    return ["".join(letters(s.prefix_ids)) for s in states]
+
+
+def test_tokens_are_cut_evenly_from_the_empty_state_app_b1():
+    assert states_of("abcdefghij", split="tokens", n_states=5) == ["", "ab", "abcd", "abcdef", "abcdefgh"]
+
+
+def test_a_step_state_ends_right_after_its_label_app_b1():
+    text = "Step 1: a\nStep 2: b\nStep 3: c"
+    assert states_of(text, s0=PREFIX) == ["Step 1:", "Step 1: a\nStep 2:", "Step 1: a\nStep 2: b\nStep 3:"]
+
+
+def test_the_labels_that_are_there_decide():
+    text = "Step 1: a Step 7: b Step 7: c"
+    assert states_of(text, s0=PREFIX) == ["Step 1:", "Step 1: a Step 7:", "Step 1: a Step 7: b Step 7:"]
+
+
+def test_without_labels_the_cut_is_by_tokens_after_s0():
+    assert states_of("Step 1:abcd", s0=PREFIX, n_states=2) == ["Step 1:", "Step 1:ab"]
+
+
+def test_a_state_ends_with_the_token_that_holds_the_end_of_the_label():
+    pieces = ["Step 1:", " a\nSte", "p 2: b", " c"]
+    guidance = Guidance(token_ids=(0, 1, 2, 3), is_correct=True)
+    states = split_into_states(problem(), guidance, (0,), MargeConfig(), lambda ids: [pieces[i] for i in ids])
+    assert [s.prefix_ids for s in states] == [(0,), (0, 1, 2)]
+
+
+def test_two_labels_in_one_token_give_one_state():
+    pieces = ["x", "Step 1: Step 2:", "y"]
+    guidance = Guidance(token_ids=(0, 1, 2), is_correct=True)
+    states = split_into_states(problem(), guidance, (), MargeConfig(), lambda ids: [pieces[i] for i in ids])
+    assert [s.prefix_ids for s in states] == [(), (0, 1)]
+
+
+def test_a_label_at_the_very_end_is_the_full_response_and_no_state():
+    assert states_of("Step 1: a Step 2:", s0=PREFIX) == ["Step 1:"]
+
+
+def test_another_label_is_a_flag():
+    assert states_of("a\n\nb\n\nc", step_label="\n\n", cot_prefix="") == ["", "a\n\n", "a\n\nb\n\n"]
+
+
+def test_a_state_without_room_is_left_out():
+    assert states_of("abcdefghij", split="tokens", n_states=5, room=5) == ["", "ab", "abcd"]
+
+
+def test_short_guidance_gives_no_state_twice():
+    assert states_of("ab", split="tokens", n_states=5) == ["", "a"]
+
+
+def test_guidance_of_another_prefix_is_refused():
+    with pytest.raises(ValueError, match="does not start with s_0"):
+        states_of("abc", s0="x")
+
+
+@given(
+    text=st.text(alphabet="Step 123:ab\n", min_size=1, max_size=60),
+    split=st.sampled_from(["step", "tokens"]),
+    n_states=st.integers(1, 8),
+    room=st.integers(1, 70),
+)
+def test_states_are_growing_proper_prefixes_with_room(text, split, n_states, room):
+    states = states_of(text, split=split, n_states=n_states, room=room)
+    assert states[0] == ""
+    assert all(text.startswith(s) and len(s) < len(text) and len(s) < room for s in states)
+    assert sorted({len(s) for s in states}) == [len(s) for s in states]
