@@ -1,0 +1,123 @@
+"""One clear sentence, exit code not 0, before anything starts; through OpenRLHF's real command line."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("openrlhf", reason="the host is not installed")
+
+from openrlhf.cli.train_ppo_ray import parse_args
+
+GOOD_ROWS = [{"input": "1+1?", "label": "2"}, {"input": "1+2?", "label": "3"}]
+
+
+@pytest.fixture
+def launch(tmp_path):
+    """parse_args on a good MARGE launch whose flags and rows a test spoils; returns the args."""
+
+    def parse(*flags: str, rows=GOOD_ROWS):
+        data = tmp_path / "train.jsonl"
+        data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        base = f"""--experience_maker marge --actor.model_name_or_path m --data.prompt_dataset {data}
+            --data.input_key input --data.label_key label --vllm.num_engines 1 --actor.num_gpus_per_node 1
+            --rollout.n_samples_per_prompt 8 --rollout.batch_size 16 --train.batch_size 64"""
+        return parse_args([*base.split(), *flags])
+
+    return parse
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_good_launch_is_completed_and_every_change_is_said(launch, capsys):
+    args = launch("--algo.advantage.estimator", "gae")
+    assert args.algo.advantage.estimator == "group_norm" and args.critic.model_name_or_path is None
+    assert args.vllm.enable_prefix_caching and args.algo.kl.use_loss and args.algo.kl.estimator == "k3"
+    assert args.reward.remote_url[0].endswith("host/reward_func.py")
+    said = capsys.readouterr().out
+    for flag in ("--algo.advantage.estimator", "--vllm.enable_prefix_caching", "--algo.kl.use_loss"):
+        assert f"[marge] {flag} is set to" in said
+
+
+def test_reference_initial_leaves_the_kl_as_it_was_asked_for(launch):
+    args = launch("--marge.reference", "initial")
+    assert (args.algo.kl.use_loss, args.algo.kl.estimator) == (False, "k1")
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ("--experience_maker nope", r"--experience_maker nope: no such experience maker is installed"),
+        ("--marge.n_candidates 0", r"--marge.n_candidates is 0; it must be at least 1"),
+        ("--marge.split words", r"--marge.split is 'words'; it must be one of step, tokens"),
+        ("--data.prompt_dataset /no/such.jsonl", r"--data.prompt_dataset /no/such.jsonl: there is no such file"),
+        ("--eval.dataset /no/such.jsonl", r"--eval.dataset /no/such.jsonl: there is no such file"),
+        ("--data.label_key answer", r"has no column 'answer' \(--data.label_key\); it has input, label"),
+        ("--reward.remote_url /no/such.py", r"--reward.remote_url /no/such.py: there is no such file"),
+        ("--rollout.n_samples_per_prompt 1", r"--rollout.n_samples_per_prompt is below 2"),
+        ("--train.batch_size 60", r"--train.batch_size 60 is not a multiple of --rollout.n_samples_per_prompt 8"),
+        ("--actor.num_gpus_per_node 3", r"not a multiple of --rollout.micro_batch_size x actor ranks = 1 x 3"),
+        ("--vllm.num_engines 0", r"--vllm.num_engines is not set"),
+        ("--train.async_enable", r"--train.async_enable does not work with MARGE yet"),
+        ("--train.agent_func_path a.py", r"--train.agent_func_path does not work with MARGE"),
+        ("--reward.model_name_or_path rm", r"--reward.model_name_or_path does not work with MARGE"),
+        ("--algo.dynamic_filtering_enable", r"--algo.dynamic_filtering_enable does not work with MARGE"),
+        ("--reward.overlong_buffer_len 8", r"--reward.overlong_buffer_len does not work with MARGE"),
+        ("--rollout.vllm_generate_batch_size 32", r"--rollout.vllm_generate_batch_size does not work with MARGE"),
+        ("--data.max_images_per_prompt 1", r"--data.max_images_per_prompt does not work with MARGE"),
+        ("--algo.kl.target 0.1", r"--algo.kl.target does not work with MARGE"),
+    ],
+)
+def test_refusals(launch, flags, sentence):
+    with pytest.raises(SystemExit, match=sentence):
+        launch(*flags.split())
+
+
+@pytest.mark.parametrize(("flags", "word"), [("--marge.n_stats 3", "--marge.n_stats"), ("--marge.n_states x", "'x'")])
+def test_unknown_and_malformed_flags_end_with_the_flag_and_a_short_usage(launch, capsys, flags, word):
+    with pytest.raises(SystemExit) as error:
+        launch(*flags.split())
+    said = capsys.readouterr().err.strip().splitlines()
+    assert error.value.code == 2 and word in said[-1] and len(said) <= 3
+
+
+@pytest.mark.parametrize("label", ["", "  ", None])
+def test_an_empty_label_is_named_by_file_and_row(launch, label):
+    with pytest.raises(SystemExit, match=r"train.jsonl, row 2: column 'label' \(--data.label_key\) is empty"):
+        launch(rows=[GOOD_ROWS[0], {"input": "q", "label": label}, GOOD_ROWS[1]])
+
+
+def test_an_unreadable_data_file_is_named(launch, tmp_path):
+    broken = write(tmp_path / "broken.jsonl", '{"input": "a"')
+    with pytest.raises(SystemExit, match=r"--data.prompt_dataset .*broken.jsonl cannot be read"):
+        launch("--data.prompt_dataset", broken)
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ("def reward_func(q, p, l): return None", "the reward function returned nothing"),
+        ("def reward_func(q, p, l): return {'rewards': [7.0]}", r"the reward is 7.0; it must lie in \[0, 1\]"),
+        ("def reward_func(q, p, l): return {'rewards': [float('nan')]}", "the reward is nan"),
+        ("def other(): pass", "does not load or defines no reward_func"),
+        ("import nothing_of_that_name", "does not load or defines no reward_func"),
+    ],
+)
+def test_a_reward_file_that_cannot_serve_is_refused(launch, tmp_path, body, sentence):
+    path = write(tmp_path / "reward.py", body)
+    with pytest.raises(SystemExit, match=f"--reward.remote_url {path}.*{sentence}"):
+        launch("--reward.remote_url", path)
+
+
+def test_the_command_itself_ends_with_the_sentence_and_no_ray_process():
+    command = [sys.executable, "-m", "openrlhf.cli.train_ppo_ray", "--experience_maker", "nope"]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"DS_ACCELERATOR": "cpu"})
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("train_ppo_ray: error: --experience_maker nope:")
+    assert "Started a local Ray" not in done.stderr + done.stdout

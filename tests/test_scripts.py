@@ -1,0 +1,63 @@
+"""The 8-GPU launch scripts: their flags, against the real parser."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("openrlhf", reason="the host is not installed")
+
+from openrlhf.cli.train_ppo_ray import parse_args
+
+SCRIPTS = Path(__file__).parents[1] / "examples" / "scripts"
+ESTIMATORS = {"marge": "group_norm", "grpo": "group_norm", "ppo": "gae", "reinforce_pp": "reinforce"}
+
+
+@pytest.fixture
+def parsed(tmp_path):
+    data = tmp_path / "train.jsonl"
+    data.write_text(json.dumps({"input": "q", "label": "1"}) + "\n")
+
+    def parse(name: str):
+        done = subprocess.run(
+            ["bash", str(SCRIPTS / f"qwen2_7b_{name}.sh")],
+            env=os.environ | {"DATA": str(data), "DRY_RUN": "1"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return parse_args(done.stdout.splitlines())
+
+    return parse
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_every_script_is_a_launch_that_openrlhf_accepts(parsed, name):
+    args = parsed(name)
+    assert args.algo.advantage.estimator == ESTIMATORS[name]
+    assert (args.rollout.n_samples_per_prompt, args.data.max_len, args.algo.kl.init_coef) == (8, 2048, 0.01)
+    assert args.reward.remote_url[0].endswith("reward_func.py")
+
+
+def test_marge_has_the_settings_of_app_b1(parsed):
+    args = parsed("marge")
+    assert (args.experience_maker, args.marge.split, args.marge.n_candidates) == ("marge", "step", 32)
+    assert (args.rollout.batch_size, args.train.batch_size, args.train.max_epochs) == (2048, 1024, 2)
+    assert (args.rollout.temperature, args.rollout.top_p, args.actor.adam.lr) == (0.8, 0.95, 1e-6)
+
+
+def test_the_grpo_baseline_differs_from_marge_by_the_experience_maker_alone(parsed):
+    marge, grpo = parsed("marge"), parsed("grpo")
+    assert grpo.experience_maker == "default"
+    for section in ("rollout", "train", "actor", "critic", "vllm", "ds", "data", "algo", "reward"):
+        assert str(getattr(marge, section)) == str(getattr(grpo, section)), section
+
+
+@pytest.mark.parametrize(("name", "rollout"), [("ppo", 64), ("reinforce_pp", 128)])
+def test_baselines_have_the_settings_of_table_6(parsed, name, rollout):
+    args = parsed(name)
+    assert (args.rollout.batch_size, args.train.batch_size) == (rollout, 512)
+    assert (args.rollout.temperature, args.rollout.top_p) == (1.0, 1.0)
+    assert (args.actor.adam.lr, args.critic.adam.lr, args.actor.eps_clip) == (5e-7, 9e-6, 0.2)
