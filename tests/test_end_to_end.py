@@ -11,9 +11,9 @@ import pytest
 
 pytest.importorskip("openrlhf", reason="the host is not installed")
 
-from stack import launch, make_task, train
-
 from openrlhf_marge.host.local_ray import cpu_environment, local_ray
+
+from stack import launch, make_task, train
 
 MARGE = "--experience_maker marge --marge.n_candidates 8 "
 TOKENS = MARGE + "--marge.split tokens --marge.n_states 3 "

@@ -5,10 +5,11 @@ import itertools
 import random
 
 import pytest
-from factories import EOS, ScriptedModel, completion, explorer, problem
 
 from openrlhf_marge import Guidance
 from openrlhf_marge.metrics import exploration_metrics
+
+from factories import EOS, ScriptedModel, completion, explorer, problem
 
 
 def alternate(_problem, prefix_ids, n):

@@ -1,8 +1,9 @@
-from factories import group
 from hypothesis import given
 from hypothesis import strategies as st
 
 from openrlhf_marge.group_queue import GroupQueue
+
+from factories import group
 
 
 def queue_of(sizes, batch):

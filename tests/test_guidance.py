@@ -1,8 +1,8 @@
 import random
 
-from factories import EOS, completion
-
 from openrlhf_marge import Guidance, GuidancePool, pick_guidance
+
+from factories import EOS, completion
 
 
 def pick(rewards, *, threshold=0.5, seed=0, s0_ids=()):

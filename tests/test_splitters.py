@@ -1,9 +1,10 @@
 import pytest
-from factories import letters, problem, text_ids
 from hypothesis import given
 from hypothesis import strategies as st
 
 from openrlhf_marge import Guidance, MargeConfig, split_into_states
+
+from factories import letters, problem, text_ids
 
 PREFIX = "Step 1:"
 

@@ -1,7 +1,8 @@
 import pytest
-from factories import completion, group
 
 from openrlhf_marge import StateGroup
+
+from factories import completion, group
 
 
 def test_value_is_the_mean_reward_eq_2():
