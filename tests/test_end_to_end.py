@@ -34,14 +34,14 @@ def test_marge_trains_through_openrlhfs_trainer_vllm_and_deepspeed(task, tmp_pat
     run = train(task, tmp_path, TOKENS + "--train.max_epochs 2", cluster)
     for evidence in ("MargeTrainer", "RolloutRayActor", "DeepSpeed", "update weight: model.", "Global step 2"):
         assert evidence in run.log
-    # 8 problems x 3 states x 4 completions = 96 a step, which is 6 training batches of 16.
-    assert run.values("rollout/num_samples") == [96.0, 96.0]
-    assert run.values("marge/states_per_problem") == [3.0, 3.0]
+    completions = [4 * groups for groups in run.values("marge/groups")]
+    assert all(60 < c <= 96 for c in completions)  # 8 problems x 3 states x 4; a guidance of 2 tokens has 2 states
+    assert all(c % 16 == 0 for c in run.values("rollout/num_samples"))
+    # Nothing is lost: what was not trained on waits.
+    assert sum(completions) == sum(run.values("rollout/num_samples")) + run.values("marge/completions_waiting")[-1]
     assert run.values("graded") == [1.0, 1.0]
     assert 0.0 < min(run.values("marge/groups_with_signal")) <= 1.0
     assert "group_id" not in run.log.split("Global step 1")[1].split("\n")[0]
-    # The schedule counts 16 problems x 3 states x 4 completions / 16 x 2 epochs = 24 optimizer steps.
-    assert run.values("actor_lr")[-1] == pytest.approx(1e-4, rel=1e-3)  # the end of the cosine: min_lr_ratio 0.1
     assert (tmp_path / "model" / "config.json").is_file()
 
 
@@ -52,10 +52,10 @@ def test_log_probs_of_the_engines_fit_the_actors_on_every_completion(task, tmp_p
 
 
 def test_the_iteration_reference_starts_at_zero_and_no_reference_model_is_started(task, tmp_path, cluster):
-    run = train(task, tmp_path, TOKENS + "--train.batch_size 96", cluster)
+    # At most 96 completions a rollout: one optimizer step each, in whose loss the policy still is the reference.
+    run = train(task, tmp_path, TOKENS + "--train.batch_size 64 --rollout.micro_batch_size 16", cluster)
     assert "ReferenceModelActor" not in run.log
-    # One optimizer step per iteration: when its loss is computed the policy still is the reference.
-    assert run.values("kl") == pytest.approx([0.0, 0.0], abs=1e-4)
+    assert run.values("kl") == pytest.approx([0.0] * len(run.values("kl")), abs=1e-4)
 
 
 def test_reference_initial_with_kl_as_reward_on_two_ranks_and_two_engines(task, tmp_path, cluster):
@@ -64,7 +64,7 @@ def test_reference_initial_with_kl_as_reward_on_two_ranks_and_two_engines(task, 
     run = train(task, tmp_path, f"{TOKENS} {flags} {ranks}", cluster)
     assert "ReferenceModelActor" in run.log
     assert run.values("kl")[1] > 0.0
-    assert run.values("rollout/num_samples") == [96.0, 96.0]
+    assert all(c % 16 == 0 for c in run.values("rollout/num_samples"))
 
 
 def test_everything_colocated_with_packing_and_dynamic_batches(task, tmp_path, cluster):

@@ -22,11 +22,12 @@ from openrlhf_marge.arithmetic.teacher import NoisyTeacher
 
 NUM_TRAIN, NUM_HELDOUT = 512, 256
 BATCH_SIZE = 32
-NUM_STEPS = 1500
+NUM_STEPS = 700
 WARMUP_STEPS = 50
-LEARNING_RATE = 3e-3
+ADAM_LEARNING_RATE = 3e-3
+MUON_LEARNING_RATE = 0.02
 MAX_GRAD_NORM = 1.0
-MEASURE_EVERY = 500
+MEASURE_EVERY = 350
 IGNORED = -100
 """Label of a position the loss leaves out: PyTorch's and transformers' convention."""
 
@@ -60,12 +61,20 @@ def encode(
     return inputs_BT, labels_BT
 
 
+def build_optimizers(model: Qwen2ForCausalLM) -> tuple[torch.optim.Optimizer, ...]:
+    """Muon for the layers' matrices, which learns to look operations up in a third of AdamW's steps; AdamW for the rest."""
+    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
+    rest = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
+    adam = torch.optim.AdamW(rest, lr=ADAM_LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.0)
+    return torch.optim.Muon(matrices, lr=MUON_LEARNING_RATE, momentum=0.95, weight_decay=0.0), adam
+
+
 def train(
     model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, heldout: list[Problem], seed: int
 ) -> float:
     """Train `model` in place; returns its held-out pass@1."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _learning_rate_factor)
+    optimizers = build_optimizers(model)
+    schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, _learning_rate_factor) for optimizer in optimizers]
     pass_at_1 = 0.0
     batches = islice(demonstrations(tokenizer, heldout, seed), NUM_STEPS)
     with tqdm(batches, total=NUM_STEPS, desc="pretrain", unit="step") as progress:
@@ -73,9 +82,9 @@ def train(
             loss = model(input_ids=inputs_BT, labels=labels_BT).loss
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRAD_NORM)
-            optimizer.step()
-            optimizer.zero_grad()
-            schedule.step()
+            for stepper in (*optimizers, *schedules):
+                stepper.step()
+            model.zero_grad()
             if step % MEASURE_EVERY == 0:
                 pass_at_1 = measure_pass_at_1(model, tokenizer, heldout, seed)
             progress.set_postfix(loss=f"{loss.item():.3f}", heldout=f"{pass_at_1:.2f}", refresh=False)

@@ -1,0 +1,197 @@
+"""Host adapters on the host's real types, without engines."""
+
+import asyncio
+import itertools
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("openrlhf", reason="the host is not installed")
+
+import torch
+from openrlhf.trainer.ppo_utils.experience import Experience
+from openrlhf.trainer.ppo_utils.kl_controller import FixedKLController
+
+from factories import completion, problem
+from openrlhf_marge import MargeConfig, State, StateGroup
+from openrlhf_marge.arithmetic.model import build_tokenizer
+from openrlhf_marge.host import tokens
+from openrlhf_marge.host.experience_maker import GroupExperienceMaker
+from openrlhf_marge.host.reward_format import parse_reward
+from openrlhf_marge.host.rewards import RewardClient
+from openrlhf_marge.host.sampler import EngineSampler
+from openrlhf_marge.host.samples_generator import GROUP_ID, GuidedSamplesGenerator
+from openrlhf_marge.host.trainer import MargeTrainer
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return build_tokenizer()
+
+
+def test_max_steps_count_states_and_round_down_once():
+    def max_steps(*, episodes, epochs=1, **config):
+        args = SimpleNamespace(
+            rollout=SimpleNamespace(n_samples_per_prompt=8),
+            train=SimpleNamespace(num_episodes=episodes, batch_size=1024, max_epochs=epochs),
+        )
+        trainer = SimpleNamespace(
+            args=args, prompts_dataloader=range(8500), samples_generator=SimpleNamespace(config=MargeConfig(**config))
+        )
+        return MargeTrainer.get_max_steps(trainer)
+
+    assert max_steps(split="tokens", episodes=1) == 332  # 8500 x 5 x 8 / 1024 = 332.03
+    assert max_steps(split="tokens", episodes=10, epochs=2) == 2 * 3320
+    assert max_steps(split="step", episodes=10) == 2935  # 8500 x 4.42 x 8 x 10 / 1024 = 2935.2
+
+
+def test_a_problem_has_the_hosts_room_and_an_id_of_prompt_and_label(tokenizer):
+    make = tokens.make_problem
+    one = make(tokenizer, "1+1?", "2", 20, None)
+    assert (one.prompt_ids, one.max_response_tokens) == (tokens.encode(tokenizer, "1+1?"), 20 - len(one.prompt_ids))
+    assert make(tokenizer, "1+1?", "2", 20, 5).max_response_tokens == 5
+    assert make(tokenizer, "1+1?", "3", 20, 5).id != one.id == make(tokenizer, "1+1?", "2", 99, None).id
+
+
+def test_s0_is_the_cot_prefix_in_step_mode_and_nothing_in_tokens_mode(tokenizer):
+    ids = tokens.s0_token_ids(tokenizer, MargeConfig())
+    assert tokenizer.decode(ids) == MargeConfig().cot_prefix
+    assert tokens.s0_token_ids(tokenizer, MargeConfig(split="tokens")) == ()
+
+
+def test_pieces_join_to_the_decoded_text_and_each_belongs_to_its_token(tokenizer):
+    ids = tokens.encode(tokenizer, "Step 1: 4+8=12\nStep 2: x")
+    pieces = tokens.decode_pieces(tokenizer, ids)
+    assert len(pieces) == len(ids) and "".join(pieces) == "Step 1: 4+8=12\nStep 2: x"
+    assert pieces[0] == "Step 1:"
+
+
+def test_pieces_of_byte_tokens_and_of_sentencepiece_spaces():
+    class Bytes:  # one token per byte: the pieces of one character are known with its last byte
+        def batch_decode(self, batch, **_):
+            return [bytes(ids).decode(errors="ignore") for ids in batch]
+
+    class Spaces:  # a text starts without its leading space, as sentencepiece decodes
+        words = ("\u2581Step", "\u2581", "1", ":")
+
+        def batch_decode(self, batch, **_):
+            return ["".join(self.words[i] for i in ids).replace("\u2581", " ").removeprefix(" ") for ids in batch]
+
+    assert tokens.decode_pieces(Bytes(), list("a\u00e9b".encode())) == ["a", "", "\u00e9", "b"]
+    assert tokens.decode_pieces(Spaces(), [0, 1, 2, 3]) == ["Step", " ", "1", ":"]
+
+
+def group_of(rewards, group_id, prefix_ids=()):
+    return StateGroup(
+        id=group_id,
+        problem=problem(prompt_ids=(1, 2, 3)),
+        state=State(index=0, prefix_ids=prefix_ids),
+        n_states=1,
+        guidance_is_correct=True,
+        completions=tuple(completion(r, ids=(5, 6, 0), log_probs=(-0.1, -0.2, -0.3)) for r in rewards),
+    )
+
+
+def to_experience(group, index=0):
+    generator = GuidedSamplesGenerator.__new__(GuidedSamplesGenerator)
+    return generator._experience(group, group.completions[index], {"max_len": 64})
+
+
+def test_only_the_completion_is_action_and_the_prefix_is_context():
+    experience = to_experience(group_of((1.0,), 7, prefix_ids=(8, 9)))
+    assert experience.sequences.tolist() == [[1, 2, 3, 8, 9, 5, 6, 0]]
+    assert experience.action_mask.tolist() == [[0, 0, 0, 0, 1, 1, 1]]  # one shorter: of the predicted tokens
+    assert experience.rollout_log_probs[0].tolist() == pytest.approx([0, 0, 0, 0, -0.1, -0.2, -0.3])
+    assert experience.info[GROUP_ID].tolist() == [7]
+    assert experience.response_length.tolist() == [3]
+
+
+def experience_maker(*, kl_coef=0.0, reference="iteration", use_loss=True):
+    maker = GroupExperienceMaker.__new__(GroupExperienceMaker)
+    maker.args = SimpleNamespace(
+        algo=SimpleNamespace(kl=SimpleNamespace(use_loss=use_loss)),
+        marge=SimpleNamespace(reference=reference),
+        reward=SimpleNamespace(clip_range=(-10, 10), overlong_buffer_len=None, stop_properly_penalty_coef=None),
+        rollout=SimpleNamespace(max_new_tokens=None),
+    )
+    maker.kl_ctl = FixedKLController(kl_coef)
+    return maker
+
+
+def batch_of(groups, order):
+    """One Experience of all completions of the groups, in a given order, as the host's micro-batches are made."""
+    singles = [to_experience(g, i) for g in groups for i in range(len(g.completions))]
+    batch = Experience.concat_experiences([singles[i] for i in order], pad_token_id=0)
+    batch.kl = torch.zeros_like(batch.action_mask, dtype=torch.float)
+    return batch
+
+
+def test_advantages_are_computed_by_group_id_whatever_the_order_and_size_of_groups():
+    groups = [group_of((1.0, 0.0), 3), group_of((1.0, 0.0, 0.0), 9, prefix_ids=(8,)), group_of((1.0, 1.0), 4)]
+    expected = [0.7071068, -0.7071068, 1.1547005, -0.5773503, -0.5773503, 0.0, 0.0]
+    for order in itertools.islice(itertools.permutations(range(7)), 0, 5040, 500):
+        (made,) = experience_maker().compute_advantages_and_returns([batch_of(groups, order)])
+        for row, i in enumerate(order):
+            of_actions = made.advantages[row][made.action_mask[row].bool()]
+            assert of_actions.tolist() == pytest.approx([expected[i]] * 3)
+        assert GROUP_ID not in made.info
+
+
+def test_a_kl_reward_is_added_per_token_as_in_the_host():
+    batch = batch_of([group_of((1.0, 0.0), 1)], (0, 1))
+    batch.kl = batch.action_mask.float()
+    (made,) = experience_maker(kl_coef=0.1, reference="initial", use_loss=False).compute_advantages_and_returns([batch])
+    assert made.advantages[0, -3:].tolist() == pytest.approx([0.7071068 - 0.3, 0.7071068 - 0.2, 0.7071068 - 0.1])
+
+
+@pytest.mark.parametrize(
+    ("returned", "value", "correct"),
+    [
+        ({"rewards": torch.tensor([1.0]), "scores": torch.tensor([1.0])}, 1.0, True),
+        ({"rewards": [0.25]}, 0.25, False),
+        ({"rewards": 0.4, "scores": [1.0], "extra_logs": {"x": torch.tensor([[2.0]])}}, 0.4, True),
+    ],
+)
+def test_rewards_in_every_form_that_the_host_knows(returned, value, correct):
+    reward = parse_reward(returned)
+    assert (reward.value, reward.is_correct) == (value, correct)
+
+
+@pytest.mark.parametrize("returned", [None, {}, {"rewards": None}, {"rewards": [1.0, 0.0]}, {"rewards": [2.0]}])
+def test_a_missing_double_or_outlying_reward_is_an_error(returned):
+    with pytest.raises(ValueError, match=r"returned nothing|2 numbers for one query|must lie in \[0, 1\]"):
+        parse_reward(returned)
+
+
+def test_a_failing_reward_function_is_named_with_its_problem(tmp_path):
+    path = tmp_path / "reward.py"
+    path.write_text("def reward_func(q, p, l): raise KeyError('gone')")
+    with pytest.raises(RuntimeError, match=f"{path} failed on the problem 'q' with label '2': KeyError: 'gone'"):
+        asyncio.run(RewardClient([str(path)]).grade("q", "2", ["a"]))
+
+
+def test_the_grader_gets_the_bare_prompt_and_prefix_with_completion(tokenizer):
+    """One request per state; what is graded is prompt + guidance prefix + completion (Eq. 1)."""
+    ids = tokens.encode(tokenizer, "Step 1: 9")
+    asked = tokens.make_problem(tokenizer, "Q", "9", 64, 20)
+    seen = {}
+
+    class Engine:
+        class generate:
+            @staticmethod
+            async def remote(prompt_ids, params):
+                seen.update(prompt_ids=prompt_ids, n=params.n, max_tokens=params.max_tokens)
+                output = SimpleNamespace(token_ids=list(ids[-1:]), finish_reason="stop", logprobs=None)
+                return SimpleNamespace(outputs=[output] * params.n)
+
+    class Rewards:
+        async def grade(self, prompt, label, responses):
+            seen.update(prompt=prompt, label=label, responses=list(responses))
+            return [parse_reward({"rewards": 1.0})] * len(responses)
+
+    sampler = EngineSampler([Engine], Rewards(), tokenizer, 0.8, 0.95, with_log_probs=False)
+    completions = asyncio.run(sampler.complete(asked, ids[:-1], 3))
+    assert seen["prompt_ids"] == [*asked.prompt_ids, *ids[:-1]]
+    assert (seen["n"], seen["max_tokens"]) == (3, 20 - len(ids[:-1]))
+    assert (seen["prompt"], seen["label"], seen["responses"]) == ("Q", "9", ["Step 1: 9"] * 3)
+    assert [c.token_ids for c in completions] == [ids[-1:]] * 3
