@@ -12,7 +12,6 @@ import torch
 from openrlhf.trainer.ppo_utils.experience import Experience
 from openrlhf.trainer.ppo_utils.kl_controller import FixedKLController
 
-from factories import completion, problem
 from openrlhf_marge import MargeConfig, State, StateGroup
 from openrlhf_marge.arithmetic.model import build_tokenizer
 from openrlhf_marge.host import tokens
@@ -22,6 +21,8 @@ from openrlhf_marge.host.rewards import RewardClient
 from openrlhf_marge.host.sampler import EngineSampler
 from openrlhf_marge.host.samples_generator import GROUP_ID, GuidedSamplesGenerator
 from openrlhf_marge.host.trainer import MargeTrainer
+
+from factories import completion, problem
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +141,8 @@ def test_advantages_are_computed_by_group_id_whatever_the_order_and_size_of_grou
 def test_a_kl_reward_is_added_per_token_as_in_the_host():
     batch = batch_of([group_of((1.0, 0.0), 1)], (0, 1))
     batch.kl = batch.action_mask.float()
-    (made,) = experience_maker(kl_coef=0.1, reference="initial", use_loss=False).compute_advantages_and_returns([batch])
+    maker = experience_maker(kl_coef=0.1, reference="initial", use_loss=False)
+    (made,) = maker.compute_advantages_and_returns([batch])
     assert made.advantages[0, -3:].tolist() == pytest.approx([0.7071068 - 0.3, 0.7071068 - 0.2, 0.7071068 - 0.1])
 
 

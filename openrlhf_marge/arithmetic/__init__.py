@@ -1,1 +1,1 @@
-"""The embedded default: small arithmetic problems and a model trained from scratch, for the quickstart and the tests."""
+"""The embedded default: small arithmetic problems and a model trained from scratch, for quickstart and tests."""

@@ -2,7 +2,7 @@
 
 `python -m openrlhf_marge.arithmetic.pretrain --out DIR --seed N` writes DIR/model, DIR/train.jsonl, DIR/heldout.jsonl.
 Supervised learning on noisy demonstrations with the learning rate decayed to 0: what RL gains later is then not
-annealing. The base model solves about 40 % of the held-out problems.
+annealing. The base model solves about 40 % of the held-out problems: the teacher's errors, once learned, decide that.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from tqdm import tqdm
-from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
+from transformers import Qwen2ForCausalLM, Qwen2Tokenizer
 
 from openrlhf_marge.arithmetic.model import build_model, build_tokenizer
 from openrlhf_marge.arithmetic.problems import Problem, generate_problems, split_problems, write_jsonl
@@ -22,35 +22,31 @@ from openrlhf_marge.arithmetic.teacher import NoisyTeacher
 
 NUM_TRAIN, NUM_HELDOUT = 512, 256
 BATCH_SIZE = 32
-NUM_STEPS = 700
-WARMUP_STEPS = 50
-ADAM_LEARNING_RATE = 3e-3
-MUON_LEARNING_RATE = 0.02
+NUM_STEPS, WARMUP_STEPS = 700, 50
+ADAM_LEARNING_RATE, MUON_LEARNING_RATE = 3e-3, 0.02
 MAX_GRAD_NORM = 1.0
-MEASURE_EVERY = 350
+MIN_PASS_AT_1, MAX_ROUNDS = 0.3, 3
+"""A base model below this repeats the schedule; one round has sufficed for every seed tried."""
 IGNORED = -100
 """Label of a position the loss leaves out: PyTorch's and transformers' convention."""
 
+Batch = tuple[torch.Tensor, torch.Tensor]
+"""(input_ids, labels), each [B, T] and padded on the right."""
 
-def demonstrations(
-    tokenizer: PreTrainedTokenizerFast, heldout: list[Problem], seed: int
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Endless (input_ids, labels), each [BATCH_SIZE, T] and padded on the right; only responses carry labels."""
-    rng, teacher = random.Random(seed + 1), NoisyTeacher(seed)
+
+def demonstrations(tokenizer: Qwen2Tokenizer, heldout: list[Problem], seed: int) -> Iterator[Batch]:
+    """Endless batches of noisy demonstrations, none of a held-out problem."""
+    rng, teacher = random.Random(f"demonstrations {seed}"), NoisyTeacher(seed)
     problems = generate_problems(rng, exclude=heldout)
     while True:
         batch = list(islice(problems, BATCH_SIZE))
-        prompts = [chat_prompt(tokenizer, problem) for problem in batch]
         responses = [teacher.demonstrate(problem, rng) + tokenizer.eos_token for problem in batch]
-        yield encode(tokenizer, prompts, responses)
+        yield encode(tokenizer, [chat_prompt(tokenizer, problem) for problem in batch], responses)
 
 
-def encode(
-    tokenizer: PreTrainedTokenizerFast, prompts: list[str], responses: list[str]
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """(input_ids, labels) of a batch, [B, T] each."""
-    prompt_ids, response_ids = tokenizer(prompts)["input_ids"], tokenizer(responses)["input_ids"]
-    rows = list(zip(prompt_ids, response_ids, strict=True))
+def encode(tokenizer: Qwen2Tokenizer, prompts: list[str], responses: list[str]) -> Batch:
+    """Token ids of prompt and response; only the response's tokens carry labels."""
+    rows = list(zip(tokenizer(prompts)["input_ids"], tokenizer(responses)["input_ids"], strict=True))
     width = max(len(prompt) + len(response) for prompt, response in rows)
     inputs_BT = torch.full((len(rows), width), tokenizer.pad_token_id)
     labels_BT = torch.full((len(rows), width), IGNORED)
@@ -61,34 +57,29 @@ def encode(
     return inputs_BT, labels_BT
 
 
-def build_optimizers(model: Qwen2ForCausalLM) -> tuple[torch.optim.Optimizer, ...]:
-    """Muon for the layers' matrices, which learns to look operations up in a third of AdamW's steps; AdamW for the rest."""
+def build_optimizers(model: Qwen2ForCausalLM) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
+    """Muon for the layers' matrices, AdamW for the rest: AdamW alone takes three times the steps to learn the look-up
+    of the next operation in the question."""
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
     rest = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
-    adam = torch.optim.AdamW(rest, lr=ADAM_LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.0)
-    return torch.optim.Muon(matrices, lr=MUON_LEARNING_RATE, momentum=0.95, weight_decay=0.0), adam
+    muon = torch.optim.Muon(matrices, lr=MUON_LEARNING_RATE, momentum=0.95, weight_decay=0.0)
+    return muon, torch.optim.AdamW(rest, lr=ADAM_LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.0)
 
 
-def train(
-    model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, heldout: list[Problem], seed: int
-) -> float:
-    """Train `model` in place; returns its held-out pass@1."""
+def train(model: Qwen2ForCausalLM, batches: Iterator[Batch]) -> None:
+    """One schedule of supervised steps, `model` changed in place."""
     optimizers = build_optimizers(model)
     schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, _learning_rate_factor) for optimizer in optimizers]
-    pass_at_1 = 0.0
-    batches = islice(demonstrations(tokenizer, heldout, seed), NUM_STEPS)
-    with tqdm(batches, total=NUM_STEPS, desc="pretrain", unit="step") as progress:
-        for step, (inputs_BT, labels_BT) in enumerate(progress, start=1):
-            loss = model(input_ids=inputs_BT, labels=labels_BT).loss
-            loss.backward()
+    with tqdm(islice(batches, NUM_STEPS), total=NUM_STEPS, desc="pretrain", unit="step") as progress:
+        for inputs_BT, labels_BT in progress:
+            output = model(input_ids=inputs_BT, labels=labels_BT)
+            output.loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRAD_NORM)
             for stepper in (*optimizers, *schedules):
                 stepper.step()
             model.zero_grad()
-            if step % MEASURE_EVERY == 0:
-                pass_at_1 = measure_pass_at_1(model, tokenizer, heldout, seed)
-            progress.set_postfix(loss=f"{loss.item():.3f}", heldout=f"{pass_at_1:.2f}", refresh=False)
-    return pass_at_1
+            accuracy = _token_accuracy(output.logits, labels_BT)
+            progress.set_postfix(loss=f"{output.loss.item():.3f}", accuracy=f"{accuracy:.3f}", refresh=False)
 
 
 def pretrain(out: Path, seed: int) -> float:
@@ -97,8 +88,13 @@ def pretrain(out: Path, seed: int) -> float:
     write_jsonl(train_problems, out / "train.jsonl")
     write_jsonl(heldout, out / "heldout.jsonl")
     tokenizer = build_tokenizer()
-    model = build_model(tokenizer, seed)
-    pass_at_1 = train(model, tokenizer, heldout, seed)
+    model, batches = build_model(tokenizer, seed), demonstrations(tokenizer, heldout, seed)
+    pass_at_1 = 0.0
+    for _ in range(MAX_ROUNDS):
+        train(model, batches)
+        pass_at_1 = measure_pass_at_1(model, tokenizer, heldout, seed)
+        if pass_at_1 >= MIN_PASS_AT_1:
+            break
     model.to(torch.bfloat16).save_pretrained(out / "model")
     tokenizer.save_pretrained(out / "model")
     return pass_at_1
@@ -110,9 +106,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     parser.add_argument("--seed", type=int, default=0, help="decides problems, errors, initial weights, sampling")
     args = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(1)  # a second thread gains little at this size, and loses much on a busy machine
     pass_at_1 = pretrain(args.out, args.seed)
     print(f"{args.out / 'model'}: held-out pass@1 {pass_at_1:.2f}")
+
+
+def _token_accuracy(logits_BTV: torch.Tensor, labels_BT: torch.Tensor) -> float:
+    """Share of response tokens that are the likeliest one."""
+    targets_BT = labels_BT[:, 1:]
+    hits_BT = logits_BTV[:, :-1].argmax(-1) == targets_BT
+    return hits_BT[targets_BT != IGNORED].float().mean().item()
 
 
 def _learning_rate_factor(step: int) -> float:

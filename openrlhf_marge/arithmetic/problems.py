@@ -40,7 +40,7 @@ class Operation:
 OPERATIONS = tuple(Operation(sign, operand) for sign in "+-" for operand in range(1, MAX_OPERAND + 1))
 
 Calculator = Callable[[int, Operation], int]
-"""(value, operation) -> result; `Operation.apply` turned round, or a teacher that errs."""
+"""(value, operation) -> result: `calculate`, or a teacher that errs."""
 
 
 def calculate(value: int, operation: Operation) -> int:

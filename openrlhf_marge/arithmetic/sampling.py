@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from transformers import DynamicCache, PreTrainedTokenizerFast, Qwen2ForCausalLM
+from transformers import DynamicCache, Qwen2ForCausalLM, Qwen2Tokenizer
 
 from openrlhf_marge.arithmetic.problems import Problem, boxed_answer
 
@@ -11,7 +11,7 @@ TEMPERATURE, TOP_P = 0.8, 0.95
 MAX_NEW_TOKENS = 128
 
 
-def chat_prompt(tokenizer: PreTrainedTokenizerFast, problem: Problem) -> str:
+def chat_prompt(tokenizer: Qwen2Tokenizer, problem: Problem) -> str:
     """The prompt as the model sees it."""
     messages = [{"role": "user", "content": problem.question}]
     return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
@@ -20,7 +20,7 @@ def chat_prompt(tokenizer: PreTrainedTokenizerFast, problem: Problem) -> str:
 @torch.no_grad()
 def sample_responses(
     model: Qwen2ForCausalLM,
-    tokenizer: PreTrainedTokenizerFast,
+    tokenizer: Qwen2Tokenizer,
     prompts: Sequence[str],
     generator: torch.Generator,
 ) -> list[str]:
@@ -30,9 +30,7 @@ def sample_responses(
     positions_BT = (mask_BT.cumsum(-1) - 1).clamp(min=0)
     cache, ended_B, sampled = DynamicCache(), torch.zeros(len(prompts), dtype=torch.bool), []
     for _ in range(MAX_NEW_TOKENS):
-        output = model(
-            input_ids=inputs_BT, attention_mask=mask_BT, position_ids=positions_BT, past_key_values=cache, use_cache=True
-        )
+        output = model(inputs_BT, attention_mask=mask_BT, position_ids=positions_BT, past_key_values=cache)
         tokens_B = _sample_nucleus(output.logits[:, -1].float(), generator)
         tokens_B[ended_B] = tokenizer.pad_token_id
         sampled.append(tokens_B)
@@ -45,7 +43,7 @@ def sample_responses(
 
 
 def measure_pass_at_1(
-    model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, problems: Sequence[Problem], seed: int
+    model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, problems: Sequence[Problem], seed: int
 ) -> float:
     """Share of `problems` solved by one sample each, in bfloat16, the precision of vLLM and DeepSpeed."""
     prompts = [chat_prompt(tokenizer, problem) for problem in problems]

@@ -1,7 +1,7 @@
 """A teacher that errs: `Problem` -> noisy demonstration, the text a base model is trained on.
 
-Each arithmetic fact, e.g. (units digit 7, +8), has its own error rate and its own wrong result. A model that learns this
-makes systematic errors spread over all steps, which RL can undo for unseen problems too, because problems share facts.
+Each arithmetic fact, e.g. (units digit 7, +8), has its own error rate and its own wrong result. A model that learns
+this makes systematic errors spread over all steps; RL can undo them for unseen problems too, as problems share facts.
 A model merely stopped early errs in other ways: RL then fits its training problems only.
 """
 
@@ -28,17 +28,18 @@ class Weakness:
 class NoisyTeacher:
     """Works problems out with errors; the weaknesses follow from the seed, the errors from the `rng` of each call."""
 
-    def __init__(self, seed: int, weak_share: float = 0.5, max_error_rate: float = 0.8) -> None:
+    def __init__(self, seed: int, weak_share: float = 0.45, max_error_rate: float = 0.8) -> None:
         """`weak_share` of the facts get error rates spread evenly over (0, `max_error_rate`), the others none.
 
-        Even spacing, not random draws: the mean error rate, hence the base model's accuracy, is the same for all seeds.
+        Even spacing, not random draws: the mean error rate, hence the base model's accuracy, hardly differs by seed.
         """
         rng = random.Random(seed)
         facts: list[Fact] = [(units, operation) for units in range(10) for operation in OPERATIONS]
         rng.shuffle(facts)
         weak = facts[: round(weak_share * len(facts))]
         self.weaknesses = {
-            fact: Weakness(max_error_rate * (rank + 0.5) / len(weak), rng.choice(SLIPS)) for rank, fact in enumerate(weak)
+            fact: Weakness(max_error_rate * (rank + 0.5) / len(weak), rng.choice(SLIPS))
+            for rank, fact in enumerate(weak)
         }
 
     def demonstrate(self, problem: Problem, rng: random.Random) -> str:
@@ -47,5 +48,6 @@ class NoisyTeacher:
 
     def _calculate(self, value: int, operation: Operation, rng: random.Random) -> int:
         weakness = self.weaknesses.get((value % 10, operation))
-        errs = weakness is not None and rng.random() < weakness.error_rate
-        return operation.apply(value) + (weakness.slip if weakness and errs else 0)
+        if weakness is None or rng.random() >= weakness.error_rate:
+            return operation.apply(value)
+        return operation.apply(value) + weakness.slip

@@ -53,7 +53,7 @@ def count_correct(args: argparse.Namespace, rows: list[tuple[str, str]]) -> list
     from vllm import LLM, SamplingParams
 
     llm = LLM(model=args.model, dtype="bfloat16", max_model_len=args.max_len, enforce_eager=True, seed=args.seed)
-    params = SamplingParams(n=args.n, temperature=args.temperature, top_p=args.top_p, max_tokens=None, seed=args.seed)
+    params = SamplingParams(n=args.n, temperature=args.temperature, top_p=args.top_p, max_tokens=None)
     outputs = llm.chat([[{"role": "user", "content": problem}] for problem, _ in rows], params)
     return [
         sum(grade(response.text, label).correct for response in output.outputs)

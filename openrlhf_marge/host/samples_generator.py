@@ -54,6 +54,11 @@ class GuidedSamplesGenerator(SamplesGenerator):
             self._dataloader_iter = None
         problems = [self._problem(p, label, generate_kwargs) for p, label in zip(prompts, labels, strict=True)]
         explorations = self._explore_awake(problems, generate_kwargs) if problems else []
+        if explorations and all(e.no_room for e in explorations):
+            raise ValueError(
+                f"none of the {len(explorations)} problems of a step leaves room for a response: --data.max_len and "
+                "--rollout.max_new_tokens must hold the prompt, --marge.cot_prefix and a completion"
+            )
         self.queue.extend(group for e in explorations for group in e.groups)
         samples = [
             self._experience(group, completion, generate_kwargs)

@@ -12,7 +12,18 @@ logger = init_logger(__name__)
 
 
 class MargeTrainer(LocalPPOTrainer):
-    """The generator comes from the plugin; ``fit`` is the host's, unchanged."""
+    """The generator comes from the plugin; the loop is the host's."""
+
+    _has_trained = False
+
+    def fit(self, global_step: int = 0) -> None:
+        """Extends the host's: a run that never filled a training batch must not end as if it had trained."""
+        super().fit(global_step)
+        if not self._has_trained:
+            raise RuntimeError(
+                f"training ended without a step: {len(self.samples_generator.queue)} completions were left, and "
+                f"--train.batch_size is {self.args.train.batch_size}; explore more problems or make it smaller"
+            )
 
     def get_max_steps(self) -> int:
         """Optimizer steps of the learning-rate schedule: every problem brings ``scheduled_states`` groups.
@@ -27,6 +38,7 @@ class MargeTrainer(LocalPPOTrainer):
 
     def train_step(self, rollout_samples: list, global_step: int) -> tuple[dict[str, Any], int]:
         """Extends the host's by MARGE's metrics of the rollout."""
+        self._has_trained = True
         status, global_step = super().train_step(rollout_samples, global_step)
         return status | self.samples_generator.metrics, global_step
 
@@ -41,6 +53,7 @@ class MargeTrainer(LocalPPOTrainer):
     def init_checkpoint_states(self) -> dict[str, Any]:
         """Extends the host's: guidance comes back from the checkpoint."""
         states = super().init_checkpoint_states()
+        self._has_trained = states["global_step"] > 0
         if CLIENT_STATE in states:
             self.samples_generator.pool.load_state_dict(states[CLIENT_STATE])
             logger.info(f"Resumed with {states[CLIENT_STATE]}")
