@@ -14,7 +14,6 @@ setup(
     description="MARGE (ICML 2025) for OpenRLHF: guided, step-level exploration in RL of language models",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    license="Apache-2.0",
     python_requires=">=3.10,<3.13",
     packages=[*find_packages(include=["openrlhf_marge", "openrlhf_marge.*"]), "openrlhf_marge._patches"],
     package_dir={"openrlhf_marge._patches": "patches"},

@@ -50,7 +50,10 @@ def make_task(folder: Path) -> TinyTask:
     write_jsonl(train, folder / "train.jsonl")
     write_jsonl(heldout, folder / "heldout.jsonl")
     tokenizer = build_tokenizer()
-    build_model(tokenizer, seed=0).save_pretrained(folder / "model")
+    model = build_model(tokenizer, seed=0)
+    # Untrained, it would find all tokens about equally likely, and log-probs of the wrong token would look right.
+    model.get_input_embeddings().weight.data.mul_(4)
+    model.save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
     (folder / "reward.py").write_text(REWARD)
     return TinyTask(folder)

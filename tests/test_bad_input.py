@@ -16,8 +16,9 @@ GOOD_ROWS = [{"input": "1+1?", "label": "2"}, {"input": "1+2?", "label": "3"}]
 
 
 @pytest.fixture
-def launch(tmp_path):
-    """parse_args on a good MARGE launch whose flags and rows a test spoils; returns the args."""
+def launch(tmp_path, monkeypatch):
+    """parse_args on a good MARGE launch for GPUs whose flags and rows a test spoils; returns the args."""
+    monkeypatch.delenv("DS_ACCELERATOR", raising=False)
 
     def parse(*flags: str, rows=GOOD_ROWS):
         data = tmp_path / "train.jsonl"
@@ -77,6 +78,20 @@ def test_reference_initial_leaves_the_kl_as_it_was_asked_for(launch):
 def test_refusals(launch, flags, sentence):
     with pytest.raises(SystemExit, match=sentence):
         launch(*flags.split())
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ("--vllm.sync_backend nccl", "--vllm.sync_backend nccl does not work on a CPU"),
+        ("--train.colocate_all --vllm.enable_sleep", "--vllm.enable_sleep does not work on a CPU"),
+        ("--ds.enable_sleep --ds.zero_stage 0", "--ds.enable_sleep does not work with --ds.zero_stage 0"),
+    ],
+)
+def test_refusals_where_there_is_no_gpu(launch, monkeypatch, flags, sentence):
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    with pytest.raises(SystemExit, match=sentence):
+        launch("--vllm.sync_backend", "gloo", *flags.split())
 
 
 @pytest.mark.parametrize(("flags", "word"), [("--marge.n_stats 3", "--marge.n_stats"), ("--marge.n_states x", "'x'")])

@@ -16,6 +16,8 @@ from openrlhf_marge.host.local_ray import cpu_environment, local_ray
 from stack import launch, make_task, train
 
 MARGE = "--experience_maker marge --marge.n_candidates 8 "
+# KL between engine and actor on sampled tokens; log-probs shifted by one token, or of old weights, give more.
+WRONG_TOKENS = 0.1
 TOKENS = MARGE + "--marge.split tokens --marge.n_states 3 "
 
 
@@ -31,35 +33,33 @@ def cluster():
 
 
 def test_marge_trains_through_openrlhfs_trainer_vllm_and_deepspeed(task, tmp_path, cluster):
-    run = train(task, tmp_path, TOKENS + "--train.max_epochs 2", cluster)
+    # At most 96 completions a rollout, so one optimizer step of 64 each, and a rest that waits.
+    run = train(task, tmp_path, TOKENS + "--train.batch_size 64 --rollout.micro_batch_size 16", cluster)
     for evidence in ("MargeTrainer", "RolloutRayActor", "DeepSpeed", "update weight: model.", "Global step 2"):
         assert evidence in run.log
     completions = [4 * groups for groups in run.values("marge/groups")]
     assert all(60 < c <= 96 for c in completions)  # 8 problems x 3 states x 4; a guidance of 2 tokens has 2 states
-    assert all(c % 16 == 0 for c in run.values("rollout/num_samples"))
+    assert all(c % 64 == 0 for c in run.values("rollout/num_samples"))
     # Nothing is lost: what was not trained on waits.
     assert sum(completions) == sum(run.values("rollout/num_samples")) + run.values("marge/completions_waiting")[-1]
-    assert run.values("graded") == [1.0, 1.0]
+    assert run.values("graded") == [1.0] * len(completions)
     assert 0.0 < min(run.values("marge/groups_with_signal")) <= 1.0
     assert "group_id" not in run.log.split("Global step 1")[1].split("\n")[0]
+    # The reference is the policy at the start of the iteration: no model for it, and no distance yet in the first
+    # optimizer step.
+    assert "ReferenceModelActor" not in run.log
+    assert run.values("kl")[0] == pytest.approx(0.0, abs=1e-4)
     assert (tmp_path / "model" / "config.json").is_file()
 
 
 def test_log_probs_of_the_engines_fit_the_actors_on_every_completion(task, tmp_path, cluster):
-    run = train(task, tmp_path, MARGE + "--algo.advantage.is_correction_level token --actor.adam.lr 1e-2", cluster)
-    # A completion shifted by one token, or an engine with old weights, gives a KL of order 1.
-    assert all(abs(kl) < 0.02 for kl in run.values("vllm_kl")), run.values("vllm_kl")
+    flags = "--vllm.num_engines 2 --algo.advantage.is_correction_level token"
+    run = train(task, tmp_path, MARGE + flags, cluster)
+    assert all(abs(kl) < WRONG_TOKENS for kl in run.values("vllm_kl")), run.values("vllm_kl")
 
 
-def test_the_iteration_reference_starts_at_zero_and_no_reference_model_is_started(task, tmp_path, cluster):
-    # At most 96 completions a rollout: one optimizer step each, in whose loss the policy still is the reference.
-    run = train(task, tmp_path, TOKENS + "--train.batch_size 64 --rollout.micro_batch_size 16", cluster)
-    assert "ReferenceModelActor" not in run.log
-    assert run.values("kl") == pytest.approx([0.0] * len(run.values("kl")), abs=1e-4)
-
-
-def test_reference_initial_with_kl_as_reward_on_two_ranks_and_two_engines(task, tmp_path, cluster):
-    flags = "--marge.reference initial --train.colocate_actor_ref --vllm.num_engines 2 --ds.zero_stage 2"
+def test_reference_initial_with_kl_as_reward_on_two_ranks(task, tmp_path, cluster):
+    flags = "--marge.reference initial --train.colocate_actor_ref --ds.zero_stage 2"
     ranks = "--actor.num_gpus_per_node 2 --ref.num_gpus_per_node 2"
     run = train(task, tmp_path, f"{TOKENS} {flags} {ranks}", cluster)
     assert "ReferenceModelActor" in run.log
@@ -76,7 +76,7 @@ def test_everything_colocated_with_packing_and_dynamic_batches(task, tmp_path, c
 def test_lora_with_zero_3(task, tmp_path, cluster):
     flags = "--ds.lora.rank 4 --ds.zero_stage 3 --algo.advantage.is_correction_level token --actor.adam.lr 1e-2"
     run = train(task, tmp_path, TOKENS + flags, cluster)
-    assert all(abs(kl) < 0.02 for kl in run.values("vllm_kl")), run.values("vllm_kl")
+    assert all(abs(kl) < WRONG_TOKENS for kl in run.values("vllm_kl")), run.values("vllm_kl")
 
 
 def test_evaluation_ema_checkpoint_and_resume(task, tmp_path, cluster):
@@ -91,9 +91,8 @@ def test_evaluation_ema_checkpoint_and_resume(task, tmp_path, cluster):
     assert resumed.values("marge/candidate_tokens")[-2:] == [0.0, 0.0]
 
 
-@pytest.mark.parametrize("estimator", ["gae", "reinforce"])
-def test_the_default_maker_still_trains(task, tmp_path, cluster, estimator):
-    run = train(task, tmp_path, f"--algo.advantage.estimator {estimator}", cluster)
+def test_the_default_maker_still_trains(task, tmp_path, cluster):
+    run = train(task, tmp_path, "--algo.advantage.estimator gae", cluster)
     assert run.values("rollout/num_samples") == [32.0, 32.0]
     assert not [tag for tag in run.series if "marge" in tag]
 

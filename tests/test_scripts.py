@@ -16,7 +16,8 @@ ESTIMATORS = {"marge": "group_norm", "grpo": "group_norm", "ppo": "gae", "reinfo
 
 
 @pytest.fixture
-def parsed(tmp_path):
+def parsed(tmp_path, monkeypatch):
+    monkeypatch.delenv("DS_ACCELERATOR", raising=False)  # they are for GPUs
     data = tmp_path / "train.jsonl"
     data.write_text(json.dumps({"input": "q", "label": "1"}) + "\n")
 

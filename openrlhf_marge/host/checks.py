@@ -5,18 +5,17 @@ ValueError with one sentence that names the flag, file or row and the mend; Open
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from openrlhf_marge import patches
 from openrlhf_marge.config import from_namespace
 from openrlhf_marge.host.dataset_checks import check_datasets
 from openrlhf_marge.host.reward_format import parse_reward
 
-OPENRLHF_VERSIONS = ("0.11.2",)
 DEFAULT_REWARD_FILE = str(Path(__file__).with_name("reward_func.py"))
 
 # Host features that MARGE cannot serve: (is it asked for, why not and what to do instead).
@@ -60,22 +59,45 @@ REFUSED: tuple[tuple[Callable[[Any], bool], str], ...] = (
     ),
 )
 
+# What the stack cannot do where DS_ACCELERATOR=cpu says that there is no GPU.
+REFUSED_ON_CPU: tuple[tuple[Callable[[Any], bool], str], ...] = (
+    (
+        lambda a: a.vllm.sync_backend != "gloo",
+        "--vllm.sync_backend nccl does not work on a CPU; set it to gloo",
+    ),
+    (
+        lambda a: a.vllm.enable_sleep and a.train.colocate_all,
+        "--vllm.enable_sleep does not work on a CPU, where vLLM cannot free its memory; leave it out",
+    ),
+    (
+        lambda a: a.ds.enable_sleep and a.ds.zero_stage == 0,
+        "--ds.enable_sleep does not work with --ds.zero_stage 0, which has no states to offload; set 1, 2 or 3",
+    ),
+)
+
 
 def check_arguments(args: Any) -> None:
     """Refuse what cannot work, set what MARGE fixes (with a printed line each), read the data once."""
-    installed = importlib.metadata.version("openrlhf")
-    if installed not in OPENRLHF_VERSIONS:
-        raise ValueError(
-            f"--experience_maker marge fits OpenRLHF {', '.join(OPENRLHF_VERSIONS)}; {installed} is installed"
-        )
+    check_patches()
     config = from_namespace(args.marge)
-    for is_asked_for, sentence in REFUSED:
+    on_cpu = os.environ.get("DS_ACCELERATOR") == "cpu"
+    for is_asked_for, sentence in REFUSED + (REFUSED_ON_CPU if on_cpu else ()):
         if is_asked_for(args):
             raise ValueError(sentence)
     _check_batch_sizes(args)
     _complete(args, config.reference)
     check_reward_file(args.reward.remote_url)
     check_datasets(args)
+
+
+def check_patches() -> None:
+    """OpenRLHF must be of a version that the patches fit, and carry the patches of this very package."""
+    try:
+        mend = patches.report().mend
+    except patches.PatchError as e:
+        raise ValueError(f"--experience_maker marge: {e}") from e
+    if mend:
+        raise ValueError(f"--experience_maker marge: OpenRLHF does not carry this package's patches; {mend}")
 
 
 def _check_batch_sizes(args: Any) -> None:
