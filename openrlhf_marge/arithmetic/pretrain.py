@@ -26,7 +26,7 @@ NUM_STEPS, WARMUP_STEPS = 600, 50
 ADAM_LEARNING_RATE, MUON_LEARNING_RATE = 3e-3, 0.02
 MAX_GRAD_NORM = 1.0
 MIN_PASS_AT_1, MAX_ROUNDS = 0.3, 3
-"""A base model below this repeats the schedule; one round has sufficed for every seed tried."""
+"""A base model below this repeats the schedule; one round has sufficed for each of six seeds (0.40 to 0.46)."""
 IGNORED = -100
 """Label of a position the loss leaves out: PyTorch's and transformers' convention."""
 

@@ -1,8 +1,8 @@
 """Multi-step arithmetic problems: seed -> `Problem` -> question, worked solution, JSONL row.
 
 A problem is a chain such as `What is 47+8-9?`, worked out left to right, one operation per step. Only + and - with one
-digit: they carry a wrong intermediate value unchanged into the answer, so a response with an early error is not
-correct by luck, and the answer (20 to 79) can hardly be guessed. Whole answers, no modulus, graded by `\\boxed{}`.
+digit: they carry a wrong intermediate value unchanged into the answer, so a response with an early error is hardly
+ever correct by luck (two opposite slips), nor is a guess (answers 20 to 79). No modulus; `\\boxed{}` is graded.
 """
 
 import json

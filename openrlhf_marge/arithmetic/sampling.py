@@ -8,7 +8,8 @@ from transformers import DynamicCache, Qwen2ForCausalLM, Qwen2Tokenizer
 from openrlhf_marge.arithmetic.problems import Problem, boxed_answer
 
 TEMPERATURE, TOP_P = 0.8, 0.95
-MAX_NEW_TOKENS = 128
+MAX_NEW_TOKENS = 80
+"""The longest response takes about 61."""
 
 
 def chat_prompt(tokenizer: Qwen2Tokenizer, problem: Problem) -> str:
