@@ -31,7 +31,7 @@ setup(
             "torch==2.13.0",
         ],
         "examples": ["matplotlib", "tensorboard"],
-        "test": ["pytest", "pytest-timeout", "hypothesis", "ruff", "psutil"],
+        "test": ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff", "psutil"],
     },
     entry_points={"openrlhf.experience_makers": ["marge = openrlhf_marge.host.plugin:MargePlugin"]},
 )

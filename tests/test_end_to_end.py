@@ -102,7 +102,7 @@ def test_a_reward_that_fails_in_the_run_stops_it_and_names_file_and_problem(task
     # It answers the trial at the start and fails on real prompts.
     late.write_text(
         "def reward_func(queries, prompts, labels):\n"
-        "    return None if 'Start at' in prompts[0] else {'rewards': [0.0]}\n"
+        "    return None if 'assistant' in prompts[0] else {'rewards': [0.0]}\n"
     )
     run = launch(task, tmp_path, f"{TOKENS} --reward.remote_url {late}", cluster)
     assert run.returncode != 0
