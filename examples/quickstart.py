@@ -43,7 +43,7 @@ def train_flags(out: Path, method: str, seed: int) -> list[str]:
         --rollout.batch_size 24 --rollout.n_samples_per_prompt 8 --rollout.micro_batch_size 48
         --rollout.temperature 0.8 --rollout.top_p 0.95
         --train.batch_size 192 --train.micro_batch_size 48 --train.max_epochs 2 --train.num_episodes 2
-        --actor.adam.lr 1.5e-4 --actor.lr_scheduler constant_with_warmup
+        --actor.adam.lr 1.5e-4 --critic.adam.lr 1e-3 --actor.lr_scheduler constant --critic.lr_scheduler constant
         --algo.advantage.estimator group_norm
         --algo.kl.init_coef 0.01 --algo.kl.use_loss --algo.kl.estimator k3
     """.split()

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.metadata import files
 from pathlib import Path
 
 import pytest
@@ -23,19 +24,22 @@ COMMAND_LINES = [
     "--algo.advantage.is_correction_level token --algo.advantage.is_correction_threshold 3",
     "--train.colocate_all --vllm.enable_sleep --ckpt.max_mem 10",
 ]
-# Runs the command's own code up to the call of train() and prints what train() would get.
+# Runs the command's own code up to the call of train(), once per line of its input, and prints what train() would get.
 SHOW_ARGS = """
-import sys
 from openrlhf.cli import train_ppo_ray
 source = open(train_ppo_ray.__file__).read().replace("\\n    train(", "\\n    show(")
 def show(args, maker=None):
     vars(args).pop("experience_maker", None)
     print("ARGS", args)
-exec(compile(source, "train_ppo_ray", "exec"), {"__name__": "__main__", "show": show})
+for line in sys.stdin.read().split("\\n"):
+    sys.argv = ["train_ppo_ray", *line.split()]
+    exec(compile(source, "train_ppo_ray", "exec"), {"__name__": "__main__", "show": show})
 """
-# Stock imports flash-attn at the top of a module that parsing never calls into.
+# Stock imports flash-attn at the top of a module that parsing never calls into. The libraries that look for it are
+# imported first: they would take the stub for the real one.
 STUB_FLASH_ATTN = """
 import sys, types
+import deepspeed, peft, transformers, vllm
 for name in ("flash_attn", "flash_attn.bert_padding", "flash_attn.utils", "flash_attn.utils.distributed"):
     sys.modules[name] = types.ModuleType(name)
 for name in ("index_first_axis", "pad_input", "rearrange", "unpad_input"):
@@ -44,9 +48,10 @@ sys.modules["flash_attn.utils.distributed"].all_gather = None
 """
 
 
-def run_python(*arguments: str, first_on_path: Path) -> subprocess.CompletedProcess:
+def run_python(*arguments: str, first_on_path: Path, stdin: str = "") -> subprocess.CompletedProcess:
     environment = os.environ | {"PYTHONPATH": str(first_on_path), "DS_ACCELERATOR": "cpu"}
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, cwd="/")
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, input=stdin, env=environment, cwd="/")
 
 
 @pytest.fixture(scope="module")
@@ -62,20 +67,21 @@ def stock_site(tmp_path_factory) -> Path:
     return site
 
 
-@pytest.mark.parametrize("flags", COMMAND_LINES)
-def test_the_same_command_line_gives_the_same_arguments(stock_site, flags):
+def test_the_same_command_lines_give_the_same_arguments(stock_site):
     common = "--actor.model_name_or_path m --reward.remote_url f.py --logger.wandb.run_name r --vllm.num_engines 8"
-    arguments = [*common.split(), *flags.split()]
-    stock = run_python("-c", STUB_FLASH_ATTN + SHOW_ARGS, *arguments, first_on_path=stock_site)
-    patched = run_python("-c", STUB_FLASH_ATTN + SHOW_ARGS, *arguments, first_on_path=SITE)
-    lines = [line for line in stock.stdout.splitlines() if line.startswith("ARGS")]
-    assert len(lines) == 1, stock.stderr
-    assert [line for line in patched.stdout.splitlines() if line.startswith("ARGS")] == lines, patched.stderr
+    lines = "\n".join(f"{common} {flags}" for flags in COMMAND_LINES)
+    stock, patched = (
+        run_python("-c", STUB_FLASH_ATTN + SHOW_ARGS, first_on_path=site, stdin=lines) for site in (stock_site, SITE)
+    )
+    seen = [line for line in stock.stdout.splitlines() if line.startswith("ARGS")]
+    assert len(seen) == len(set(seen)) == len(COMMAND_LINES), stock.stderr
+    assert [line for line in patched.stdout.splitlines() if line.startswith("ARGS")] == seen, patched.stderr
 
 
 def test_openrlhfs_own_tests_pass_on_the_patched_package():
-    own = SITE / "tests"
-    assert (own / "test_ppo_trainer.py").is_file(), "the wheel's own tests are not there"
-    result = run_python("-m", "pytest", str(own), "-q", "-p", "no:cacheprovider", first_on_path=SITE)
+    # Other packages leave a folder of this name too, so the files are those that OpenRLHF's wheel recorded.
+    own = [str(SITE / file) for file in files("openrlhf") if str(file).startswith("tests/test_")]
+    assert len(own) > 10
+    result = run_python("-m", "pytest", *own, "-q", "-p", "no:cacheprovider", first_on_path=SITE)
     assert result.returncode == 0, result.stdout[-3000:]
     assert " passed" in result.stdout

@@ -34,7 +34,7 @@ class GuidedSamplesGenerator(SamplesGenerator):
         self.config = from_namespace(self.args.marge)
         self.pool = GuidancePool(self.args.train.seed)
         self.queue = GroupQueue(self.args.train.batch_size)
-        self.metrics: dict[str, float] = {}
+        self._unreported: list[Exploration] = []
         self._group_ids = itertools.count()
         self._rewards = RewardClient(self.args.reward.remote_url)
         self._dataloader_iter = None
@@ -65,8 +65,14 @@ class GuidedSamplesGenerator(SamplesGenerator):
             for group in self.queue.take()
             for completion in group.completions
         ]
-        self.metrics = exploration_metrics(explorations) | {"marge/completions_waiting": float(len(self.queue))}
+        self._unreported += explorations
         return samples, None, len(problems), exhausted
+
+    def take_metrics(self) -> dict[str, float]:
+        """Metrics of everything explored since the last call: a rollout may fill no training batch, and so no step."""
+        metrics = exploration_metrics(self._unreported) | {"marge/completions_waiting": float(len(self.queue))}
+        self._unreported = []
+        return metrics
 
     def _problem(self, prompt: str, label: str, generate_kwargs: dict[str, Any]) -> Problem:
         return tokens.make_problem(

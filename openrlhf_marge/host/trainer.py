@@ -34,13 +34,13 @@ class MargeTrainer(LocalPPOTrainer):
         args = self.args
         groups = len(self.prompts_dataloader) * self.samples_generator.config.scheduled_states
         completions = groups * args.rollout.n_samples_per_prompt * args.train.num_episodes
-        return int(completions // args.train.batch_size) * args.train.max_epochs
+        return max(1, int(completions // args.train.batch_size)) * args.train.max_epochs
 
     def train_step(self, rollout_samples: list, global_step: int) -> tuple[dict[str, Any], int]:
         """Extends the host's by MARGE's metrics of the rollout."""
         self._has_trained = True
         status, global_step = super().train_step(rollout_samples, global_step)
-        return status | self.samples_generator.metrics, global_step
+        return status | self.samples_generator.take_metrics(), global_step
 
     def save_logs_and_checkpoints(self, global_step: int, logs_dict=None, client_states=None) -> None:
         """Extends the host's: guidance goes into the checkpoint."""
