@@ -54,7 +54,6 @@ def plot_state_values(series: Series, path: Path) -> None:
         if curve:
             axes.plot(*zip(*curve, strict=True), marker="o", color=color, label=f"{kind} guidance")
     axes.set_ylim(0, 1)
-    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend()
     figure.savefig(path)
 
@@ -66,4 +65,5 @@ def _figure(title: str, x_label: str, y_label: str):
     axes = figure.subplots()
     axes.set(title=title, xlabel=x_label, ylabel=y_label)
     axes.grid(alpha=0.3)
+    axes.xaxis.get_major_locator().set_params(integer=True)  # steps and state indices
     return figure, axes
