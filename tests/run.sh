@@ -7,4 +7,4 @@ cd "$root"
 venv=${MARGE_VENV:-$root/.venv}
 "$venv/bin/python" -m ruff check .
 # Two at a time: a run of the stack spends most of its time importing, one process after the other.
-exec "$venv/bin/python" -m pytest -n 2 --durations 10 "$@"
+exec "$venv/bin/python" -m pytest -n 2 --dist worksteal --durations 10 "$@"
