@@ -114,11 +114,12 @@ def test_ctrl_c_stops_what_was_started_and_nothing_else(task, tmp_path):
     """Without a cluster around it train_ppo_ray starts its own; that, and only that, must be gone afterwards."""
     bystander = subprocess.Popen(["sleep", "600"])
     environment = {k: v for k, v in cpu_environment().items() if k != "RAY_ADDRESS"} | {"RAY_TMPDIR": "/tmp"}
-    command = [sys.executable, "-m", "openrlhf.cli.train_ppo_ray", *task.flags(tmp_path), *TOKENS.split()]
+    command = [sys.executable, "-um", "openrlhf.cli.train_ppo_ray", *task.flags(tmp_path), *TOKENS.split()]
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
-        started = wait_for_raylet(process)
+        started = wait_for_ray(process, tmp_path / "log")
+        assert any("raylet" in p.name() for p in started)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=120) != 0
         _gone, alive = psutil.wait_procs(started, timeout=60)
@@ -130,12 +131,11 @@ def test_ctrl_c_stops_what_was_started_and_nothing_else(task, tmp_path):
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def wait_for_raylet(process) -> list[psutil.Process]:
-    """All descendants once Ray's worker manager is among them."""
+def wait_for_ray(process, log) -> list[psutil.Process]:
+    """All descendants once Ray is up: the command then prints its arguments, and waits for a GPU that is not there."""
     deadline = time.monotonic() + 180
     while time.monotonic() < deadline and process.poll() is None:
-        children = psutil.Process(process.pid).children(recursive=True)
-        if any("raylet" in c.name() for c in children):
-            return children
+        if "namespace(experience_maker='marge'" in log.read_text():
+            return psutil.Process(process.pid).children(recursive=True)
         time.sleep(0.5)
-    raise AssertionError(f"no Ray was started (exit code {process.poll()})")
+    raise AssertionError(f"no Ray was started (exit code {process.poll()}): {log.read_text()[-2000:]}")
