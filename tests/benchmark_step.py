@@ -18,7 +18,8 @@ from openrlhf_marge.host.local_ray import local_ray
 from stack import Run, TinyTask, make_task, train
 
 N_PROBLEMS, N_STATES, N_COMPLETIONS = 8, 3, 8
-N_PASSES = 4  # over the data; the first finds guidance
+N_TRAIN, N_PASSES = 48, 3  # the first pass over the data finds guidance
+WARM_UP = N_TRAIN // N_PROBLEMS  # steps of the first pass
 COMMON = f"--rollout.n_samples_per_prompt {N_COMPLETIONS} --train.batch_size 64 --rollout.micro_batch_size 32 "
 COMMON += "--train.micro_batch_size 32 --algo.kl.use_loss --algo.kl.estimator k3 --vllm.enable_prefix_caching"
 
@@ -46,17 +47,19 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     seconds, tokens = {"guided": [], "stock": []}, {"guided": [], "stock": []}
     with tempfile.TemporaryDirectory() as folder, local_ray() as environment:
-        task = make_task(Path(folder))
+        task = make_task(Path(folder), N_TRAIN)
         for number in range(rounds):
             runs = {"guided": guided(task, Path(folder, f"guided{number}"), environment)}
-            length = statistics.mean(steady(runs["guided"], "rollout/response_length_mean", 2))
+            length = statistics.mean(steady(runs["guided"], "rollout/response_length_mean", WARM_UP))
             # Some responses end before the limit, so the limit is above the mean that is wanted.
             runs["stock"] = stock(task, Path(folder, f"stock{number}"), environment, round(length * 1.1))
             for name, run in runs.items():
-                seconds[name] += steady(run, "timing/step_total", 2)
-                tokens[name] += steady(run, "rollout/response_length_mean", 2)
+                seconds[name] += steady(run, "timing/step_total", WARM_UP)
+                lengths = steady(run, "rollout/response_length_mean", WARM_UP)
+                counts = steady(run, "rollout/num_samples", WARM_UP)
+                tokens[name] += [length * count for length, count in zip(lengths, counts, strict=True)]
     for name in seconds:
-        per_step = statistics.mean(tokens[name]) * N_PROBLEMS * N_STATES * N_COMPLETIONS
+        per_step = statistics.mean(tokens[name])
         median, steps = statistics.median(seconds[name]), len(seconds[name])
         print(f"{name:7} median step {median:.3f} s over {steps} steps, {per_step:.0f} generated tokens a step")
     in_seconds = statistics.median(seconds["guided"]) / statistics.median(seconds["stock"])

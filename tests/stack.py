@@ -26,7 +26,7 @@ def reward_func(queries, prompts, labels):
 
 @dataclass(frozen=True)
 class TinyTask:
-    """Folder with model, train.jsonl (16 problems), heldout.jsonl (4) and reward.py."""
+    """Folder with model, train.jsonl (16 problems or as asked for), heldout.jsonl (4) and reward.py."""
 
     folder: Path
 
@@ -45,8 +45,8 @@ class TinyTask:
         """.split()
 
 
-def make_task(folder: Path) -> TinyTask:
-    train, heldout = split_problems(seed=0, num_train=16, num_heldout=4)
+def make_task(folder: Path, num_train: int = 16) -> TinyTask:
+    train, heldout = split_problems(seed=0, num_train=num_train, num_heldout=4)
     write_jsonl(train, folder / "train.jsonl")
     write_jsonl(heldout, folder / "heldout.jsonl")
     tokenizer = build_tokenizer()
