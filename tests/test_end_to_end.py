@@ -16,7 +16,7 @@ from openrlhf_marge.host.local_ray import cpu_environment, local_ray
 from stack import launch, make_task, train
 
 MARGE = "--experience_maker marge --marge.n_candidates 8 "
-# KL between engine and actor on sampled tokens; log-probs shifted by one token, or of old weights, give more.
+# Bound on the KL between engine and actor on sampled tokens. Chosen, not calibrated: no run with wrong tokens was made.
 WRONG_TOKENS = 0.1
 TOKENS = MARGE + "--marge.split tokens --marge.n_states 3 "
 
