@@ -16,7 +16,7 @@ from openrlhf_marge.host.local_ray import cpu_environment, local_ray
 from stack import launch, make_task, train
 
 MARGE = "--experience_maker marge --marge.n_candidates 8 "
-# Bound on the KL between engine and actor on sampled tokens. Chosen, not calibrated: no run with wrong tokens was made.
+# Bound on the KL between engine and actor on sampled tokens; chosen, not calibrated on a run with wrong tokens.
 WRONG_TOKENS = 0.1
 TOKENS = MARGE + "--marge.split tokens --marge.n_states 3 "
 
