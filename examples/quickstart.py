@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from openrlhf_marge import REWARD_FILE
 from openrlhf_marge.arithmetic import pretrain
 from openrlhf_marge.host.local_ray import cpu_environment, local_ray
 from openrlhf_marge.run_log import Series, mean, plot_reward, plot_state_values, read_series, total
@@ -36,7 +37,7 @@ def train_flags(out: Path, method: str, seed: int) -> list[str]:
         --logger.tensorboard_dir {out}/tensorboard --logger.wandb.run_name {method}
         --data.prompt_dataset {out}/base/train.jsonl --data.input_key input --data.label_key label
         --data.apply_chat_template --data.max_len {MAX_LEN} --data.max_samples 240
-        --reward.remote_url {reward_file()}
+        --reward.remote_url {REWARD_FILE}
         --actor.num_gpus_per_node 1 --ref.num_gpus_per_node 1 --critic.num_gpus_per_node 1
         --vllm.num_engines 1 --vllm.sync_backend gloo --vllm.enforce_eager
         --ds.zero_stage 0 --ds.attn_implementation eager
@@ -50,13 +51,6 @@ def train_flags(out: Path, method: str, seed: int) -> list[str]:
     if method == "marge":
         flags += ["--marge.expected_states", "5"]  # the problems have 4 to 6 steps
     return flags
-
-
-def reward_file() -> Path:
-    """The package's reward function, found without importing it."""
-    import openrlhf_marge
-
-    return Path(openrlhf_marge.__file__).with_name("host") / "reward_func.py"
 
 
 def make_base_model(folder: Path, seed: int) -> None:
@@ -77,6 +71,12 @@ def phase(seconds: dict[str, float], name: str, title: str) -> Iterator[None]:
     start = time.monotonic()
     yield
     seconds[name] = round(time.monotonic() - start, 1)
+
+
+def check_flags(flags: list[str], log: Path) -> None:
+    """OpenRLHF's own reading of the flags and data, before anything that takes long."""
+    check = "from openrlhf.cli.train_ppo_ray import parse_args; parse_args()"
+    run_logged(["-c", check, *flags], log, cpu_environment())
 
 
 def evaluate(model: Path, out: Path, name: str, seed: int) -> dict[str, float]:
@@ -109,7 +109,7 @@ def run_logged(command: list[str], log: Path, environment: dict[str, str]) -> No
             raise
     if process.returncode:
         print("".join(log.read_text(errors="replace").splitlines(keepends=True)[-15:]), file=sys.stderr)
-        raise SystemExit(f"quickstart: {command[1]} failed with exit code {process.returncode}; its log is {log}")
+        raise SystemExit(f"quickstart: {log.stem} failed with exit code {process.returncode}; its log is {log}")
 
 
 def generated_tokens(series: Series) -> float:
@@ -155,6 +155,8 @@ def main() -> None:
     out, seconds = args.out.resolve(), {}
     out.mkdir(parents=True, exist_ok=True)
     args.train_flags = [*train_flags(out, args.method, args.seed), *passed_on]
+    pretrain.write_problems(out / "base", args.seed)
+    check_flags(args.train_flags, out / "check.log")
     with phase(seconds, "base_model", "1/4 base model and data: supervised training from scratch"):
         make_base_model(out / "base", args.seed)
     evaluations = {}

@@ -5,6 +5,8 @@ prompts -> guidance -> states -> completions -> groups -> advantages -> OpenRLHF
 Everything outside ``host`` is the pure core: it imports no ray, vllm, deepspeed or openrlhf.
 """
 
+from pathlib import Path
+
 from openrlhf_marge.advantages import group_advantages
 from openrlhf_marge.config import MargeConfig
 from openrlhf_marge.explorer import Exploration, Explorer
@@ -13,7 +15,10 @@ from openrlhf_marge.splitters import split_into_states
 from openrlhf_marge.types import Completion, Guidance, Problem, State, StateGroup
 
 __version__ = "0.1.0"
+REWARD_FILE = str(Path(__file__).with_name("host") / "reward_func.py")
+"""The package's reward function, for ``--reward.remote_url``."""
 __all__ = [
+    "REWARD_FILE",
     "Completion",
     "Exploration",
     "Explorer",

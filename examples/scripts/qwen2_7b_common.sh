@@ -7,7 +7,7 @@
 #   DRY_RUN  set to 1 to print the flags, one a line, instead of submitting
 set -euo pipefail
 : "${DATA:?set DATA to the JSONL file of the training problems}"
-REWARD=$(python3 -c 'import importlib.util as u; print(u.find_spec("openrlhf_marge").submodule_search_locations[0])')/host/reward_func.py
+REWARD=$(python3 -c 'import openrlhf_marge; print(openrlhf_marge.REWARD_FILE)')
 
 COMMON=(
     --actor.model_name_or_path "${MODEL:-Qwen/Qwen2-7B-Instruct}"

@@ -82,11 +82,17 @@ def train(model: Qwen2ForCausalLM, batches: Iterator[Batch]) -> None:
             progress.set_postfix(loss=f"{output.loss.item():.3f}", accuracy=f"{accuracy:.3f}", refresh=False)
 
 
-def pretrain(out: Path, seed: int) -> float:
-    """Write model, tokenizer and problems below `out`; returns the base model's held-out pass@1."""
+def write_problems(out: Path, seed: int) -> list[Problem]:
+    """Write `out`/train.jsonl and `out`/heldout.jsonl; returns the held-out problems."""
     train_problems, heldout = split_problems(seed, NUM_TRAIN, NUM_HELDOUT)
     write_jsonl(train_problems, out / "train.jsonl")
     write_jsonl(heldout, out / "heldout.jsonl")
+    return heldout
+
+
+def pretrain(out: Path, seed: int) -> float:
+    """Write model, tokenizer and problems below `out`; returns the base model's held-out pass@1."""
+    heldout = write_problems(out, seed)
     tokenizer = build_tokenizer()
     model, batches = build_model(tokenizer, seed), demonstrations(tokenizer, heldout, seed)
     pass_at_1 = 0.0

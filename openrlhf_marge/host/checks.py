@@ -8,15 +8,12 @@ from __future__ import annotations
 import os
 import runpy
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from openrlhf_marge import patches
+from openrlhf_marge import REWARD_FILE, patches
 from openrlhf_marge.config import from_namespace
 from openrlhf_marge.host.dataset_checks import check_datasets
 from openrlhf_marge.host.reward_format import parse_reward
-
-DEFAULT_REWARD_FILE = str(Path(__file__).with_name("reward_func.py"))
 
 # Host features that MARGE cannot serve: (is it asked for, why not and what to do instead).
 REFUSED: tuple[tuple[Callable[[Any], bool], str], ...] = (
@@ -131,7 +128,7 @@ def _complete(args: Any, reference: str) -> None:
         if args.algo.kl.estimator == "k1" and not args.algo.kl.unbiased_gradient:
             _set(args.algo.kl, "estimator", "k3", "--algo.kl.estimator", "k1 as a loss has no gradient on average")
     if not args.reward.remote_url:
-        _set(args.reward, "remote_url", DEFAULT_REWARD_FILE, "--reward.remote_url", "MARGE's math grader")
+        _set(args.reward, "remote_url", REWARD_FILE, "--reward.remote_url", "MARGE's math grader")
 
 
 def _set(namespace: Any, name: str, value: Any, flag: str, why: str) -> None:
