@@ -16,8 +16,11 @@ from openrlhf_marge.host.local_ray import cpu_environment, local_ray
 from stack import launch, make_task, train
 
 MARGE = "--experience_maker marge --marge.n_candidates 8 "
-# Bound on the KL between engine and actor on sampled tokens; chosen, not calibrated on a run with wrong tokens.
-WRONG_TOKENS = 0.1
+# Counts the tokens whose log-probs of engine and actor differ by more than a tenth, in is_filter_ratio. Where all is
+# right 0 to 0.02 of them do; with the engine's log-probs moved by one token 0.54 (even in a band of 0.5 to 5), with
+# weights that never reach the engines 0.15 to 0.19 in the second step.
+COMPARE = "--algo.advantage.is_correction_level token --algo.advantage.is_correction_threshold 0.9 1.1 "
+DIFFERING = 0.05
 TOKENS = MARGE + "--marge.split tokens --marge.n_states 3 "
 
 
@@ -53,9 +56,8 @@ def test_marge_trains_through_openrlhfs_trainer_vllm_and_deepspeed(task, tmp_pat
 
 
 def test_log_probs_of_the_engines_fit_the_actors_on_every_completion(task, tmp_path, cluster):
-    flags = "--vllm.num_engines 2 --algo.advantage.is_correction_level token"
-    run = train(task, tmp_path, MARGE + flags, cluster)
-    assert all(abs(kl) < WRONG_TOKENS for kl in run.values("vllm_kl")), run.values("vllm_kl")
+    run = train(task, tmp_path, MARGE + COMPARE + "--vllm.num_engines 2", cluster)
+    assert max(run.values("is_filter_ratio")) < DIFFERING, run.values("is_filter_ratio")
 
 
 def test_reference_initial_with_kl_as_reward_on_two_ranks(task, tmp_path, cluster):
@@ -74,9 +76,9 @@ def test_everything_colocated_with_packing_and_dynamic_batches(task, tmp_path, c
 
 
 def test_lora_with_zero_3(task, tmp_path, cluster):
-    flags = "--ds.lora.rank 4 --ds.zero_stage 3 --algo.advantage.is_correction_level token --actor.adam.lr 1e-2"
-    run = train(task, tmp_path, TOKENS + flags, cluster)
-    assert all(abs(kl) < WRONG_TOKENS for kl in run.values("vllm_kl")), run.values("vllm_kl")
+    flags = "--ds.lora.rank 4 --ds.zero_stage 3 --actor.adam.lr 1e-2"
+    run = train(task, tmp_path, TOKENS + COMPARE + flags, cluster)
+    assert max(run.values("is_filter_ratio")) < DIFFERING, run.values("is_filter_ratio")
 
 
 def test_evaluation_ema_checkpoint_and_resume(task, tmp_path, cluster):
@@ -120,8 +122,7 @@ def test_ctrl_c_stops_what_was_started_and_nothing_else(task, tmp_path):
     try:
         started = wait_for_ray(process, tmp_path / "log")
         assert any("raylet" in p.name() for p in started)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=120) != 0
+        assert interrupt(process) != 0
         _gone, alive = psutil.wait_procs(started, timeout=60)
         assert not alive, alive
         assert bystander.poll() is None
@@ -129,6 +130,17 @@ def test_ctrl_c_stops_what_was_started_and_nothing_else(task, tmp_path):
         bystander.kill()
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def interrupt(process) -> int:
+    """Ctrl-C as a person does it, again after a while: Ray can lose one that comes while it calls back into Python."""
+    for _ in range(4):
+        process.send_signal(signal.SIGINT)
+        try:
+            return process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            continue
+    raise AssertionError("four Ctrl-C in two minutes did not end the run")
 
 
 def wait_for_ray(process, log) -> list[psutil.Process]:
