@@ -7,9 +7,8 @@ import re
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, get_args, get_type_hints
 
-from openrlhf_marge.splitters import SPLITTERS
+from openrlhf_marge.splitters import load_splitter
 
-REFERENCES = ("iteration", "initial")
 # Mean states per problem reported for Qwen2-7B-Instruct split by step labels (Appendix B.1).
 PAPER_STEP_STATES = 4.42
 
@@ -23,8 +22,28 @@ def option(default: Any, help: str, *, low: float | None = None, high: float | N
 class MargeConfig:
     """Options of guided exploration; completions per state are OpenRLHF's own ``--rollout.n_samples_per_prompt``."""
 
-    n_candidates: int = option(
-        32, "responses sampled from s_0 for a problem without guidance, from which one is picked (Sec. 4.1)", low=1
+    explore: str = option(
+        "guided",
+        "'guided', from every state of a guidance, or 'vanilla', everything from s_0 (Sec. 4.3.2)",
+        choices=("guided", "vanilla"),
+    )
+    vanilla_match: str = option(
+        "samples",
+        "what --marge.explore vanilla has in common with guided exploration of the same problem: 'samples' (Table 3) "
+        "or expected generated 'tokens' (Table 5)",
+        choices=("samples", "tokens"),
+    )
+    guidance_rule: str = option(
+        "preference",
+        "which responses may guide: 'preference' by the pass rate (Sec. 3.3), 'random', 'correct', or 'fixed', by "
+        "preference once and never again (Table 4)",
+        choices=("preference", "random", "correct", "fixed"),
+    )
+    guidance_source: str = option(
+        "carried",
+        "where guidance comes from: 'carried' from the s_0 completions of the last visit (Algorithm 1), or 'fresh' "
+        "from those of this very visit, which are sampled first; then no candidates are needed",
+        choices=("carried", "fresh"),
     )
     guidance_threshold: float = option(
         0.5,
@@ -32,39 +51,82 @@ class MargeConfig:
         low=0.0,
         high=1.0,
     )
+    guide_when: str = option(
+        "always",
+        "'always', or 'hard': a problem with a pass rate above --marge.guidance_threshold is sampled from s_0 only "
+        "(where Prop. C.2 does not promise more pairs)",
+        choices=("always", "hard"),
+    )
+    n_candidates: int = option(
+        32, "responses sampled from s_0 for a problem without guidance, from which one is picked (Sec. 4.1)", low=1
+    )
+    n_guidances: int = option(1, "guidances per problem; common prefixes are one state (Remark C.4)", low=1)
     split: str = option(
         "step",
-        "how guidance is cut into states (App. B.1): 'step' right after every step label, 'tokens' evenly by count",
-        choices=tuple(SPLITTERS),
+        "how guidance is cut into states (App. B.1): 'step' right after every step label, 'tokens' evenly by count, "
+        "or an installed splitter's name",
     )
     n_states: int = option(
         5, "states per guidance with --marge.split tokens, and where a guidance has no step label (App. B.1)", low=1
     )
+    max_states: int | None = option(None, "most states per guidance; more are thinned evenly, s_0 stays", low=1)
     step_label: str = option(r"Step \d+:", "regular expression of a step label, for --marge.split step (App. E)")
     cot_prefix: str = option(
         "Let's think step by step.\n\nStep 1:",
         "text that every response starts with under --marge.split step; it is s_0, never trained on (App. E)",
     )
+    state_budget: str = option(
+        "all",
+        "'all': the same number of completions from every state (Algorithm 1), or 'adaptive': states whose first half "
+        "is all correct or all wrong leave the second half to the others (Prop. C.1, App. G)",
+        choices=("all", "adaptive"),
+    )
     expected_states: float | None = option(
         None,
         "states per problem assumed by the learning-rate schedule; None: n_states with --marge.split tokens, "
-        f"{PAPER_STEP_STATES} (Qwen2-7B-Instruct, App. B.1) with step",
+        f"{PAPER_STEP_STATES} (Qwen2-7B-Instruct, App. B.1) otherwise",
         low=1.0,
+    )
+    advantage: str = option(
+        "group_norm",
+        "advantage within a state's group: 'group_norm' (r - mean) / std (Eq. 4), 'mean' r - mean (Dr. GRPO), "
+        "'leave_one_out' r - mean of the others (RLOO), or 'vine': r - mean for a completion, and for the guidance "
+        "tokens between two states the difference of their values (VinePPO)",
+        choices=("group_norm", "mean", "leave_one_out", "vine"),
+    )
+    prefix_credit: str = option(
+        "none",
+        "'value_gain': with any --marge.advantage, also train the guidance tokens between two states on the "
+        "difference of their values, as vine does",
+        choices=("none", "value_gain"),
     )
     reference: str = option(
         "iteration",
         "reference policy of the KL: 'iteration', the policy at the start of the iteration (Sec. 3.4; needs no "
-        "reference model, KL in the loss), or 'initial', OpenRLHF's reference model",
-        choices=REFERENCES,
+        "reference model, KL in the loss), 'episode', at the start of the episode, or 'initial', OpenRLHF's",
+        choices=("iteration", "episode", "initial"),
     )
+    guidance_key: str | None = option(
+        None, "data column with a response to be the first guidance, for example the authors' 'guidance hit'"
+    )
+    dump_dir: str | None = option(None, "folder for every trained completion, one Parquet file per rollout")
+    replay_dir: str | None = option(None, "train from the Parquet files of this folder, nothing is generated")
 
     def __post_init__(self) -> None:
         for f in fields(self):
             check_range(f"--marge.{f.name}", getattr(self, f.name), f.metadata)
+        load_splitter(self.split)
+        if self.guidance_rule == "fixed" and self.guidance_source == "fresh":
+            raise ValueError("--marge.guidance_source fresh picks at every visit, --marge.guidance_rule fixed once")
         try:
             re.compile(self.step_label)
         except re.error as e:
             raise ValueError(f"--marge.step_label {self.step_label!r} is not a regular expression: {e}") from e
+
+    @property
+    def credits_prefix(self) -> bool:
+        """Whether the guidance tokens between two states are trained on."""
+        return self.advantage == "vine" or self.prefix_credit == "value_gain"
 
     @property
     def scheduled_states(self) -> float:

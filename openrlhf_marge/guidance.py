@@ -1,32 +1,55 @@
-"""Which response guides a problem (Sec. 3.3), and the pool that remembers it between visits.
+"""Which responses guide a problem (Sec. 3.3, Table 4), and the pool that remembers them between visits.
 
-Choices are drawn from a generator seeded by (run seed, problem, visit): the order in which answers arrive from the
+Choices are drawn from generators seeded by (run seed, problem, visit): the order in which answers arrive from the
 engines cannot change them, and the visit counts are all the random state there is to save.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from openrlhf_marge.config import MargeConfig
 from openrlhf_marge.types import Completion, Guidance, TokenIds
+
+Wanted = Callable[[float, float], tuple[bool, ...]]
+
+
+def _by_pass_rate(pass_rate: float, threshold: float) -> tuple[bool, ...]:
+    return (not pass_rate > threshold,)
+
+
+# rule -> (pass rate, threshold) -> the verdicts a response may have to guide
+GUIDANCE_RULES: dict[str, Wanted] = {
+    "preference": _by_pass_rate,
+    "fixed": _by_pass_rate,  # and never picked again
+    "correct": lambda pass_rate, threshold: (True,),
+    "random": lambda pass_rate, threshold: (True, False),
+}
 
 
 def pick_guidance(
-    completions: Sequence[Completion], s0_ids: TokenIds, eos_ids: frozenset[int], threshold: float, rng: random.Random
-) -> Guidance | None:
-    """Rule ``preference``: a problem with a pass rate above ``threshold`` gets an incorrect one, others a correct.
+    completions: Sequence[Completion], s0_ids: TokenIds, eos_ids: frozenset[int], config: MargeConfig,
+    rng: random.Random, visit: int = 0,
+) -> tuple[Guidance, ...]:  # fmt: skip
+    """Up to ``n_guidances`` different responses among the completions of s_0, by ``--marge.guidance_rule``.
 
-    ``completions`` are those of s_0. None when there is no response of the wanted kind (or only empty ones).
+    Preference (Sec. 3.3): with a pass rate above the threshold incorrect ones, otherwise correct ones. Empty when
+    there is no response of the wanted kind (or only empty ones).
     """
     pass_rate = sum(c.reward for c in completions) / len(completions)
-    want_correct = not pass_rate > threshold
-    wanted = (without_eos(c.token_ids, eos_ids) for c in completions if c.is_correct == want_correct)
-    suitable = [ids for ids in wanted if ids]
-    if not suitable:
-        return None
-    return Guidance(token_ids=s0_ids + rng.choice(suitable), is_correct=want_correct)
+    wanted = GUIDANCE_RULES[config.guidance_rule](pass_rate, config.guidance_threshold)
+    responses = [(without_eos(c.token_ids, eos_ids), c.is_correct) for c in completions if c.is_correct in wanted]
+    suitable = [(ids, is_correct) for ids, is_correct in responses if ids]
+    rng.shuffle(suitable)
+    different = list(dict(suitable).items())[: config.n_guidances]
+    return tuple(
+        Guidance(token_ids=s0_ids + ids, is_correct=is_correct, pass_rate=pass_rate, visit=visit)
+        for ids, is_correct in different
+    )
 
 
 def without_eos(ids: TokenIds, eos_ids: frozenset[int]) -> TokenIds:
@@ -35,11 +58,11 @@ def without_eos(ids: TokenIds, eos_ids: frozenset[int]) -> TokenIds:
     return ids[:end]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PoolState:
-    """What a checkpoint holds of the pool; its short repr keeps guidance out of logs that print checkpoint states."""
+    """Guidance and visits of some or all problems, for checkpoints; its short repr keeps guidance out of logs."""
 
-    guidance: Mapping[str, Guidance]
+    guidance: Mapping[str, tuple[tuple[Any, ...], ...]]  # packed, see GuidancePool
     visits: Mapping[str, int]
 
     def __repr__(self) -> str:
@@ -47,30 +70,47 @@ class PoolState:
 
 
 class GuidancePool:
-    """The present guidance of every problem, and how often each was visited."""
+    """The present guidance of every problem, and how often each was visited.
 
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-        self._guidance: dict[str, Guidance] = {}
+    Token ids are packed into bytes, 4 for each: as a tuple of ints the guidance of a million problems would not fit.
+    """
+
+    def __init__(self) -> None:
+        self._packed: dict[str, tuple[tuple[Any, ...], ...]] = {}
         self._visits: dict[str, int] = {}
 
     def __len__(self) -> int:
-        return len(self._guidance)
+        return len(self._packed)
 
-    def get(self, problem_id: str) -> Guidance | None:
-        return self._guidance.get(problem_id)
+    def get(self, problem_id: str) -> tuple[Guidance, ...]:
+        return tuple(map(_unpack, self._packed.get(problem_id, ())))
 
-    def set(self, problem_id: str, guidance: Guidance) -> None:
-        self._guidance[problem_id] = guidance
+    def set(self, problem_id: str, guidances: Sequence[Guidance]) -> None:
+        self._packed[problem_id] = tuple(map(_pack, guidances))
 
-    def visit(self, problem_id: str) -> random.Random:
-        """Count a visit and return the generator for all choices made during it."""
-        visit = self._visits.get(problem_id, 0)
-        self._visits[problem_id] = visit + 1
-        return random.Random(f"{self._seed}/{problem_id}/{visit}")
+    def visit(self, problem_id: str) -> int:
+        """Count a visit; the first has the number 0."""
+        number = self._visits.get(problem_id, 0)
+        self._visits[problem_id] = number + 1
+        return number
 
-    def state_dict(self) -> PoolState:
-        return PoolState(guidance=dict(self._guidance), visits=dict(self._visits))
+    def state_dict(self, problem_ids: Iterable[str] | None = None) -> PoolState:
+        """The state of these problems, or of all."""
+        ids = self._visits.keys() if problem_ids is None else problem_ids
+        guidance = {i: self._packed[i] for i in ids if i in self._packed}
+        return PoolState(guidance=guidance, visits={i: self._visits[i] for i in ids if i in self._visits})
 
-    def load_state_dict(self, state: PoolState) -> None:
-        self._guidance, self._visits = dict(state.guidance), dict(state.visits)
+    def update(self, state: PoolState) -> None:
+        """Take over what ``state`` knows; other problems stay as they are."""
+        self._packed.update(state.guidance)
+        self._visits.update(state.visits)
+
+
+def _pack(guidance: Guidance) -> tuple[Any, ...]:
+    return array("I", guidance.token_ids).tobytes(), guidance.is_correct, guidance.pass_rate, guidance.visit
+
+
+def _unpack(packed: tuple[Any, ...]) -> Guidance:
+    ids = array("I")
+    ids.frombytes(packed[0])
+    return Guidance(token_ids=tuple(ids), is_correct=packed[1], pass_rate=packed[2], visit=packed[3])

@@ -2,39 +2,80 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from openrlhf_marge.explorer import Exploration
+from openrlhf_marge.types import StateGroup
+
+N_BINS = 5  # of the relative position of a state in its guidance
 
 
 def exploration_metrics(explorations: Sequence[Exploration]) -> dict[str, float]:
     """Means over the problems, groups or states of one step; a mean over nothing is left out, never zero."""
     groups = [g for e in explorations for g in e.groups]
     explored = [e for e in explorations if e.groups]
-    metrics = {
+    guided = [e for e in explored if e.guidance_age is not None]
+    tokens = {
+        "marge/candidate_tokens": float(sum(e.candidate_tokens for e in explorations)),
+        "marge/completion_tokens": float(sum(len(c.token_ids) for g in groups for c in g.completions)),
+    }
+    metrics = tokens | {
         "marge/problems": float(len(explorations)),
         "marge/problems_without_guidance": float(sum(e.no_guidance for e in explorations)),
         "marge/problems_without_room": float(sum(e.no_room for e in explorations)),
-        "marge/candidate_tokens": float(sum(e.candidate_tokens for e in explorations)),
-        "marge/completion_tokens": float(sum(len(c.token_ids) for g in groups for c in g.completions)),
         "marge/groups": float(len(groups)),
+        "marge/generated_tokens": sum(tokens.values()),
     }
-    metrics["marge/generated_tokens"] = metrics["marge/candidate_tokens"] + metrics["marge/completion_tokens"]
-    if not groups:
-        return metrics
-    metrics["marge/states_per_problem"] = len(groups) / len(explored)
-    metrics["marge/groups_with_signal"] = sum(g.has_signal for g in groups) / len(groups)
-    metrics["marge/pass_rate"] = sum(e.groups[0].value for e in explored) / len(explored)
-    metrics["marge/guidance_correct"] = sum(e.groups[0].guidance_is_correct for e in explored) / len(explored)
-    metrics["marge/guidance_kept"] = sum(e.guidance_kept for e in explored) / len(explored)
-    return metrics | state_values(explorations)
+    metrics |= _mean("marge/states_per_problem", (len(e.groups) for e in explored))
+    metrics |= _mean("marge/groups_with_signal", (g.has_signal for g in groups))
+    metrics |= _mean("marge/groups_across_weight_updates", (g.crosses_update for g in groups))
+    metrics |= _mean("marge/pass_rate", (e.groups[0].value for e in explored))
+    metrics |= _mean("marge/guidance_correct", (e.groups[0].state.guidance.is_correct for e in guided))
+    metrics |= _mean("marge/guidance_kept", (e.guidance_kept for e in guided))
+    metrics |= _mean("marge/guidance_age", (e.guidance_age for e in guided))
+    return metrics | pairs_per_token(groups) | state_values(groups)
 
 
-def state_values(explorations: Sequence[Exploration]) -> dict[str, float]:
-    """Mean V(s_j) by state index, apart for correct and incorrect guidance (Fig. 3)."""
+def pairs_per_token(groups: Sequence[StateGroup]) -> dict[str, float]:
+    """What exploration gains per 1000 generated completion tokens (Fig. 5a, Prop. C.2).
+
+    ``outcome_entropy``: sum over groups of n H(V), H in bits; ``valid_pairs``: sum of min(correct, incorrect).
+    """
+    thousands = sum(len(c.token_ids) for g in groups for c in g.completions) / 1000
+    if not thousands:
+        return {}
+    entropy = sum(len(g.completions) * binary_entropy(g.value) for g in groups)
+    correct = [(sum(c.is_correct for c in g.completions), len(g.completions)) for g in groups]
+    pairs = sum(min(n_correct, n - n_correct) for n_correct, n in correct)
+    return {
+        "marge/outcome_entropy_per_1k_tokens": entropy / thousands,
+        "marge/valid_pairs_per_1k_tokens": pairs / thousands,
+    }
+
+
+def binary_entropy(p: float) -> float:
+    """Entropy in bits of an outcome with probability p."""
+    return -sum(q * math.log2(q) for q in (p, 1 - p) if q > 0)
+
+
+def state_values(groups: Iterable[StateGroup]) -> dict[str, float]:
+    """Mean V(s_j), apart for correct and incorrect guidance: by state index (Fig. 3) and by relative position.
+
+    ``position_40`` holds the states with at least 40 and less than 60 % of their guidance before them.
+    """
     values = defaultdict(list)
-    for group in (g for e in explorations for g in e.groups):
-        kind = "correct" if group.guidance_is_correct else "incorrect"
+    for group in groups:
+        if group.state.guidance is None:
+            continue
+        kind = "correct" if group.state.guidance.is_correct else "incorrect"
+        percent = int(group.state.position * N_BINS) * 100 // N_BINS
         values[f"marge/value_{kind}/state_{group.state.index}"].append(group.value)
+        values[f"marge/value_{kind}/position_{percent}"].append(group.value)
     return {key: sum(v) / len(v) for key, v in sorted(values.items())}
+
+
+def _mean(name: str, values: Iterable[float]) -> dict[str, float]:
+    found = list(values)
+    return {name: sum(found) / len(found)} if found else {}

@@ -1,12 +1,15 @@
-"""Guidance -> states: where to cut. Both ways cut on boundaries of the token ids that were really sampled.
+"""Guidance -> states: where to cut. All ways cut on boundaries of the token ids that were really sampled.
 
-``decode_pieces`` is injected because only the host has a tokenizer: it maps token ids to one text piece per id.
+``decode_pieces`` is injected because only the host has a tokenizer: it maps token ids to one text piece per id. One's
+own splitter is a function of this kind under the entry-point group ``openrlhf_marge.splitters``; its entry's name is
+what ``--marge.split`` takes.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Protocol
 
 from openrlhf_marge.types import Guidance, Problem, State, TokenIds
@@ -14,6 +17,7 @@ from openrlhf_marge.types import Guidance, Problem, State, TokenIds
 if TYPE_CHECKING:
     from openrlhf_marge.config import MargeConfig
 
+ENTRY_POINT_GROUP = "openrlhf_marge.splitters"
 DecodePieces = Callable[[Sequence[int]], list[str]]
 
 
@@ -51,13 +55,57 @@ def split_by_steps(ids: TokenIds, start: int, config: MargeConfig, decode_pieces
 SPLITTERS: dict[str, Splitter] = {"step": split_by_steps, "tokens": split_by_tokens}
 
 
+def load_splitter(name: str) -> Splitter:
+    """The splitter called ``name``; ValueError when nothing of that name is installed."""
+    if name in SPLITTERS:
+        return SPLITTERS[name]
+    found = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
+    if name not in found:
+        known = ", ".join([*SPLITTERS, *sorted(found)])
+        raise ValueError(f"--marge.split is {name!r}; it must be one of {known}, or an installed splitter's name")
+    return found[name].load()
+
+
 def split_into_states(
-    problem: Problem, guidance: Guidance, s0_ids: TokenIds, config: MargeConfig, decode_pieces: DecodePieces
+    problem: Problem, guidances: Sequence[Guidance], s0_ids: TokenIds, config: MargeConfig, decode_pieces: DecodePieces
 ) -> list[State]:
-    """States s_0 .. s_{n-1} of the guidance, without duplicates, without the full response, each with room left."""
+    """The states of all guidances, s_0 first, each before those that go on from it.
+
+    Without duplicates (guidances share the states of their common prefix: a trie), without the full response, each
+    with room left, at most ``max_states`` per guidance.
+    """
+    places: dict[TokenIds, int] = {}
+    states: list[State] = []
+    for guidance in guidances:
+        parent = None
+        cuts = _cuts(problem, guidance, s0_ids, config, decode_pieces)
+        for index, cut in enumerate(cuts):
+            prefix = guidance.token_ids[:cut]
+            if prefix not in places:
+                places[prefix] = len(states)
+                position = (cut - len(s0_ids)) / (len(guidance.token_ids) - len(s0_ids))
+                segment = 0 if parent is None else cut - len(states[parent].prefix_ids)
+                states.append(
+                    State(
+                        index=index, prefix_ids=prefix, position=position, guidance=guidance, parent=parent,
+                        segment=segment,
+                    )
+                )
+            parent = places[prefix]
+    return states
+
+
+def _cuts(problem: Problem, guidance: Guidance, s0_ids: TokenIds, config: MargeConfig, decode_pieces) -> list[int]:
     ids = guidance.token_ids
     if ids[: len(s0_ids)] != s0_ids:
         raise ValueError(f"guidance of problem {problem.id} does not start with s_0; was --marge.cot_prefix changed?")
-    cuts = SPLITTERS[config.split](ids, len(s0_ids), config, decode_pieces)
-    kept = sorted({c for c in cuts if c < len(ids) and c < problem.max_response_tokens})
-    return [State(index=j, prefix_ids=ids[:c]) for j, c in enumerate(kept)]
+    cuts = load_splitter(config.split)(ids, len(s0_ids), config, decode_pieces)
+    kept = sorted({len(s0_ids)} | {c for c in cuts if len(s0_ids) < c < min(len(ids), problem.max_response_tokens)})
+    return _thinned(kept, config.max_states) if config.max_states else kept
+
+
+def _thinned(cuts: list[int], most: int) -> list[int]:
+    """At most ``most`` of them, evenly over the whole, the first one always there."""
+    if len(cuts) <= most:
+        return cuts
+    return [cuts[round(i * (len(cuts) - 1) / max(1, most - 1))] for i in range(most)]

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from openrlhf_marge.seeds import stable_hash
+
 TokenIds = tuple[int, ...]
 
 
@@ -19,6 +21,7 @@ class Problem:
     label: str
     prompt_ids: TokenIds
     max_response_tokens: int  # room after the prompt: guidance prefix and completion together
+    given_guidance: TokenIds | None = None  # a whole response from the data, s_0 included, for the first visit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,14 +30,25 @@ class Guidance:
 
     token_ids: TokenIds  # the whole response without EOS, s_0 included
     is_correct: bool
+    pass_rate: float  # of the responses that it was picked from; of a given one its own grade
+    visit: int = 0  # the visit of its problem that sampled it; its age is counted from there
+
+    @property
+    def id(self) -> str:
+        """Digest of the token ids."""
+        return f"{stable_hash(self.token_ids):016x}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """A prefix of the guidance (s_j); index 0 is s_0, which is empty or the CoT prefix."""
 
-    index: int
+    index: int  # along its guidance
     prefix_ids: TokenIds
+    position: float = 0.0  # share of the guidance that lies before it, s_0 not counted: 0 at s_0, below 1
+    guidance: Guidance | None = None  # the first of its guidances; None where s_0 is sampled without any
+    parent: int | None = None  # place of the state before it among the states of this visit; None for s_0
+    segment: int = 0  # tokens between the state before it and this one; 0 for s_0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +61,7 @@ class Completion:
     truncated: bool = False  # stopped by the length limit
     log_probs: tuple[float, ...] | None = None  # of the rollout policy, one per token, when asked for
     extra_logs: tuple[tuple[str, float], ...] = ()  # further numbers that the reward function returned
+    weight_versions: tuple[int, int] = (0, 0)  # weight updates before its first and before its last token
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.reward <= 1.0:  # also false for NaN
@@ -59,12 +74,12 @@ class Completion:
 class StateGroup:
     """All completions of one state of one problem: the unit within which advantages are computed (Eq. 4)."""
 
-    id: int  # unique within a run; travels with every completion
+    id: int  # of problem, visit and state; travels with every completion
     problem: Problem
     state: State
     n_states: int  # states that this visit of the problem had, this one included
-    guidance_is_correct: bool
     completions: tuple[Completion, ...]
+    value_gain: float = 0.0  # V(s_j) - V(s_{j-1}), the credit of the tokens in between (VinePPO); 0 for s_0
 
     def __post_init__(self) -> None:
         if not self.completions:
@@ -79,3 +94,8 @@ class StateGroup:
     def has_signal(self) -> bool:
         """Whether any two rewards differ; otherwise every advantage is zero."""
         return len({c.reward for c in self.completions}) > 1
+
+    @property
+    def crosses_update(self) -> bool:
+        """Whether its tokens come from before and after a weight update (partial rollouts only)."""
+        return len({v for c in self.completions for v in c.weight_versions}) > 1

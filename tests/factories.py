@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 
-from openrlhf_marge import Completion, Explorer, GuidancePool, MargeConfig, Problem, State, StateGroup
+from openrlhf_marge import Completion, Explorer, Guidance, GuidancePool, MargeConfig, Problem, State, StateGroup
 
 EOS = 0
 
 
-def problem(name: str = "p", *, room: int = 100, prompt_ids=(1, 2)) -> Problem:
-    return Problem(id=name, prompt=f"prompt {name}", label="7", prompt_ids=prompt_ids, max_response_tokens=room)
+def problem(name: str = "p", *, room: int = 100, prompt_ids=(1, 2), given=None) -> Problem:
+    return Problem(
+        id=name, prompt=f"prompt {name}", label="7", prompt_ids=prompt_ids, max_response_tokens=room,
+        given_guidance=given,
+    )  # fmt: skip
+
+
+def guidance(ids=(10, 11, 12), *, correct: bool = True, pass_rate: float = 0.5, visit: int = 0) -> Guidance:
+    return Guidance(token_ids=tuple(ids), is_correct=correct, pass_rate=pass_rate, visit=visit)
 
 
 def completion(reward: float = 1.0, ids=(5, EOS), **kwargs) -> Completion:
@@ -19,12 +25,12 @@ def completion(reward: float = 1.0, ids=(5, EOS), **kwargs) -> Completion:
 
 
 def group(group_id: int = 0, rewards=(1.0, 0.0), *, index: int = 0, n_states: int = 1, correct=True) -> StateGroup:
+    guide = guidance(tuple(range(10, 20)), correct=correct)
     return StateGroup(
         id=group_id,
         problem=problem(),
-        state=State(index=index, prefix_ids=tuple(range(10, 10 + index))),
+        state=State(index=index, prefix_ids=guide.token_ids[:index], position=index / 10, guidance=guide),
         n_states=n_states,
-        guidance_is_correct=correct,
         completions=tuple(completion(r) for r in rewards),
     )
 
@@ -41,25 +47,31 @@ def text_ids(text: str) -> tuple[int, ...]:
 class ScriptedModel:
     """Completes states from a script and records every call: ``script(problem, prefix_ids, n) -> completions``."""
 
-    def __init__(self, script, delays=None) -> None:
+    def __init__(self, script, delays=None, correct: bool = True) -> None:
         self.calls: list[tuple[str, tuple[int, ...], int]] = []
+        self.seeds: list[int] = []
         self._script = script
         self._delays = delays
+        self._correct = correct
 
-    async def complete(self, asked: Problem, prefix_ids, n):
+    async def complete(self, asked: Problem, prefix_ids, n, seed):
         self.calls.append((asked.id, prefix_ids, n))
+        self.seeds.append(seed)
         await asyncio.sleep(next(self._delays) if self._delays else 0)
         return self._script(asked, prefix_ids, n)
+
+    async def is_correct(self, asked: Problem, response_ids):
+        return self._correct
 
 
 def explorer(model: ScriptedModel, *, s0_ids=(), n: int = 4, seed: int = 0, **config) -> Explorer:
     return Explorer(
         config=MargeConfig(**{"split": "tokens", "n_states": 3, "n_candidates": 6} | config),
-        pool=GuidancePool(seed),
+        pool=GuidancePool(),
+        seed=seed,
         s0_ids=s0_ids,
         eos_ids=frozenset({EOS}),
         n_completions=n,
-        complete=model.complete,
+        sampler=model,
         decode_pieces=letters,
-        group_ids=itertools.count(),
     )

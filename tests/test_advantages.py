@@ -17,6 +17,15 @@ def test_eq_4_on_two_groups():
     )
 
 
+def test_mean_only_leave_one_out_and_vine():
+    rewards, ids = [1, 0, 0, 0, 1, 0], [7, 7, 7, 7, 3, 3]
+    mean = [0.75, -0.25, -0.25, -0.25, 0.5, -0.5]
+    assert group_advantages(rewards, ids, "mean") == group_advantages(rewards, ids, "vine") == mean
+    # The others of the first are all 0; of the second, one of three is 1.
+    expected = [1, -1 / 3, -1 / 3, -1 / 3, 1, -1]
+    assert group_advantages(rewards, ids, "leave_one_out") == pytest.approx(expected)
+
+
 def test_a_group_without_signal_gets_exactly_zero():
     assert group_advantages([0.1] * 8 + [1.0], [1] * 8 + [2]) == [0.0] * 9
 

@@ -6,10 +6,9 @@ import random
 
 import pytest
 
-from openrlhf_marge import Guidance
 from openrlhf_marge.metrics import exploration_metrics
 
-from factories import EOS, ScriptedModel, completion, explorer, problem
+from factories import EOS, ScriptedModel, completion, explorer, guidance, problem
 
 
 def alternate(_problem, prefix_ids, n):
@@ -37,14 +36,14 @@ def test_states_are_prefixes_of_one_correct_response_for_a_hard_problem():
     last = result.groups[-1].state.prefix_ids
     assert last[0] in (20, 22, 24)
     assert [g.state.prefix_ids for g in result.groups] == [(), last[:2], last]
-    assert all(g.guidance_is_correct for g in result.groups)
+    assert all(g.state.guidance.is_correct for g in result.groups)
 
 
 def test_the_second_visit_needs_no_candidates_and_is_guided_by_the_completions_of_s0():
     model = ScriptedModel(alternate)
     chain = explorer(model)
     explore(chain, problem())
-    refreshed = chain.pool.get("p")
+    (refreshed,) = chain.pool.get("p")
     model.calls.clear()
     explore(chain, problem())
     assert [n for _, _, n in model.calls] == [4, 4, 4]
@@ -54,15 +53,15 @@ def test_the_second_visit_needs_no_candidates_and_is_guided_by_the_completions_o
 def test_new_guidance_is_s0_and_its_completion():
     (result,) = explore(chain := explorer(ScriptedModel(alternate), s0_ids=(3, 4)), problem())
     assert result.groups[0].state.prefix_ids == (3, 4)
-    assert chain.pool.get("p").token_ids[:2] == (3, 4)
+    assert chain.pool.get("p")[0].token_ids[:2] == (3, 4)
 
 
 def test_guidance_is_kept_when_s0_gives_no_suitable_one():
     chain = explorer(ScriptedModel(lambda p, prefix, n: [completion(0.0, ids=(9, EOS))] * n))
-    old = Guidance(token_ids=(5, 6, 7), is_correct=True)
-    chain.pool.set("p", old)
+    old = guidance((5, 6, 7))
+    chain.pool.set("p", (old,))
     (result,) = explore(chain, problem())
-    assert chain.pool.get("p") == old
+    assert chain.pool.get("p") == (old,)
     assert result.guidance_kept
 
 
@@ -103,6 +102,135 @@ def test_a_short_answer_of_the_engine_is_an_error_not_a_smaller_group():
         explore(explorer(model), problem())
 
 
+def test_every_request_has_its_own_seed_and_a_visit_has_the_same_ones_again():
+    def seeds(seed):
+        model = ScriptedModel(alternate)
+        explore(explorer(model, seed=seed), problem("a"), problem("b"))
+        return model.seeds
+
+    assert sorted(seeds(1)) == sorted(seeds(1)) and len(set(seeds(1))) == 8
+    assert not set(seeds(1)) & set(seeds(2))
+
+
+def test_fixed_guidance_is_never_picked_again_table_4():
+    chain = explorer(ScriptedModel(alternate), guidance_rule="fixed")
+    explore(chain, problem())
+    first = chain.pool.get("p")
+    (result,) = explore(chain, problem())
+    assert chain.pool.get("p") == first
+    assert (result.guidance_kept, result.guidance_age) == (True, 1)
+
+
+def test_fresh_guidance_comes_from_this_visits_s0_group_without_candidates():
+    model = ScriptedModel(alternate)
+    chain = explorer(model, guidance_source="fresh")
+    (result,) = explore(chain, problem())
+    assert [(len(prefix), n) for _, prefix, n in model.calls] == [(0, 4), (2, 4), (4, 4)]
+    guide = result.groups[1].state.guidance
+    assert guide.token_ids in [c.token_ids[:-1] for c in result.groups[0].completions]
+    assert (result.guidance_age, result.candidate_tokens) == (0, 0)
+
+
+def test_where_fresh_finds_none_the_carried_one_serves():
+    model = ScriptedModel(lambda p, prefix, n: [completion(0.0, ids=(9, EOS))] * n)
+    chain = explorer(model, guidance_source="fresh")
+    (alone,) = explore(chain, problem())
+    assert alone.no_guidance and [g.state.prefix_ids for g in alone.groups] == [()]
+    chain.pool.set("p", (guidance((5, 6, 7)),))
+    (result,) = explore(chain, problem())
+    assert [g.state.prefix_ids for g in result.groups] == [(), (5,), (5, 6)]
+    assert (result.guidance_kept, result.guidance_age) == (True, 1)
+
+
+def test_fresh_waits_for_no_other_problem():
+    started, may_end = [], asyncio.Event()
+
+    class Model(ScriptedModel):
+        async def complete(self, asked, prefix_ids, n, seed):
+            if asked.id == "slow":
+                await may_end.wait()
+            started.append((asked.id, prefix_ids))
+            return alternate(asked, prefix_ids, n)
+
+    async def both():
+        chain = explorer(Model(None), guidance_source="fresh")
+        slow = asyncio.create_task(chain.explore(problem("slow")))
+        await chain.explore(problem("fast"))
+        assert [name for name, _ in started] == ["fast"] * 3
+        may_end.set()
+        await slow
+
+    asyncio.run(both())
+
+
+def test_guidance_given_with_the_data_guides_the_first_visit():
+    model = ScriptedModel(alternate, correct=False)
+    (result,) = explore(explorer(model), problem(given=(5, 6, 7, EOS, 8)))
+    assert [g.state.prefix_ids for g in result.groups] == [(), (5,), (5, 6)]
+    assert not result.groups[0].state.guidance.is_correct and result.candidate_tokens == 0
+
+
+def test_given_guidance_without_any_token_is_none():
+    (result,) = explore(explorer(ScriptedModel(alternate)), problem(given=(EOS,)))
+    assert result.candidate_tokens > 0
+
+
+def test_easy_problems_are_sampled_from_s0_only_where_guidance_does_not_pay():
+    model = ScriptedModel(lambda p, prefix, n: [completion(float(i > 0), ids=(i + 1, 6, 7, EOS)) for i in range(n)])
+    chain = explorer(model, guide_when="hard")
+    (easy,) = explore(chain, problem("easy"))
+    assert [len(g.completions) for g in easy.groups] == [4]
+    chain.pool.set("hard", (guidance((5, 6, 7), pass_rate=0.5),))
+    (hard,) = explore(chain, problem("hard"))
+    assert len(hard.groups) == 3
+
+
+@pytest.mark.parametrize(("match", "n"), [("samples", 4 * 3), ("tokens", 4 + 4 * 1)])
+def test_vanilla_samples_from_s0_what_guided_exploration_would_have_taken(match, n):
+    """States at 0, 1/3 and 2/3: as many tokens as 1 + 2/3 + 1/3 times 4 whole responses."""
+    model = ScriptedModel(alternate)
+    (result,) = explore(explorer(model, explore="vanilla", vanilla_match=match), problem())
+    assert [prefix for _, prefix, _ in model.calls] == [(), ()]
+    assert [len(g.completions) for g in result.groups] == [n]
+
+
+def by_depth(*rates):
+    """Completions from the j-th state are correct with the j-th rate, in a fixed order."""
+
+    def script(_problem, prefix_ids, n):
+        rate = rates[len(prefix_ids) // 2]
+        return [completion(float((i + 1) * rate % 1 < rate or rate == 1), ids=(7, 8, EOS)) for i in range(n)]
+
+    return script
+
+
+def test_adaptive_gives_the_second_half_to_mixed_states():
+    model = ScriptedModel(by_depth(0.5, 0.0, 1.0))
+    chain = explorer(model, state_budget="adaptive", n=8)
+    chain.pool.set("p", (guidance(range(10, 16)),))
+    (result,) = explore(chain, problem())
+    assert [len(g.completions) for g in result.groups] == [4 + 3 * 4, 4, 4]
+    assert sum(len(g.completions) for g in result.groups) == 3 * 8
+    assert len(set(model.seeds)) == 4
+
+
+def test_adaptive_with_fresh_guidance_spends_no_more_than_all():
+    chain = explorer(ScriptedModel(by_depth(0.5, 0.0, 0.5)), state_budget="adaptive", n=8, guidance_source="fresh")
+    chain.pool.set("p", (guidance(range(10, 16)),))
+    model = ScriptedModel(lambda p, prefix, n: [*alternate(p, prefix, n)])
+    object.__setattr__(chain, "sampler", model)
+    (result,) = explore(chain, problem())
+    assert sum(n for _, _, n in model.calls) == sum(len(g.completions) for g in result.groups) == 3 * 8
+
+
+def test_value_gains_are_differences_of_neighbouring_values():
+    chain = explorer(ScriptedModel(by_depth(0.5, 0.25, 1.0)))
+    chain.pool.set("p", (guidance(range(10, 16)),))
+    (result,) = explore(chain, problem())
+    assert [g.value for g in result.groups] == [0.5, 0.25, 1.0]
+    assert [g.value_gain for g in result.groups] == [0.0, -0.25, 0.75]
+
+
 def test_metrics_of_a_step():
     model = ScriptedModel(alternate)
     results = explore(explorer(model), problem("a"), problem("b"))
@@ -111,4 +239,8 @@ def test_metrics_of_a_step():
     assert metrics["marge/groups_with_signal"] == 1.0
     assert metrics["marge/pass_rate"] == 0.5
     assert metrics["marge/value_correct/state_0"] == 0.5
+    assert metrics["marge/value_correct/position_60"] == 0.5  # the state at 4 of 6 tokens
     assert metrics["marge/generated_tokens"] == 2 * (6 * 7 + 4 * (7 + 5 + 3))
+    assert metrics["marge/outcome_entropy_per_1k_tokens"] == pytest.approx(1000 * 24 / 120)
+    assert metrics["marge/valid_pairs_per_1k_tokens"] == pytest.approx(1000 * 12 / 120)
+    assert metrics["marge/guidance_age"] == 0.0 and metrics["marge/groups_across_weight_updates"] == 0.0

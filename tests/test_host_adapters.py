@@ -16,11 +16,11 @@ from openrlhf_marge import MargeConfig, State, StateGroup
 from openrlhf_marge.arithmetic.model import build_tokenizer
 from openrlhf_marge.host import tokens
 from openrlhf_marge.host.experience_maker import GroupExperienceMaker
+from openrlhf_marge.host.experiences import EPISODE, GROUP_ID, SEGMENT, VALUE_GAIN, to_experience
 from openrlhf_marge.host.reward_format import parse_reward
 from openrlhf_marge.host.rewards import RewardClient
 from openrlhf_marge.host.sampler import EngineSampler
-from openrlhf_marge.host.samples_generator import GROUP_ID, GuidedSamplesGenerator
-from openrlhf_marge.host.trainer import MargeTrainer
+from openrlhf_marge.host.samples_generator import GuidedSamplesGenerator
 
 from factories import completion, problem
 
@@ -36,10 +36,10 @@ def test_max_steps_count_states_and_round_down_once():
             rollout=SimpleNamespace(n_samples_per_prompt=8),
             train=SimpleNamespace(num_episodes=episodes, batch_size=1024, max_epochs=epochs),
         )
-        trainer = SimpleNamespace(
-            args=args, prompts_dataloader=range(8500), samples_generator=SimpleNamespace(config=MargeConfig(**config))
+        generator = SimpleNamespace(
+            args=args, prompts_dataloader=range(8500), config=MargeConfig(**config), _replay=None
         )
-        return MargeTrainer.get_max_steps(trainer)
+        return GuidedSamplesGenerator.scheduled_steps(generator)
 
     assert max_steps(split="tokens", episodes=1) == 332  # 8500 x 5 x 8 / 1024 = 332.03
     assert max_steps(split="tokens", episodes=10, epochs=2) == 2 * 3320
@@ -82,36 +82,51 @@ def test_pieces_of_byte_tokens_and_of_sentencepiece_spaces():
     assert tokens.decode_pieces(Spaces(), [0, 1, 2, 3]) == ["Step", " ", "1", ":"]
 
 
-def group_of(rewards, group_id, prefix_ids=()):
+def group_of(rewards, group_id, prefix_ids=(), **kwargs):
+    segment = kwargs.pop("segment", 0)
     return StateGroup(
         id=group_id,
         problem=problem(prompt_ids=(1, 2, 3)),
-        state=State(index=0, prefix_ids=prefix_ids),
+        state=State(index=0, prefix_ids=prefix_ids, segment=segment),
         n_states=1,
-        guidance_is_correct=True,
         completions=tuple(completion(r, ids=(5, 6, 0), log_probs=(-0.1, -0.2, -0.3)) for r in rewards),
+        **kwargs,
     )
 
 
-def to_experience(group, index=0):
+def experience_of(group, index=0, credits_prefix=False):
     generator = GuidedSamplesGenerator.__new__(GuidedSamplesGenerator)
-    return generator._experience(group, group.completions[index], {"max_len": 64})
+    return to_experience(generator, group, group.completions[index], 2, credits_prefix, {"max_len": 64})
 
 
 def test_only_the_completion_is_action_and_the_prefix_is_context():
-    experience = to_experience(group_of((1.0,), 7, prefix_ids=(8, 9)))
+    big = 2**63 - 1
+    experience = experience_of(group_of((1.0,), big, prefix_ids=(8, 9)))
     assert experience.sequences.tolist() == [[1, 2, 3, 8, 9, 5, 6, 0]]
     assert experience.action_mask.tolist() == [[0, 0, 0, 0, 1, 1, 1]]  # one shorter: of the predicted tokens
     assert experience.rollout_log_probs[0].tolist() == pytest.approx([0, 0, 0, 0, -0.1, -0.2, -0.3])
-    assert experience.info[GROUP_ID].tolist() == [7]
+    assert experience.info[GROUP_ID].tolist() == [big] and experience.info[EPISODE].tolist() == [2]
     assert experience.response_length.tolist() == [3]
 
 
-def experience_maker(*, kl_coef=0.0, reference="iteration", use_loss=True):
+def test_with_prefix_credit_the_guidance_tokens_since_the_last_state_are_action():
+    experience = experience_of(group_of((1.0,), 7, prefix_ids=(8, 9, 9), segment=2), credits_prefix=True)
+    assert experience.action_mask.tolist() == [[0, 0, 0, 1, 1, 1, 1, 1]]
+
+
+def test_vine_gives_segments_the_difference_of_their_values():
+    group = group_of((1.0, 0.0), 3, prefix_ids=(8, 9), segment=2, value_gain=-0.25)
+    batch = batch_of([group], (0, 1), credits_prefix=True)
+    (made,) = experience_maker(advantage="vine").compute_advantages_and_returns([batch])
+    of_actions = [made.advantages[row][made.action_mask[row].bool()].tolist() for row in (0, 1)]
+    assert of_actions == [[-0.25, -0.25, 0.5, 0.5, 0.5], [-0.25, -0.25, -0.5, -0.5, -0.5]]
+
+
+def experience_maker(*, kl_coef=0.0, reference="iteration", use_loss=True, advantage="group_norm"):
     maker = GroupExperienceMaker.__new__(GroupExperienceMaker)
     maker.args = SimpleNamespace(
         algo=SimpleNamespace(kl=SimpleNamespace(use_loss=use_loss)),
-        marge=SimpleNamespace(reference=reference),
+        marge=SimpleNamespace(reference=reference, advantage=advantage),
         reward=SimpleNamespace(clip_range=(-10, 10), overlong_buffer_len=None, stop_properly_penalty_coef=None),
         rollout=SimpleNamespace(max_new_tokens=None),
     )
@@ -119,23 +134,24 @@ def experience_maker(*, kl_coef=0.0, reference="iteration", use_loss=True):
     return maker
 
 
-def batch_of(groups, order):
+def batch_of(groups, order, credits_prefix=False):
     """One Experience of all completions of the groups, in a given order, as the host's micro-batches are made."""
-    singles = [to_experience(g, i) for g in groups for i in range(len(g.completions))]
+    singles = [experience_of(g, i, credits_prefix) for g in groups for i in range(len(g.completions))]
     batch = Experience.concat_experiences([singles[i] for i in order], pad_token_id=0)
     batch.kl = torch.zeros_like(batch.action_mask, dtype=torch.float)
     return batch
 
 
 def test_advantages_are_computed_by_group_id_whatever_the_order_and_size_of_groups():
-    groups = [group_of((1.0, 0.0), 3), group_of((1.0, 0.0, 0.0), 9, prefix_ids=(8,)), group_of((1.0, 1.0), 4)]
+    big = 2**62  # ids that a float could not tell apart
+    groups = [group_of((1.0, 0.0), big + 1), group_of((1.0, 0.0, 0.0), big, prefix_ids=(8,)), group_of((1.0, 1.0), 4)]
     expected = [0.7071068, -0.7071068, 1.1547005, -0.5773503, -0.5773503, 0.0, 0.0]
     for order in itertools.islice(itertools.permutations(range(7)), 0, 5040, 500):
         (made,) = experience_maker().compute_advantages_and_returns([batch_of(groups, order)])
         for row, i in enumerate(order):
             of_actions = made.advantages[row][made.action_mask[row].bool()]
             assert of_actions.tolist() == pytest.approx([expected[i]] * 3)
-        assert GROUP_ID not in made.info
+        assert not {GROUP_ID, EPISODE, SEGMENT, VALUE_GAIN} & made.info.keys()
 
 
 def test_a_kl_reward_is_added_per_token_as_in_the_host():
@@ -182,18 +198,28 @@ def test_the_grader_gets_the_bare_prompt_and_prefix_with_completion(tokenizer):
         class generate:
             @staticmethod
             async def remote(prompt_ids, params):
-                seen.update(prompt_ids=prompt_ids, n=params.n, max_tokens=params.max_tokens)
+                seen.update(prompt_ids=prompt_ids, n=params.n, max_tokens=params.max_tokens, seed=params.seed)
                 output = SimpleNamespace(token_ids=list(ids[-1:]), finish_reason="stop", logprobs=None)
-                return SimpleNamespace(outputs=[output] * params.n)
+                return SimpleNamespace(outputs=[output] * params.n, num_cached_tokens=4)
+
+    versions = iter((6, 7))
+
+    async def weight_version():
+        return next(versions)
 
     class Rewards:
         async def grade(self, prompt, label, responses):
             seen.update(prompt=prompt, label=label, responses=list(responses))
             return [parse_reward({"rewards": 1.0})] * len(responses)
 
-    sampler = EngineSampler([Engine], Rewards(), tokenizer, 0.8, 0.95, with_log_probs=False)
-    completions = asyncio.run(sampler.complete(asked, ids[:-1], 3))
+    sampler = EngineSampler(
+        [Engine], Rewards(), tokenizer, temperature=0.8, top_p=0.95, with_log_probs=False, seeded=True,
+        weight_version=weight_version,
+    )  # fmt: skip
+    completions = asyncio.run(sampler.complete(asked, ids[:-1], 3, seed=11))
     assert seen["prompt_ids"] == [*asked.prompt_ids, *ids[:-1]]
-    assert (seen["n"], seen["max_tokens"]) == (3, 20 - len(ids[:-1]))
+    assert (seen["n"], seen["max_tokens"], seen["seed"]) == (3, 20 - len(ids[:-1]), 11)
+    assert completions[0].weight_versions == (6, 7)
+    assert sampler.counts["cached_prompt_tokens"] == 4
     assert (seen["prompt"], seen["label"], seen["responses"]) == ("Q", "9", ["Step 1: 9"] * 3)
     assert [c.token_ids for c in completions] == [ids[-1:]] * 3

@@ -15,6 +15,8 @@ from openrlhf.trainer.experience_maker_registry import (
     load_experience_maker,
 )
 from openrlhf.trainer.ppo_trainer import BasePPOTrainer, LocalPPOTrainer
+from openrlhf.trainer.ppo_trainer_async import LocalGenerateSamplesActor as GenerateActor
+from openrlhf.trainer.ppo_trainer_async import LocalTrainingActor as TrainingActor
 from openrlhf.trainer.ppo_utils.experience import Experience
 from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
 from openrlhf.trainer.ppo_utils.length_penalty import apply_length_penalties
@@ -25,10 +27,12 @@ from vllm import SamplingParams
 from vllm.outputs import CompletionOutput
 from vllm.sampling_params import RequestOutputKind
 
+from openrlhf_marge.host.async_trainer import MargeGeneratorActor, MargeTrainingActor
 from openrlhf_marge.host.experience_maker import GroupExperienceMaker
 from openrlhf_marge.host.plugin import MargePlugin
 from openrlhf_marge.host.samples_generator import GuidedSamplesGenerator
-from openrlhf_marge.host.trainer import MargeTrainer
+from openrlhf_marge.host.trainer import KeepsRecords, MargeTrainer
+from openrlhf_marge.host.weight_clock import TellsWeightVersion
 
 ENGINE = RolloutRayActor.__ray_metadata__.modified_class
 
@@ -100,12 +104,26 @@ def test_an_unknown_name_is_one_sentence_with_what_is_known():
 
 @pytest.mark.parametrize(
     ("ours", "host"),
-    [(MargeTrainer, LocalPPOTrainer), (GuidedSamplesGenerator, SamplesGenerator),
-     (GroupExperienceMaker, RemoteExperienceMaker), (MargePlugin, ExperienceMakerPlugin)],
+    [(KeepsRecords, BasePPOTrainer), (TellsWeightVersion, BasePPOTrainer), (MargeGeneratorActor, GenerateActor),
+     (MargeTrainingActor, TrainingActor), (GuidedSamplesGenerator, SamplesGenerator),
+     (GroupExperienceMaker, RemoteExperienceMaker)],
 )  # fmt: skip
 def test_every_override_replaces_something_that_is_there(ours, host):
-    overridden = [name for name in vars(ours) if not name.startswith("_") and name != "take_metrics"]
-    assert overridden and all(hasattr(host, name) for name in overridden)
+    said = {name for name, it in vars(ours).items() if (it.__doc__ or "").startswith(("Extends", "Replaces"))}
+    assert said and all(hasattr(host, name) for name in said)
+    public = {name for name in vars(ours) if hasattr(host, name) and not name.startswith("_")}
+    assert public <= said | {"get_max_steps"}
+
+
+@pytest.mark.parametrize("actor", [MargeTrainer, MargeGeneratorActor, MargeTrainingActor])
+def test_no_actor_has_a_coroutine_method(actor):
+    """With one, Ray runs all methods in an event loop, in which generate_samples could not open its own."""
+    assert not [name for name, method in inspect.getmembers(actor) if inspect.iscoroutinefunction(method)]
+
+
+def test_new_weights_get_their_number_while_the_host_pauses_the_engines():
+    order = [cls.__name__ for cls in MargeTrainingActor.__mro__]
+    assert order.index("LocalTrainingActor") < order.index("TellsWeightVersion") < order.index("BasePPOTrainer")
 
 
 def test_the_default_name_gives_the_hosts_own_classes():

@@ -1,18 +1,21 @@
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openrlhf_marge import Guidance, MargeConfig, split_into_states
+from openrlhf_marge import MargeConfig, split_into_states
 
-from factories import letters, problem, text_ids
+from factories import guidance, letters, problem, text_ids
 
 PREFIX = "Step 1:"
 
 
 def states_of(text: str, *, s0: str = "", room: int = 1000, decode=letters, **config) -> list[str]:
     """The states' texts."""
-    guidance = Guidance(token_ids=text_ids(text), is_correct=True)
-    states = split_into_states(problem(room=room), guidance, text_ids(s0), MargeConfig(**config), decode)
+    guide = guidance(text_ids(text))
+    states = split_into_states(problem(room=room), [guide], text_ids(s0), MargeConfig(**config), decode)
+    assert [s.parent for s in states] == [None, *range(len(states) - 1)]
     assert [s.index for s in states] == list(range(len(states)))
     return ["".join(letters(s.prefix_ids)) for s in states]
 
@@ -37,15 +40,17 @@ def test_without_labels_the_cut_is_by_tokens_after_s0():
 
 def test_a_state_ends_with_the_token_that_holds_the_end_of_the_label():
     pieces = ["Step 1:", " a\nSte", "p 2: b", " c"]
-    guidance = Guidance(token_ids=(0, 1, 2, 3), is_correct=True)
-    states = split_into_states(problem(), guidance, (0,), MargeConfig(), lambda ids: [pieces[i] for i in ids])
+    states = split_into_states(
+        problem(), [guidance((0, 1, 2, 3))], (0,), MargeConfig(), lambda ids: [pieces[i] for i in ids]
+    )
     assert [s.prefix_ids for s in states] == [(0,), (0, 1, 2)]
 
 
 def test_two_labels_in_one_token_give_one_state():
     pieces = ["x", "Step 1: Step 2:", "y"]
-    guidance = Guidance(token_ids=(0, 1, 2), is_correct=True)
-    states = split_into_states(problem(), guidance, (), MargeConfig(), lambda ids: [pieces[i] for i in ids])
+    states = split_into_states(
+        problem(), [guidance((0, 1, 2))], (), MargeConfig(), lambda ids: [pieces[i] for i in ids]
+    )
     assert [s.prefix_ids for s in states] == [(), (0, 1)]
 
 
@@ -68,6 +73,40 @@ def test_short_guidance_gives_no_state_twice():
 def test_guidance_of_another_prefix_is_refused():
     with pytest.raises(ValueError, match="does not start with s_0"):
         states_of("abc", s0="x")
+
+
+def test_guidances_share_the_states_of_their_common_prefix_remark_c_4():
+    texts = ("a Step 1: b Step 2: c", "a Step 1: b Step 2: d Step 3: e", "a Step 1: x")
+    guides = [guidance(text_ids(t), visit=i) for i, t in enumerate(texts)]
+    states = split_into_states(problem(), guides, (), MargeConfig(), letters)
+    assert ["".join(letters(s.prefix_ids)) for s in states] == [
+        "", "a Step 1:", "a Step 1: b Step 2:", "a Step 1: b Step 2: d Step 3:",
+    ]  # fmt: skip
+    assert [(s.index, s.parent, s.guidance.visit) for s in states] == [(0, None, 0), (1, 0, 0), (2, 1, 0), (3, 2, 1)]
+
+
+def test_positions_are_shares_of_the_guidance_after_s0():
+    states = split_into_states(problem(), [guidance(range(10, 20))], (10, 11), MargeConfig(split="tokens"), letters)
+    assert [s.position for s in states] == [0, 1 / 8, 3 / 8, 4 / 8, 6 / 8]
+
+
+@pytest.mark.parametrize(("most", "kept"), [(1, "0"), (2, "09"), (3, "049"), (4, "0369"), (10, "0123456789")])
+def test_more_states_than_the_cap_are_thinned_evenly(most, kept):
+    # The state after label k ends with the digit k; s_0 stands for 0.
+    states = states_of("".join(f"{i};" for i in range(1, 10)) + "end", step_label=r"\d", max_states=most)
+    assert "".join(s[-1:] or "0" for s in states) == kept
+
+
+def test_ones_own_splitter_is_found_by_its_name(monkeypatch):
+    from openrlhf_marge import splitters
+
+    entry = SimpleNamespace(name="halves", load=lambda: lambda ids, start, config, decode: [start, len(ids) // 2])
+    monkeypatch.setattr(splitters, "entry_points", lambda group: [entry] * (group == splitters.ENTRY_POINT_GROUP))
+    assert states_of("abcdefgh", split="halves") == ["", "abcd"]
+
+
+def test_guidance_of_one_token_has_s0_alone():
+    assert states_of("a", split="tokens") == [""]
 
 
 @given(

@@ -28,4 +28,4 @@ def test_log_probs_must_match_the_tokens():
 def test_an_empty_group_is_refused():
     full = group()
     with pytest.raises(ValueError, match="no completions"):
-        StateGroup(id=0, problem=full.problem, state=full.state, n_states=1, guidance_is_correct=True, completions=())
+        StateGroup(id=0, problem=full.problem, state=full.state, n_states=1, completions=())

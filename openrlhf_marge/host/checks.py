@@ -11,14 +11,18 @@ from collections.abc import Callable
 from typing import Any
 
 from openrlhf_marge import REWARD_FILE, patches
-from openrlhf_marge.config import from_namespace
+from openrlhf_marge.checkpoints import repair
+from openrlhf_marge.config import MargeConfig, from_namespace
+from openrlhf_marge.dump import dump_files
 from openrlhf_marge.host.dataset_checks import check_datasets
 from openrlhf_marge.host.reward_format import parse_reward
 
 # Host features that MARGE cannot serve: (is it asked for, why not and what to do instead).
 REFUSED: tuple[tuple[Callable[[Any], bool], str], ...] = (
-    (lambda a: not a.vllm.num_engines, "--vllm.num_engines is not set; MARGE samples through vLLM, so set it"),
-    (lambda a: a.train.async_enable, "--train.async_enable does not work with MARGE yet; leave it out"),
+    (
+        lambda a: not a.vllm.num_engines and not a.marge.replay_dir,
+        "--vllm.num_engines is not set; MARGE samples through vLLM, so set it",
+    ),
     (
         lambda a: a.train.agent_func_path,
         "--train.agent_func_path does not work with MARGE, which completes prefixes of a single turn; "
@@ -56,6 +60,32 @@ REFUSED: tuple[tuple[Callable[[Any], bool], str], ...] = (
     ),
 )
 
+# Flags of MARGE that do not go with some of the host's.
+REFUSED_TOGETHER: tuple[tuple[Callable[[Any, MargeConfig], bool], str], ...] = (
+    (
+        lambda a, c: c.reference == "episode" and a.ds.lora.rank > 0,
+        "--marge.reference episode does not work with --ds.lora.rank: the reference model has no adapters to load",
+    ),
+    (
+        lambda a, c: c.reference == "episode" and a.ds.tensor_parallel_size > 1,
+        "--marge.reference episode does not work with --ds.tensor_parallel_size above 1",
+    ),
+    (
+        lambda a, c: c.credits_prefix and a.algo.advantage.is_correction_level != "off",
+        "--marge.advantage vine and --marge.prefix_credit train on guidance tokens, whose log-probs in the engine are "
+        "not known; leave --algo.advantage.is_correction_level out",
+    ),
+    (
+        lambda a, c: bool(c.dump_dir) and bool(c.replay_dir),
+        "--marge.dump_dir does not work with --marge.replay_dir: what is replayed is on disk already",
+    ),
+    (
+        lambda a, c: a.ckpt.save_steps > 0 and a.ckpt.max_num < 2,
+        "--ckpt.max_num is below 2: OpenRLHF removes the old checkpoint before it writes the new one, so a crash in "
+        "between would leave none",
+    ),
+)
+
 # What the stack cannot do where DS_ACCELERATOR=cpu says that there is no GPU.
 REFUSED_ON_CPU: tuple[tuple[Callable[[Any], bool], str], ...] = (
     (
@@ -85,10 +115,27 @@ def check_arguments(args: Any) -> None:
     for is_asked_for, sentence in REFUSED + (REFUSED_ON_CPU if on_cpu else ()):
         if is_asked_for(args):
             raise ValueError(sentence)
+    for is_asked_for, sentence in REFUSED_TOGETHER:
+        if is_asked_for(args, config):
+            raise ValueError(sentence)
+    if config.replay_dir:
+        dump_files(config.replay_dir)
     _check_batch_sizes(args)
+    _repair_checkpoints(args)
     _complete(args, config.reference)
     check_reward_file(args.reward.remote_url)
     check_datasets(args)
+
+
+def _repair_checkpoints(args: Any) -> None:
+    """``--ckpt.load_enable`` goes on from the last complete checkpoint, or starts anew where there is none yet."""
+    if args.ckpt.load_enable and os.path.isdir(os.path.join(args.ckpt.path, "_actor")):
+        tag = repair(args.ckpt.path)
+        if tag is None:
+            print(f"[marge] --ckpt.load_enable: {args.ckpt.path} holds no complete checkpoint, so the run starts anew")
+            args.ckpt.load_enable = False
+        else:
+            print(f"[marge] --ckpt.load_enable: the last complete checkpoint is {tag}")
 
 
 def check_patches() -> None:

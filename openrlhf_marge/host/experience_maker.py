@@ -9,7 +9,7 @@ from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
 from openrlhf.trainer.ppo_utils.length_penalty import apply_length_penalties
 
 from openrlhf_marge.advantages import group_advantages, group_stds
-from openrlhf_marge.host.samples_generator import GROUP_ID
+from openrlhf_marge.host.experiences import EPISODE, GROUP_ID, SEGMENT, VALUE_GAIN
 
 
 class GroupExperienceMaker(RemoteExperienceMaker):
@@ -36,10 +36,11 @@ class GroupExperienceMaker(RemoteExperienceMaker):
         sizes = [len(e.rewards) for e in experiences]
         rewards = torch.cat([e.rewards for e in experiences]).tolist()
         group_ids = torch.cat([e.info.pop(GROUP_ID) for e in experiences]).tolist()
-        advantages = torch.tensor(group_advantages(rewards, group_ids)).split(sizes)
+        advantages = torch.tensor(group_advantages(rewards, group_ids, self.args.marge.advantage)).split(sizes)
         stds = torch.tensor(group_stds(rewards, group_ids)).split(sizes)
         for experience, advantage, std in zip(experiences, advantages, stds, strict=True):
             experience.info["group_reward_std"] = std
+            del experience.info[EPISODE]
             self._spread_over_tokens(experience, advantage)
         return experiences
 
@@ -55,7 +56,18 @@ class GroupExperienceMaker(RemoteExperienceMaker):
             action_mask=experience.action_mask,
             reward_clip_range=self.args.reward.clip_range,
         )
+        self._credit_prefix(experience, advantage, token_rewards)
         experience.returns = self.get_cumulative_returns(token_rewards, experience.action_mask, 1.0)
         experience.advantages = experience.returns.clone()
         experience.info["return"] = token_rewards.sum(dim=-1)
         experience.kl = None
+
+    def _credit_prefix(self, experience: Experience, advantage: torch.Tensor, token_rewards: torch.Tensor) -> None:
+        """Let the guidance tokens before a completion sum up to the value gained over them (VinePPO).
+
+        What they get less or more than the completion is put on their last token; ``token_rewards`` (B, A) is changed.
+        """
+        segments, gains = experience.info.pop(SEGMENT), experience.info.pop(VALUE_GAIN)
+        first = experience.action_mask.int().argmax(dim=-1)
+        for row in segments.nonzero().flatten().tolist():
+            token_rewards[row, first[row] + segments[row] - 1] += gains[row] - advantage[row]

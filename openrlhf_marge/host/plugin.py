@@ -27,7 +27,7 @@ class MargePlugin(ExperienceMakerPlugin):
         check_arguments(args)
 
     def needs_reference_model(self, args: Any) -> bool:
-        return args.marge.reference == "initial" and super().needs_reference_model(args)
+        return args.marge.reference != "iteration" and super().needs_reference_model(args)
 
     def samples_generator_class(self, args: Any) -> type:
         from openrlhf_marge.host.samples_generator import GuidedSamplesGenerator
@@ -40,6 +40,18 @@ class MargePlugin(ExperienceMakerPlugin):
         return GroupExperienceMaker
 
     def trainer_class(self, args: Any) -> type:
+        if args.train.async_enable:
+            return super().trainer_class(args)
         from openrlhf_marge.host.trainer import MargeTrainer
 
         return MargeTrainer
+
+    def async_generator_class(self, args: Any) -> type:
+        from openrlhf_marge.host.async_trainer import MargeGeneratorActor
+
+        return MargeGeneratorActor
+
+    def async_training_class(self, args: Any) -> type:
+        from openrlhf_marge.host.async_trainer import MargeTrainingActor
+
+        return MargeTrainingActor

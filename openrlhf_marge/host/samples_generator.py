@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import itertools
+from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import torch
 from openrlhf.trainer.ppo_utils.experience import Experience
 from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator, _collect_prompt_batch
 from openrlhf.trainer.ray.vllm_engine import batch_vllm_engine_call
-from tqdm import tqdm
 
 from openrlhf_marge.config import from_namespace
-from openrlhf_marge.explorer import Exploration, Explorer
+from openrlhf_marge.dump import DumpWriter
+from openrlhf_marge.explorer import Exploration
 from openrlhf_marge.group_queue import GroupQueue
 from openrlhf_marge.guidance import GuidancePool
 from openrlhf_marge.host import tokens
+from openrlhf_marge.host.experiences import to_experience
+from openrlhf_marge.host.exploring import explore_problems
+from openrlhf_marge.host.given_guidance import given_guidance
+from openrlhf_marge.host.records import RolloutRecord
+from openrlhf_marge.host.replay import Replay
 from openrlhf_marge.host.rewards import RewardClient
-from openrlhf_marge.host.sampler import EngineSampler
 from openrlhf_marge.metrics import exploration_metrics
-from openrlhf_marge.types import Completion, Problem, StateGroup
-
-GROUP_ID = "group_id"  # key in Experience.info; taken out again before anything is logged or trained on
+from openrlhf_marge.types import Problem, StateGroup
 
 
 class GuidedSamplesGenerator(SamplesGenerator):
@@ -32,12 +34,17 @@ class GuidedSamplesGenerator(SamplesGenerator):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.config = from_namespace(self.args.marge)
-        self.pool = GuidancePool(self.args.train.seed)
+        self.pool = GuidancePool()
         self.queue = GroupQueue(self.args.train.batch_size)
+        self.episode = self.rollouts = 0
+        self.weight_version: Callable[[], Awaitable[int]]  # set by the trainer
         self._unreported: list[Exploration] = []
-        self._group_ids = itertools.count()
-        self._rewards = RewardClient(self.args.reward.remote_url)
+        self._counts: Counter[str] = Counter()
         self._dataloader_iter = None
+        self.reward_client = RewardClient(self.args.reward.remote_url)
+        self._given = given_guidance(self.args, self.prompts_dataloader.dataset, self.tokenizer)
+        self._dump = DumpWriter(self.config.dump_dir, self.config.advantage) if self.config.dump_dir else None
+        self._replay = Replay(self.config.replay_dir) if self.config.replay_dir else None
 
     @torch.no_grad()
     def generate_samples(self, **generate_kwargs: Any) -> tuple[list[Experience], float | None, int, bool]:
@@ -45,6 +52,54 @@ class GuidedSamplesGenerator(SamplesGenerator):
 
         Returns what the host's does: samples, no filter rate, problems consumed, whether the episode is over.
         """
+        self.rollouts += 1
+        groups, consumed, exhausted = self._replay.next() if self._replay else self._sampled(generate_kwargs)
+        if self._dump and groups:
+            self._dump.write(self.rollouts, groups)
+        self.queue.extend(groups)
+        samples = [
+            to_experience(self, group, completion, self.episode, self.config.credits_prefix, generate_kwargs)
+            for group in self.queue.take()
+            for completion in group.completions
+        ]
+        self.episode += exhausted
+        return samples, None, consumed, exhausted
+
+    def scheduled_steps(self) -> int:
+        """Optimizer steps of the learning-rate schedule: every problem brings ``scheduled_states`` groups.
+
+        In place of the host's count of one group per prompt. Groups that fill no whole batch wait for the next
+        rollout, also over episodes, so only the total is rounded down.
+        """
+        args = self.args
+        groups = len(self.prompts_dataloader) * self.config.scheduled_states
+        an_episode = self._replay.n_completions if self._replay else groups * args.rollout.n_samples_per_prompt
+        return max(1, int(an_episode * args.train.num_episodes // args.train.batch_size)) * args.train.max_epochs
+
+    def take_record(self) -> RolloutRecord:
+        """What happened since the last call: a rollout may fill no training batch, and so reach no checkpoint."""
+        if self._dump:
+            self._dump.wait()
+        metrics = exploration_metrics(self._unreported) | self._counts if self._unreported else {}
+        visited = [e.problem_id for e in self._unreported]
+        self._unreported, self._counts = [], Counter()
+        return RolloutRecord(
+            pool=self.pool.state_dict(visited),
+            waiting=self.queue.groups,
+            rollouts=self.rollouts,
+            episode=self.episode,
+            metrics=metrics | {"marge/completions_waiting": float(len(self.queue))},
+        )
+
+    def restore(self, record: RolloutRecord) -> None:
+        """Go on where the checkpoint was made."""
+        self.pool.update(record.pool)
+        self.queue.extend(record.waiting)
+        self.rollouts, self.episode = record.rollouts, record.episode
+        if self._replay:
+            self._replay.skip(record.rollouts)
+
+    def _sampled(self, generate_kwargs: dict[str, Any]) -> tuple[list[StateGroup], int, bool]:
         if self._dataloader_iter is None:
             self._dataloader_iter = iter(self.prompts_dataloader)
         prompts, labels, _images, exhausted = _collect_prompt_batch(
@@ -59,81 +114,21 @@ class GuidedSamplesGenerator(SamplesGenerator):
                 f"none of the {len(explorations)} problems of a step leaves room for a response: --data.max_len and "
                 "--rollout.max_new_tokens must hold the prompt, --marge.cot_prefix and a completion"
             )
-        self.queue.extend(group for e in explorations for group in e.groups)
-        samples = [
-            self._experience(group, completion, generate_kwargs)
-            for group in self.queue.take()
-            for completion in group.completions
-        ]
-        self._unreported += explorations
-        return samples, None, len(problems), exhausted
-
-    def take_metrics(self) -> dict[str, float]:
-        """Metrics of everything explored since the last call: a rollout may fill no training batch, and so no step."""
-        metrics = exploration_metrics(self._unreported) | {"marge/completions_waiting": float(len(self.queue))}
-        self._unreported = []
-        return metrics
+        return [group for e in explorations for group in e.groups], len(problems), exhausted
 
     def _problem(self, prompt: str, label: str, generate_kwargs: dict[str, Any]) -> Problem:
-        return tokens.make_problem(
-            self.tokenizer, prompt, str(label), generate_kwargs["max_len"], generate_kwargs.get("max_new_tokens")
-        )
+        max_len, max_new_tokens = generate_kwargs["max_len"], generate_kwargs.get("max_new_tokens")
+        return tokens.make_problem(self.tokenizer, prompt, str(label), max_len, max_new_tokens, self._given)
 
     def _explore_awake(self, problems: list[Problem], generate_kwargs: dict[str, Any]) -> list[Exploration]:
         """Explore with the engines woken up, as the host does around its own generation."""
         if self.args.vllm.enable_sleep:
             batch_vllm_engine_call(self.vllm_engines, "wake_up")
         try:
-            return asyncio.run(self._explore(problems, generate_kwargs))
+            explorations, counts = asyncio.run(explore_problems(self, problems, generate_kwargs))
         finally:
             if self.args.vllm.enable_sleep:
                 batch_vllm_engine_call(self.vllm_engines, "sleep")
-
-    async def _explore(self, problems: list[Problem], generate_kwargs: dict[str, Any]) -> list[Exploration]:
-        sampler = EngineSampler(
-            self.vllm_engines,
-            self._rewards,
-            self.tokenizer,
-            temperature=generate_kwargs["temperature"],
-            top_p=generate_kwargs["top_p"],
-            with_log_probs=self.args.algo.advantage.is_correction_level != "off",
-        )
-        explorer = Explorer(
-            config=self.config,
-            pool=self.pool,
-            s0_ids=tokens.s0_token_ids(self.tokenizer, self.config),
-            eos_ids=tokens.eos_token_ids(self.tokenizer),
-            n_completions=self.args.rollout.n_samples_per_prompt,
-            complete=sampler.complete,
-            decode_pieces=functools.partial(tokens.decode_pieces, self.tokenizer),
-            group_ids=self._group_ids,
-        )
-        with tqdm(total=len(problems), desc="Explore problems") as progress:
-
-            async def explore(problem: Problem) -> Exploration:
-                exploration = await explorer.explore(problem)
-                progress.update()
-                return exploration
-
-            return list(await asyncio.gather(*map(explore, problems)))
-
-    def _experience(self, group: StateGroup, completion: Completion, generate_kwargs: dict[str, Any]) -> Experience:
-        """One completion as the host's Experience: prompt and guidance prefix are context, it is the action."""
-        context = [*group.problem.prompt_ids, *group.state.prefix_ids]
-        log_probs = completion.log_probs
-        experience = self._process_response_into_experience(
-            {
-                "prompt": group.problem.prompt,
-                "label": group.problem.label,
-                "observation_tokens": [*context, *completion.token_ids],
-                "action_ranges": [(len(context), len(context) + len(completion.token_ids))],
-                "rollout_log_probs": None if log_probs is None else [0.0] * len(context) + list(log_probs),
-                "reward": completion.reward,
-                "scores": float(completion.is_correct),
-                "truncated": completion.truncated,
-                "extra_logs": dict(completion.extra_logs),
-            },
-            **generate_kwargs,
-        )
-        experience.info[GROUP_ID] = torch.tensor([group.id])
-        return experience
+        self._unreported += explorations
+        self._counts.update(counts)
+        return explorations

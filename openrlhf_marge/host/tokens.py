@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from openrlhf_marge.config import MargeConfig
@@ -18,17 +19,26 @@ def encode(tokenizer: Any, text: str) -> TokenIds:
     return tuple(tokenizer(text=text, add_special_tokens=False)["input_ids"])
 
 
-def make_problem(tokenizer: Any, prompt: str, label: str, max_len: int, max_new_tokens: int | None) -> Problem:
+def problem_id(prompt: str, label: str) -> str:
+    """A digest of both: stable over episodes, restarts and orders of the data."""
+    return hashlib.blake2b(f"{prompt}\x00{label}".encode(), digest_size=8).hexdigest()
+
+
+def make_problem(
+    tokenizer: Any, prompt: str, label: str, max_len: int, max_new_tokens: int | None,
+    given: Mapping[str, TokenIds] = MappingProxyType({}),
+) -> Problem:  # fmt: skip
     """The problem of a prompt; the room for a response is OpenRLHF's: up to ``max_len`` and ``max_new_tokens``."""
     prompt_ids = encode(tokenizer, prompt)
     room = max_len - len(prompt_ids)
-    digest = hashlib.blake2b(f"{prompt}\x00{label}".encode(), digest_size=8).hexdigest()
+    identity = problem_id(prompt, label)
     return Problem(
-        id=digest,
+        id=identity,
         prompt=prompt,
         label=label,
         prompt_ids=prompt_ids,
         max_response_tokens=room if max_new_tokens is None else min(room, max_new_tokens),
+        given_guidance=given.get(identity),
     )
 
 

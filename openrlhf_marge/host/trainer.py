@@ -1,63 +1,121 @@
-"""OpenRLHF's trainer with MARGE's step count, metrics and checkpoint state (extends trainer/ppo_trainer.py)."""
+"""OpenRLHF's trainer with MARGE's step count, metrics, references and checkpoints (extends trainer/ppo_trainer.py)."""
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
-from openrlhf.trainer.ppo_trainer import LocalPPOTrainer
+import torch
+from openrlhf.trainer.ppo_trainer import BasePPOTrainer, LocalPPOTrainer
 from openrlhf.utils.logging_utils import init_logger
 
-CLIENT_STATE = "marge"  # key in OpenRLHF's client_states, so that both always belong to the same step
+from openrlhf_marge.checkpoints import CheckpointStore
+from openrlhf_marge.guidance import GuidancePool
+from openrlhf_marge.host.experiences import EPISODE
+from openrlhf_marge.host.records import RECORD, RecordingLoader, RolloutRecord
+from openrlhf_marge.host.reference import EpisodeReference
+from openrlhf_marge.host.weight_clock import TellsWeightVersion
+
 logger = init_logger(__name__)
 
 
-class MargeTrainer(LocalPPOTrainer):
-    """The generator comes from the plugin; the loop is the host's."""
+class KeepsRecords(BasePPOTrainer):
+    """What synchronous and asynchronous training share: it goes before the host's class among the bases."""
 
-    _has_trained = False
+    _recorded_pool: GuidancePool  # the guidance of all problems up to the last rollout trained on
+    _reference_episode = 0
 
     def fit(self, global_step: int = 0) -> None:
         """Extends the host's: a run that never filled a training batch must not end as if it had trained."""
         super().fit(global_step)
-        if not self._has_trained:
+        if not self._trained_steps:
             raise RuntimeError(
-                f"training ended without a step: {len(self.samples_generator.queue)} completions were left, and "
-                f"--train.batch_size is {self.args.train.batch_size}; explore more problems or make it smaller"
+                f"training ended without a step: no {self.args.train.batch_size} completions came together "
+                "(--train.batch_size); explore more problems or make it smaller"
             )
 
-    def get_max_steps(self) -> int:
-        """Optimizer steps of the learning-rate schedule: every problem brings ``scheduled_states`` groups.
-
-        Replaces the host's count of one group per prompt. Groups that fill no whole batch wait for the next
-        rollout, also over episodes, so only the total is rounded down.
-        """
-        args = self.args
-        groups = len(self.prompts_dataloader) * self.samples_generator.config.scheduled_states
-        completions = groups * args.rollout.n_samples_per_prompt * args.train.num_episodes
-        return max(1, int(completions // args.train.batch_size)) * args.train.max_epochs
-
     def train_step(self, rollout_samples: list, global_step: int) -> tuple[dict[str, Any], int]:
-        """Extends the host's by MARGE's metrics of the rollout."""
-        self._has_trained = True
-        status, global_step = super().train_step(rollout_samples, global_step)
-        return status | self.samples_generator.take_metrics(), global_step
+        """Extends the host's: a new episode may want a new reference; the engines' next weights get their number."""
+        episode = int(rollout_samples[0].info[EPISODE])
+        if self.args.marge.reference == "episode" and episode != self._reference_episode:
+            EpisodeReference(self).take(episode)
+            self._reference_episode = episode
+        self._trained_steps = global_step + 1
+        return super().train_step(rollout_samples, global_step)
 
     def save_logs_and_checkpoints(self, global_step: int, logs_dict=None, client_states=None) -> None:
-        """Extends the host's: guidance goes into the checkpoint."""
-        super().save_logs_and_checkpoints(global_step, logs_dict, self._with_state(client_states))
+        """Extends the host's: the rollout's metrics are logged, its state is saved with the same step's weights."""
+        record: RolloutRecord = client_states["data_loader_state_dict"].pop(RECORD)
+        self._recorded_pool.update(record.pool)
+        self._last_record = record
+        saves = global_step % self.args.ckpt.save_steps == 0
+        if saves:
+            self._write_state(global_step)
+            client_states["marge_reference_episode"] = self._reference_episode
+        super().save_logs_and_checkpoints(global_step, (logs_dict or {}) | record.metrics, client_states)
+        if saves:
+            self._commit(f"global_step{global_step}", global_step)
 
     def save_best_checkpoint(self, eval_metrics, global_step: int, client_states=None) -> None:
-        """Extends the host's: guidance goes into the checkpoint."""
-        super().save_best_checkpoint(eval_metrics, global_step, self._with_state(client_states))
+        """Extends the host's in the same way."""
+        best = self.best_eval_metric_value
+        self._write_state(global_step)
+        states = (client_states or {}) | {"marge_reference_episode": self._reference_episode}
+        super().save_best_checkpoint(eval_metrics, global_step, states)
+        if self.best_eval_metric_value > best:
+            self._commit(f"best_global_step{global_step}", global_step)
 
     def init_checkpoint_states(self) -> dict[str, Any]:
-        """Extends the host's: guidance comes back from the checkpoint."""
+        """Extends the host's: its episode is the one that was saved in, ours the one to go on with."""
         states = super().init_checkpoint_states()
-        self._has_trained = states["global_step"] > 0
-        if CLIENT_STATE in states:
-            self.samples_generator.pool.load_state_dict(states[CLIENT_STATE])
-            logger.info(f"Resumed with {states[CLIENT_STATE]}")
+        self._trained_steps = states["global_step"]
+        if self._trained_steps:
+            record = self._store.read_state(self._trained_steps)
+            self._reference_episode = states.get("marge_reference_episode", 0)
+            if self._reference_episode:
+                EpisodeReference(self).load(self._reference_episode)
+            self._restore(record)
+            logger.info(f"Resumed with {record}")
+            states["episode"] = record.episode
         return states
 
-    def _with_state(self, client_states: dict[str, Any] | None) -> dict[str, Any]:
-        return (client_states or {}) | {CLIENT_STATE: self.samples_generator.pool.state_dict()}
+    def _restore(self, record: RolloutRecord) -> None:
+        self._recorded_pool.update(record.pool)
+
+    @property
+    def _store(self) -> CheckpointStore:
+        return CheckpointStore(os.path.join(self.args.ckpt.path, "_marge"))
+
+    def _write_state(self, step: int) -> None:
+        if not self._store.state_file(step).is_file() or step not in self._store.complete().values():
+            self._store.write_state(step, self._last_record.with_pool(self._recorded_pool.state_dict()))
+
+    def _commit(self, tag: str, step: int) -> None:
+        actor = os.path.join(self.args.ckpt.path, "_actor")
+        self._store.commit(tag, step, set(os.listdir(actor)) if os.path.isdir(actor) else set())
+
+
+class MargeTrainer(KeepsRecords, LocalPPOTrainer, TellsWeightVersion):
+    """The generator comes from the plugin; the loop is the host's."""
+
+    def __init__(self, pretrain: str, strategy: Any, *args: Any, **kwargs: Any) -> None:
+        torch.manual_seed(strategy.args.train.seed)  # the loader's order; the host leaves this process unseeded
+        super().__init__(pretrain, strategy, *args, **kwargs)
+        self._weight_version = 0
+
+        async def weight_version() -> int:  # no method: one coroutine method makes Ray run the whole actor in a loop
+            return self._weight_version
+
+        self.samples_generator.weight_version = weight_version
+        self._recorded_pool = self.samples_generator.pool
+        self.prompts_dataloader = RecordingLoader(self.prompts_dataloader, self.samples_generator.take_record)
+
+    def get_max_steps(self) -> int:
+        """Optimizer steps of the learning-rate schedule, see ``scheduled_steps``."""
+        return self.samples_generator.scheduled_steps()
+
+    def _set_weight_version(self, version: int) -> None:
+        self._weight_version = version
+
+    def _restore(self, record: RolloutRecord) -> None:
+        self.samples_generator.restore(record)

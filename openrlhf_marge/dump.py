@@ -1,0 +1,157 @@
+"""Every completion on disk: one Parquet file per rollout, one row per completion; read back as groups.
+
+    datasets.load_dataset("parquet", data_files="DIR/*.parquet")
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from openrlhf_marge.advantages import group_advantages
+from openrlhf_marge.types import Completion, Guidance, Problem, State, StateGroup
+
+IDS = pa.list_(pa.int32())
+SCHEMA = pa.schema(
+    [
+        ("step", pa.int64()),  # the rollout that sampled it, from 1 on
+        ("group_id", pa.int64()),
+        ("problem_id", pa.string()),
+        ("prompt", pa.string()),
+        ("label", pa.string()),
+        ("prompt_ids", IDS),
+        ("max_response_tokens", pa.int32()),
+        ("guidance_id", pa.string()),  # null where s_0 was sampled without guidance
+        ("guidance_ids", IDS),
+        ("guidance_is_correct", pa.bool_()),
+        ("guidance_pass_rate", pa.float64()),
+        ("guidance_visit", pa.int32()),
+        ("state_index", pa.int32()),
+        ("n_states", pa.int32()),
+        ("position", pa.float64()),
+        ("prefix_length", pa.int32()),  # tokens of the state, s_0 included
+        ("prefix_ids", IDS),
+        ("segment", pa.int32()),
+        ("value_gain", pa.float64()),
+        ("token_ids", IDS),
+        ("reward", pa.float64()),  # as graded, before OpenRLHF's length penalties
+        ("is_correct", pa.bool_()),
+        ("truncated", pa.bool_()),
+        ("advantage", pa.float64()),  # of that reward
+        ("log_probs", pa.list_(pa.float32())),
+        ("extra_logs", pa.list_(pa.struct([("name", pa.string()), ("value", pa.float64())]))),
+        ("first_weight_version", pa.int64()),
+        ("last_weight_version", pa.int64()),
+    ]
+)
+
+
+class DumpWriter:
+    """Writes in the background; what goes wrong there is raised by the next call."""
+
+    def __init__(self, folder: str | os.PathLike, advantage: str) -> None:
+        self._folder, self._advantage = Path(folder), advantage
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._pool, self._pending = ThreadPoolExecutor(1, thread_name_prefix="dump"), None
+
+    def write(self, step: int, groups: Sequence[StateGroup]) -> None:
+        """Queue the file of rollout ``step``; written again after a resume, it takes the place of the old one."""
+        self.wait()
+        self._pending: Future | None = self._pool.submit(self._write, step, tuple(groups))
+
+    def wait(self) -> None:
+        """Return once everything is on disk."""
+        if self._pending is not None:
+            self._pending.result()
+
+    def _write(self, step: int, groups: tuple[StateGroup, ...]) -> None:
+        rows = [row for group in groups for row in _rows(step, group, self._advantage)]
+        path = self._folder / f"rollout-{step:08d}.parquet"
+        part = path.with_suffix(".part")
+        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), part, compression="zstd")
+        os.replace(part, path)
+
+
+def dump_files(folder: str | os.PathLike) -> list[Path]:
+    """The files of a dump in order of their rollouts; ValueError when there are none."""
+    files = sorted(Path(folder).glob("rollout-*.parquet"))
+    if not files:
+        raise ValueError(f"--marge.replay_dir {folder} holds no rollout-*.parquet file")
+    return files
+
+
+def count_completions(files: Sequence[Path]) -> int:
+    return sum(pq.read_metadata(path).num_rows for path in files)
+
+
+def read_groups(path: Path) -> Iterator[StateGroup]:
+    """The groups of one file, in the order in which they were written; ValueError naming a file that is torn."""
+    try:
+        rows = pq.read_table(path, schema=SCHEMA).to_pylist()
+    except (pa.ArrowException, OSError) as e:
+        raise ValueError(f"{path} is not a whole dump file: {e}") from e
+    for _, of_group in groupby(rows, key=lambda row: row["group_id"]):
+        yield _group(list(of_group))
+
+
+def _rows(step: int, group: StateGroup, advantage: str) -> Iterator[dict[str, Any]]:
+    problem, state, guidance = group.problem, group.state, group.state.guidance
+    shared = dict(
+        step=step, group_id=group.id, problem_id=problem.id, prompt=problem.prompt, label=problem.label,
+        prompt_ids=problem.prompt_ids, max_response_tokens=problem.max_response_tokens, state_index=state.index,
+        n_states=group.n_states, position=state.position, prefix_length=len(state.prefix_ids),
+        prefix_ids=state.prefix_ids, segment=state.segment, value_gain=group.value_gain,
+    )  # fmt: skip
+    if guidance is not None:
+        shared |= dict(
+            guidance_id=guidance.id, guidance_ids=guidance.token_ids, guidance_is_correct=guidance.is_correct,
+            guidance_pass_rate=guidance.pass_rate, guidance_visit=guidance.visit,
+        )  # fmt: skip
+    advantages = group_advantages([c.reward for c in group.completions], [0] * len(group.completions), advantage)
+    for c, a in zip(group.completions, advantages, strict=True):
+        yield shared | dict(
+            token_ids=c.token_ids, reward=c.reward, is_correct=c.is_correct, truncated=c.truncated, advantage=a,
+            log_probs=c.log_probs, extra_logs=[dict(name=name, value=value) for name, value in c.extra_logs],
+            first_weight_version=c.weight_versions[0], last_weight_version=c.weight_versions[1],
+        )  # fmt: skip
+
+
+def _group(rows: list[dict[str, Any]]) -> StateGroup:
+    row, guidance = rows[0], None
+    if row["guidance_id"] is not None:
+        guidance = Guidance(
+            token_ids=tuple(row["guidance_ids"]), is_correct=row["guidance_is_correct"],
+            pass_rate=row["guidance_pass_rate"], visit=row["guidance_visit"],
+        )  # fmt: skip
+    problem = Problem(
+        id=row["problem_id"], prompt=row["prompt"], label=row["label"], prompt_ids=tuple(row["prompt_ids"]),
+        max_response_tokens=row["max_response_tokens"],
+    )  # fmt: skip
+    # The parent's place is not kept: what it is needed for, segment and value gain, is.
+    state = State(
+        index=row["state_index"], prefix_ids=tuple(row["prefix_ids"]), position=row["position"], guidance=guidance,
+        segment=row["segment"],
+    )  # fmt: skip
+    return StateGroup(
+        id=row["group_id"], problem=problem, state=state, n_states=row["n_states"], value_gain=row["value_gain"],
+        completions=tuple(map(_completion, rows)),
+    )  # fmt: skip
+
+
+def _completion(row: dict[str, Any]) -> Completion:
+    return Completion(
+        token_ids=tuple(row["token_ids"]),
+        reward=row["reward"],
+        is_correct=row["is_correct"],
+        truncated=row["truncated"],
+        log_probs=None if row["log_probs"] is None else tuple(row["log_probs"]),
+        extra_logs=tuple((log["name"], log["value"]) for log in row["extra_logs"]),
+        weight_versions=(row["first_weight_version"], row["last_weight_version"]),
+    )

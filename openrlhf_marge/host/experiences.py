@@ -1,0 +1,49 @@
+"""A graded completion -> OpenRLHF's Experience, and what travels with it in ``info``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from openrlhf.trainer.ppo_utils.experience import Experience
+from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator
+
+from openrlhf_marge.types import Completion, StateGroup
+
+# Keys in Experience.info; taken out again before anything is logged or trained on.
+GROUP_ID = "group_id"
+EPISODE = "episode"
+SEGMENT = "segment"  # guidance tokens before the completion that are trained on as well
+VALUE_GAIN = "value_gain"  # their advantage
+
+
+def to_experience(
+    generator: SamplesGenerator, group: StateGroup, completion: Completion, episode: int, credits_prefix: bool,
+    generate_kwargs: dict[str, Any],
+) -> Experience:  # fmt: skip
+    """One completion: prompt and guidance prefix are context, it is the action.
+
+    With ``credits_prefix`` the guidance tokens since the state before are action, too.
+    """
+    context = [*group.problem.prompt_ids, *group.state.prefix_ids]
+    segment = group.state.segment if credits_prefix else 0
+    log_probs = completion.log_probs
+    experience = generator._process_response_into_experience(
+        {
+            "prompt": group.problem.prompt,
+            "label": group.problem.label,
+            "observation_tokens": [*context, *completion.token_ids],
+            "action_ranges": [(len(context) - segment, len(context) + len(completion.token_ids))],
+            "rollout_log_probs": None if log_probs is None else [0.0] * len(context) + list(log_probs),
+            "reward": completion.reward,
+            "scores": float(completion.is_correct),
+            "truncated": completion.truncated,
+            "extra_logs": dict(completion.extra_logs),
+        },
+        **generate_kwargs,
+    )
+    experience.info[GROUP_ID] = torch.tensor([group.id])
+    experience.info[EPISODE] = torch.tensor([episode])
+    experience.info[SEGMENT] = torch.tensor([segment])
+    experience.info[VALUE_GAIN] = torch.tensor([group.value_gain])
+    return experience

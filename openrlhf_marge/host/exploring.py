@@ -1,0 +1,54 @@
+"""The problems of one rollout through the pure core's Explorer, on the host's engines, grader and tokenizer."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+from openrlhf_marge.explorer import Exploration, Explorer
+from openrlhf_marge.host import tokens
+from openrlhf_marge.host.sampler import EngineSampler
+from openrlhf_marge.types import Problem
+
+
+async def explore_problems(
+    generator: Any, problems: Sequence[Problem], generate_kwargs: dict[str, Any]
+) -> tuple[list[Exploration], dict[str, float]]:
+    """All problems at once, none waiting for another; returns the explorations in their order, and counts to log."""
+    start = time.monotonic()
+    args, tokenizer, config = generator.args, generator.tokenizer, generator.config
+    sampler = EngineSampler(
+        generator.vllm_engines,
+        generator.reward_client,
+        tokenizer,
+        temperature=generate_kwargs["temperature"],
+        top_p=generate_kwargs["top_p"],
+        with_log_probs=args.algo.advantage.is_correction_level != "off",
+        seeded=args.train.full_determinism_enable,
+        weight_version=generator.weight_version,
+    )
+    explorer = Explorer(
+        config=config,
+        pool=generator.pool,
+        seed=args.train.seed,
+        s0_ids=tokens.s0_token_ids(tokenizer, config),
+        eos_ids=tokens.eos_token_ids(tokenizer),
+        n_completions=args.rollout.n_samples_per_prompt,
+        sampler=sampler,
+        decode_pieces=functools.partial(tokens.decode_pieces, tokenizer),
+    )
+    with tqdm(total=len(problems), desc="Explore problems") as progress:
+
+        async def explore(problem: Problem) -> Exploration:
+            exploration = await explorer.explore(problem)
+            progress.update()
+            return exploration
+
+        explorations = list(await asyncio.gather(*map(explore, problems)))
+    counts = sampler.counts | {"exploring_seconds": time.monotonic() - start}
+    return explorations, {f"marge/{name}": value for name, value in counts.items()}

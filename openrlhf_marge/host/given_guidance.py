@@ -1,0 +1,40 @@
+"""Guidance given with the data (``--marge.guidance_key``), found again by the problem's id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from openrlhf.datasets.utils import blending_datasets
+
+from openrlhf_marge.config import MargeConfig, from_namespace
+from openrlhf_marge.host import tokens
+from openrlhf_marge.types import TokenIds
+
+
+def given_guidance(args: Any, prompts: Any, tokenizer: Any) -> Mapping[str, TokenIds]:
+    """Problem id -> token ids of the given response, s_0 included; empty without the flag.
+
+    ``prompts`` is OpenRLHF's PromptDataset of the same rows.
+    """
+    config = from_namespace(args.marge)
+    if config.guidance_key is None:
+        return {}
+    quiet = SimpleNamespace(print=lambda *_: None, is_rank_0=lambda: False, args=args)
+    data = blending_datasets(
+        args.data.prompt_dataset, args.data.prompt_probs, quiet, args.train.seed,
+        dataset_split=args.data.prompt_split,
+    )  # fmt: skip
+    s0_ids = tokens.s0_token_ids(tokenizer, config)
+    found = {}
+    for prompt, label, text in zip(prompts.prompts, prompts.labels, data[config.guidance_key], strict=False):
+        if text:
+            ids = s0_ids + tokens.encode(tokenizer, text.removeprefix(s0_text(config)))
+            found[tokens.problem_id(prompt, str(label))] = ids
+    return found
+
+
+def s0_text(config: MargeConfig) -> str:
+    """What a response starts with."""
+    return config.cot_prefix if config.split == "step" else ""

@@ -1,0 +1,76 @@
+"""Adaptive numbers of completions (Prop. C.1, App. G), and what stopping early does to the values."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openrlhf_marge.advantages import group_advantages
+from openrlhf_marge.budget import allocate
+
+CHAIN = [None, 0, 1, 2]
+
+
+def more(rates, parents=CHAIN, n=8):
+    half = n // 2
+    correct = [[i < round(rate * half) for i in range(half)] for rate in rates]
+    return allocate(n, half, correct, parents[: len(rates)])
+
+
+@pytest.mark.parametrize(
+    ("rates", "chunks"),
+    [
+        ((0.5, 0.5, 0.5, 0.5), (1, 1, 1, 1)),
+        ((0.5, 0, 0, 0), (4, 0, 0, 0)),
+        ((0, 0.25, 0.5, 1), (0, 2, 2, 0)),  # between all wrong and all correct is where the step is
+        ((1, 0.25, 1, 0.5), (0, 0, 0, 4)),  # between two of the same kind: no more
+        ((0, 0.25, 0.75, 0.5), (0, 1, 1, 2)),  # the rest goes to the most uncertain
+        ((1, 1, 0, 0), (0, 0, 0, 0)),
+    ],
+)
+def test_who_gets_the_saved_completions(rates, chunks):
+    assert more(rates) == [4 * c for c in chunks]
+
+
+def test_between_is_along_each_guidance_of_a_trie():
+    # s_0 - 1 - 2 and s_0 - 3: only 1 lies between two that are all wrong.
+    assert more((0, 0.5, 0, 0.5), parents=[None, 0, 1, 0]) == [0, 0, 0, 16]
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8), st.sampled_from([2, 4, 8, 16]))
+def test_the_budget_is_kept_or_saved(rates, n):
+    parents = [None, *range(len(rates) - 1)]
+    assert sum(more(rates, parents, n)) in (0, n // 2 * len(rates))
+
+
+@pytest.mark.parametrize("p", [0.05, 0.2, 0.5, 0.7, 0.9])
+@pytest.mark.parametrize("e", [4, 12])
+def test_the_bias_of_the_early_stop_is_what_the_docstring_says(p, e):
+    m, rng, runs = 4, random.Random(0), 60_000
+    total = 0.0
+    for _ in range(runs):
+        first = [rng.random() < p for _ in range(m)]
+        rest = [rng.random() < p for _ in range(e)] if 0 < sum(first) < m else []
+        total += sum(first + rest) / (m + len(rest))
+    expected = p + e / (m + e) * p * (1 - p) * (p ** (m - 1) - (1 - p) ** (m - 1))
+    assert total / runs == pytest.approx(expected, abs=4 * 0.5 / runs**0.5)
+
+
+@pytest.mark.parametrize("p", [0.05, 0.3, 0.5, 0.8])
+def test_the_gradient_of_a_mixed_group_points_up_as_without_the_stop(p):
+    """For a policy with one logit, d log prob = outcome - p: the expected gradient of r is p (1 - p) per completion.
+
+    With r - mean of the others as the advantage and the stop, each completion of a group that goes on gives that too,
+    up to the share of groups that stop: measured here as the ratio of the sums, which must not change sign or explode.
+    """
+    m, e, rng, runs = 4, 4, random.Random(1), 40_000
+    gradient = completions = 0.0
+    for _ in range(runs):
+        first = [rng.random() < p for _ in range(m)]
+        rest = [rng.random() < p for _ in range(e)] if 0 < sum(first) < m else []
+        rewards = [float(r) for r in first + rest]
+        advantages = group_advantages(rewards, [0] * len(rewards), "leave_one_out")
+        gradient += sum(a * (r - p) for a, r in zip(advantages, rewards, strict=True))
+        completions += len(rewards)
+    assert 0.85 < gradient / completions / (p * (1 - p)) < 1.5

@@ -1,0 +1,66 @@
+import dataclasses
+
+import datasets
+import pytest
+
+from openrlhf_marge.dump import DumpWriter, count_completions, dump_files, read_groups
+
+from factories import completion, group
+
+
+def groups():
+    full = group(3, rewards=(1.0, 0.0, 0.0), index=2, n_states=3)
+    rich = dataclasses.replace(
+        full, id=4, value_gain=-0.25,
+        completions=(
+            completion(0.5, log_probs=(-0.5, -0.25), extra_logs=(("no_answer", 1.0),), weight_versions=(2, 3)),
+        ),
+    )  # fmt: skip
+    bare = dataclasses.replace(group(5), state=dataclasses.replace(group(5).state, guidance=None))
+    return [full, rich, bare]
+
+
+def write(folder, *steps):
+    writer = DumpWriter(folder, "mean")
+    for step in steps:
+        writer.write(step, groups())
+    writer.wait()
+
+
+def test_groups_come_back_as_they_were(tmp_path):
+    write(tmp_path, 7)
+    (path,) = dump_files(tmp_path)
+    assert list(read_groups(path)) == groups()
+    assert count_completions([path]) == 6
+
+
+def test_it_is_a_data_set_with_a_row_per_completion(tmp_path):
+    write(tmp_path, 1, 2)
+    data = datasets.load_dataset("parquet", data_files=str(tmp_path / "*.parquet"), split="train", cache_dir=tmp_path)
+    assert data["step"] == [1] * 6 + [2] * 6
+    row = data[0]
+    assert (row["group_id"], row["state_index"], row["prefix_length"], row["token_ids"]) == (3, 2, 2, [5, 0])
+    assert row["guidance_id"] == groups()[0].state.guidance.id
+    assert data["advantage"][:3] == pytest.approx([2 / 3, -1 / 3, -1 / 3])
+
+
+def test_files_are_in_order_of_their_rollouts(tmp_path):
+    write(tmp_path, 10, 9, 100)
+    assert [p.stem for p in dump_files(tmp_path)] == ["rollout-00000009", "rollout-00000010", "rollout-00000100"]
+
+
+def test_what_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(ValueError, match="holds no rollout-"):
+        dump_files(tmp_path)
+    torn = tmp_path / "rollout-00000001.parquet"
+    torn.write_bytes(b"PAR1")
+    with pytest.raises(ValueError, match=r"rollout-00000001\.parquet is not a whole dump file"):
+        list(read_groups(torn))
+
+
+def test_an_error_in_the_background_is_raised_by_the_next_call(tmp_path):
+    writer = DumpWriter(tmp_path / "gone", "mean")
+    (tmp_path / "gone").rmdir()
+    writer.write(1, groups())
+    with pytest.raises(OSError):
+        writer.write(2, groups())
