@@ -76,16 +76,17 @@ class Run:
         return [value for _, value in self.series[f"train/{tag}"]]
 
 
-def train(task: TinyTask, out: Path, flags: str, environment: dict[str, str]) -> Run:
+def train(task: TinyTask, out: Path, flags: str | list[str], environment: dict[str, str]) -> Run:
     """Run train_ppo_ray with the task's flags and ``flags``; AssertionError with the log's end when it fails."""
     run = launch(task, out, flags, environment)
     assert run.returncode == 0, run.log[-6000:]
     return run
 
 
-def launch(task: TinyTask, out: Path, flags: str, environment: dict[str, str]) -> Run:
+def launch(task: TinyTask, out: Path, flags: str | list[str], environment: dict[str, str]) -> Run:
     """As ``train``, for runs that may fail."""
-    command = [sys.executable, "-m", "openrlhf.cli.train_ppo_ray", *task.flags(out), *flags.split()]
+    more = flags.split() if isinstance(flags, str) else flags
+    command = [sys.executable, "-m", "openrlhf.cli.train_ppo_ray", *task.flags(out), *more]
     done = subprocess.run(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
         timeout=RUN_SECONDS,

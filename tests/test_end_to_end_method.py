@@ -1,0 +1,96 @@
+"""The method's choices on the real stack, several in one run; what each does is tested on the core."""
+
+import json
+
+import pytest
+
+pytest.importorskip("openrlhf", reason="the host is not installed")
+
+from openrlhf_marge.dump import dump_files, read_groups
+from openrlhf_marge.host.local_ray import local_ray
+
+from stack import make_task, train
+
+TOKENS = "--experience_maker marge --marge.n_candidates 8 --marge.split tokens --marge.n_states 3 "
+STEPS = "--experience_maker marge --marge.n_candidates 8 "
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    return make_task(tmp_path_factory.mktemp("task"))
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with local_ray(num_gpus=6) as environment:
+        yield environment
+
+
+def groups_of(folder):
+    return [list(read_groups(path)) for path in dump_files(folder)]
+
+
+def test_fresh_random_guidance_in_twos_with_an_adaptive_budget_and_replay_of_its_dump(task, tmp_path, cluster):
+    method = "--marge.guidance_source fresh --marge.guidance_rule random --marge.n_guidances 2 --marge.max_states 3 "
+    method += "--marge.state_budget adaptive --marge.advantage leave_one_out "
+    run = train(task, tmp_path / "run", f"{STEPS}{method} --marge.dump_dir {tmp_path}/dump", cluster)
+    assert run.values("marge/candidate_tokens") == [0.0, 0.0] and run.values("marge/guidance_age") == [0.0, 0.0]
+    rollouts = groups_of(tmp_path / "dump")
+    states = [g for groups in rollouts for g in groups]
+    assert max(g.n_states for g in states) > 3  # of two guidances
+    assert {len(g.completions) for g in states} > {2, 4}
+    # The same completions again, without any engine.
+    replay = f"--experience_maker marge --vllm.num_engines 0 --marge.replay_dir {tmp_path}/dump"
+    again = train(task, tmp_path / "replay", replay, cluster)
+    assert "RolloutRayActor" not in again.log
+    assert again.values("rollout/num_samples") == run.values("rollout/num_samples")
+    assert again.values("rollout/reward_mean") == pytest.approx(run.values("rollout/reward_mean"))
+
+
+def test_vine_with_the_reference_of_the_episode_under_zero_3(task, tmp_path, cluster):
+    method = "--marge.guidance_rule correct --marge.advantage vine --marge.reference episode --train.num_episodes 2 "
+    flags = "--rollout.batch_size 16 --train.batch_size 64 --rollout.micro_batch_size 16 --algo.kl.use_loss "
+    run = train(task, tmp_path, f"{TOKENS}{method}{flags} --ds.zero_stage 3 --algo.kl.estimator k3", cluster)
+    assert "ReferenceModelActor" in run.log
+    kl = run.values("kl")
+    # Policy and reference are one at the start of each episode, though the weights have moved by the second.
+    assert kl == pytest.approx([0.0, 0.0], abs=2e-3)
+    assert (tmp_path / "checkpoints" / "_marge" / "reference_1" / "config.json").is_file()
+
+
+def test_vanilla_exploration_with_tokens_matched(task, tmp_path, cluster):
+    method = "--marge.explore vanilla --marge.vanilla_match tokens --marge.advantage mean "
+    run = train(task, tmp_path, f"{TOKENS}{method} --marge.dump_dir {tmp_path}/dump", cluster)
+    groups = [g for rollout in groups_of(tmp_path / "dump") for g in rollout]
+    assert {g.state.prefix_ids for g in groups} == {()}
+    assert {len(g.completions) for g in groups} <= {4, 8, 12}
+    assert run.values("marge/states_per_problem") == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("partial", ["", "--train.partial_rollout_enable"])
+def test_asynchronous_training(task, tmp_path, cluster, partial):
+    flags = f"--train.async_enable {partial} --train.num_episodes 3 --marge.dump_dir {tmp_path}/dump"
+    run = train(task, tmp_path, f"{TOKENS} {flags}", cluster)
+    assert "MargeGeneratorActor" in run.log and "MargeTrainingActor" in run.log
+    groups = [g for rollout in groups_of(tmp_path / "dump") for g in rollout]
+    across = sum(g.crosses_update for g in groups) / len(groups)
+    if not partial:
+        assert across == 0.0 == max(run.values("marge/groups_across_weight_updates"))
+    versions = [c.weight_versions[0] for g in groups for c in g.completions]
+    assert min(versions) == 0 and 0 < max(versions) <= len(run.values("policy_loss"))
+    assert sum(len(g.completions) for g in groups) == (
+        sum(run.values("rollout/num_samples")) + run.values("marge/completions_waiting")[-1]
+    )
+
+
+def test_the_authors_rows_are_read_and_their_guidance_is_the_first(task, tmp_path, cluster):
+    rows = [json.loads(line) for line in (task.folder / "train.jsonl").read_text().splitlines()]
+    data = tmp_path / "given.jsonl"
+    hit = "Let's think step by step.\n\nStep 1: 1+1=2\nStep 2: 2+2=4\nStep 3: 4+1=5"
+    rows = [{"query": row["input"], "guidance hit": hit, "gt": row["label"]} for row in rows]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    flags = f"--data.prompt_dataset {data} --data.input_key query --data.label_key gt --marge.dump_dir {tmp_path}/dump"
+    run = train(task, tmp_path, [*STEPS.split(), *flags.split(), "--marge.guidance_key", "guidance hit"], cluster)
+    assert run.values("marge/candidate_tokens") == [0.0, 0.0]
+    groups = groups_of(tmp_path / "dump")[0]
+    assert {g.n_states for g in groups} == {3} and len({g.state.guidance.id for g in groups}) == 1

@@ -1,0 +1,123 @@
+"""A run killed with SIGKILL at seeded moments goes on as if nothing had happened, down to the last bit of the weights.
+
+A chain is one run of two iterations that is killed four times and then ends. ``MARGE_KILL_CHAINS`` says how many
+(default 1; 5 of them are 20 moments).
+"""
+
+import os
+import random
+
+import pytest
+
+pytest.importorskip("openrlhf", reason="the host is not installed")
+
+from safetensors.torch import load_file
+
+from openrlhf_marge.checkpoints import CheckpointStore
+from openrlhf_marge.dump import dump_files, read_groups
+from openrlhf_marge.host.local_ray import local_ray
+
+from stack import REWARD, launch, make_task, train
+
+N_CHAINS = int(os.environ.get("MARGE_KILL_CHAINS", "1"))
+METHODS = (
+    "",
+    "--marge.guidance_source fresh --marge.state_budget adaptive",
+    "--marge.n_guidances 2 --marge.advantage vine --marge.guidance_rule random",
+    "--marge.explore vanilla --marge.advantage leave_one_out",
+    "--marge.reference episode --train.num_episodes 2 --rollout.batch_size 16",
+)
+# Runs inside the trainer's process, which loads the grader: at the moment asked for, every worker of the cluster dies.
+KILLER = """
+import os, signal, sys, threading
+import psutil
+
+def kill_all():
+    raylet = psutil.Process(os.getpid()).parent()
+    workers = [p for p in raylet.children(recursive=True) if p.pid != os.getpid()]
+    for p in [*workers, psutil.Process()]:
+        try:
+            os.kill(p.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+def arm(phase, occurrence, seconds):
+    from openrlhf_marge.host import sampler, trainer
+    import openrlhf.trainer.ppo_trainer as host
+    owner, name = {
+        "generation": (sampler.EngineSampler, "_generate"), "grading": (sampler.EngineSampler, "_grade"),
+        "training": (host.BasePPOTrainer, "ppo_train"), "weight sync": (host.BasePPOTrainer, "broadcast_to_vllm"),
+        "saving state": (trainer.KeepsRecords, "_write_state"), "saving weights": (host.BasePPOTrainer,
+        "save_logs_and_checkpoints"), "commit": (trainer.KeepsRecords, "_commit"),
+    }[phase]
+    original, calls = getattr(owner, name), [0]
+    def method(*args, **kwargs):
+        calls[0] += 1
+        if calls[0] == occurrence:
+            open(os.environ["KILL_MARK"], "w").close()
+            threading.Timer(seconds, kill_all).start() if seconds else kill_all()
+        return original(*args, **kwargs)
+    setattr(owner, name, method)
+
+if os.environ.get("KILL_AT") and "openrlhf_marge.host.trainer" in sys.modules:
+    phase, occurrence, seconds = os.environ["KILL_AT"].split(":")
+    arm(phase, int(occurrence), float(seconds))
+"""
+PHASES = ("generation", "grading", "training", "weight sync", "saving state", "saving weights", "commit")
+
+
+def moments(chain: int) -> list[str]:
+    """Four moments: phases in a seeded order, in the first or a later call, at once or a moment into the call."""
+    rng = random.Random(chain)
+    phases = [PHASES[(chain * 4 + i) % len(PHASES)] for i in range(4)]
+    rng.shuffle(phases)
+    calls = {"generation": 60, "grading": 60}
+    return [f"{phase}:{rng.randint(1, calls.get(phase, 1))}:{rng.choice((0, 0.02, 0.1))}" for phase in phases]
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    task = make_task(tmp_path_factory.mktemp("task"))
+    (task.folder / "reward.py").write_text(KILLER + REWARD)
+    return task
+
+
+def flags_of(out, method: str) -> str:
+    return f"""--experience_maker marge --marge.n_candidates 8 --marge.split tokens --marge.n_states 3
+        --train.full_determinism_enable --ckpt.save_steps 1 --ckpt.load_enable --marge.dump_dir {out}/dump {method}"""
+
+
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize("chain", range(N_CHAINS))
+def test_a_killed_run_ends_as_an_undisturbed_one(task, tmp_path, monkeypatch, chain):
+    method = METHODS[chain % len(METHODS)]
+    with local_ray(num_gpus=6) as environment:
+        train(task, tmp_path / "undisturbed", flags_of(tmp_path / "undisturbed", method), environment)
+    killed = tmp_path / "killed"
+    for number, moment in enumerate(moments(chain)):
+        mark = tmp_path / f"killed{number}"
+        monkeypatch.setenv("KILL_AT", moment)
+        monkeypatch.setenv("KILL_MARK", str(mark))
+        with local_ray(num_gpus=6) as environment:
+            run = launch(task, killed, flags_of(killed, method), environment)
+        # Without the mark the run was over before that moment came.
+        assert (run.returncode != 0) == mark.exists(), run.log[-3000:]
+    monkeypatch.delenv("KILL_AT")
+    with local_ray(num_gpus=6) as environment:
+        train(task, killed, flags_of(killed, method), environment)
+    assert_same(tmp_path / "undisturbed", killed)
+
+
+def assert_same(one, other) -> None:
+    """Guidance, states, completions and their order; what waits; the trained weights."""
+    files, others = dump_files(one / "dump"), dump_files(other / "dump")
+    assert [f.name for f in files] == [f.name for f in others]
+    for a, b in zip(files, others, strict=True):
+        assert list(read_groups(a)) == list(read_groups(b)), a.name
+    steps = [CheckpointStore(out / "checkpoints" / "_marge").complete() for out in (one, other)]
+    assert steps[0] == steps[1]
+    last = max(steps[0].values())
+    states = [CheckpointStore(out / "checkpoints" / "_marge").read_state(last) for out in (one, other)]
+    assert states[0] == states[1]
+    weights = [load_file(out / "model" / "model.safetensors") for out in (one, other)]
+    assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
