@@ -1,5 +1,6 @@
 import argparse
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +44,16 @@ def test_flags_arrive_with_their_types():
 def test_a_bad_value_is_one_sentence_that_names_the_flag(flags, message):
     with pytest.raises(ValueError, match=message):
         parse(*flags)
+
+
+def test_the_readme_has_every_flag_with_its_default():
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    rows = {row.split("`")[1]: row for row in readme.splitlines() if row.startswith("| `--marge.")}
+    assert set(rows) == {f"--marge.{f.name}" for f in fields(MargeConfig)}
+    for f in fields(MargeConfig):
+        default = "" if f.default is None else str(f.default).replace("\n", "\\n")
+        if f.name != "expected_states":
+            assert rows[f"--marge.{f.name}"].split("|")[2].strip(" `") == default.strip("`"), f.name
 
 
 def test_every_field_has_help():

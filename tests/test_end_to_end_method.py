@@ -1,6 +1,8 @@
 """The method's choices on the real stack, several in one run; what each does is tested on the core."""
 
 import json
+import re
+import time
 
 import pytest
 
@@ -9,7 +11,7 @@ pytest.importorskip("openrlhf", reason="the host is not installed")
 from openrlhf_marge.dump import dump_files, read_groups
 from openrlhf_marge.host.local_ray import local_ray
 
-from stack import make_task, train
+from stack import launch, make_task, train
 
 TOKENS = "--experience_maker marge --marge.n_candidates 8 --marge.split tokens --marge.n_states 3 "
 STEPS = "--experience_maker marge --marge.n_candidates 8 "
@@ -94,3 +96,31 @@ def test_the_authors_rows_are_read_and_their_guidance_is_the_first(task, tmp_pat
     assert run.values("marge/candidate_tokens") == [0.0, 0.0]
     groups = groups_of(tmp_path / "dump")[0]
     assert {g.n_states for g in groups} == {3} and len({g.state.guidance.id for g in groups}) == 1
+
+
+KILLS_AN_ENGINE = """
+import os, signal
+import psutil
+calls = [0]
+def reward_func(queries, prompts, labels):
+    calls[0] += 1
+    if calls[0] == 100:
+        raylet = psutil.Process().parent()
+        engines = [p for p in raylet.children(recursive=True) if "RolloutRayActor" in " ".join(p.cmdline())]
+        victim = engines[0].children()[0] if VICTIM == "core" else engines[0]
+        open(__file__ + ".killed", "w").close()
+        os.kill(victim.pid, signal.SIGKILL)
+    return {"rewards": [float(sum(map(ord, queries[0])) % 2)]}
+"""
+
+
+@pytest.mark.parametrize("victim", ["core", "actor"])
+def test_a_run_whose_engine_dies_stops_soon_and_names_it(task, tmp_path, cluster, victim):
+    reward = tmp_path / "reward.py"
+    reward.write_text(f"VICTIM = {victim!r}\n{KILLS_AN_ENGINE}")
+    flags = f"--vllm.num_engines 2 --reward.remote_url {reward} --marge.dump_dir {tmp_path}/dump"
+    run = launch(task, tmp_path, TOKENS + flags, cluster)
+    seconds = time.time() - (tmp_path / "reward.py.killed").stat().st_mtime
+    assert run.returncode != 0 and seconds < 120
+    assert re.search(r"vLLM engine \d failed while it sampled problem", run.log), run.log[-3000:]
+    assert "Global step 1" not in run.log  # no partial group was trained on

@@ -7,104 +7,15 @@ from __future__ import annotations
 
 import os
 import runpy
-from collections.abc import Callable
 from typing import Any
 
 from openrlhf_marge import REWARD_FILE, patches
 from openrlhf_marge.checkpoints import repair
-from openrlhf_marge.config import MargeConfig, from_namespace
+from openrlhf_marge.config import from_namespace
 from openrlhf_marge.dump import dump_files
 from openrlhf_marge.host.dataset_checks import check_datasets
+from openrlhf_marge.host.refusals import REFUSED, REFUSED_ON_CPU, REFUSED_TOGETHER
 from openrlhf_marge.host.reward_format import parse_reward
-
-# Host features that MARGE cannot serve: (is it asked for, why not and what to do instead).
-REFUSED: tuple[tuple[Callable[[Any], bool], str], ...] = (
-    (
-        lambda a: not a.vllm.num_engines and not a.marge.replay_dir,
-        "--vllm.num_engines is not set; MARGE samples through vLLM, so set it",
-    ),
-    (
-        lambda a: a.train.agent_func_path,
-        "--train.agent_func_path does not work with MARGE, which completes prefixes of a single turn; "
-        "give a reward function with --reward.remote_url",
-    ),
-    (
-        lambda a: a.reward.model_name_or_path and not a.reward.remote_url,
-        "--reward.model_name_or_path does not work with MARGE, which needs a verdict in [0, 1] to pick guidance; "
-        "give a reward function with --reward.remote_url",
-    ),
-    (
-        lambda a: a.algo.dynamic_filtering_enable,
-        "--algo.dynamic_filtering_enable does not work with MARGE: it filters prompts, and MARGE's groups are "
-        "states; leave it out",
-    ),
-    (
-        lambda a: a.reward.overlong_buffer_len is not None,
-        "--reward.overlong_buffer_len does not work with MARGE: it would count a completion without its guidance "
-        "prefix; leave it out",
-    ),
-    (
-        lambda a: a.rollout.vllm_generate_batch_size not in (None, a.rollout.batch_size),
-        "--rollout.vllm_generate_batch_size does not work with MARGE, which explores --rollout.batch_size problems "
-        "a step; leave it out",
-    ),
-    (lambda a: a.data.max_images_per_prompt > 0, "--data.max_images_per_prompt does not work with MARGE: text only"),
-    (
-        lambda a: a.algo.kl.target is not None,
-        "--algo.kl.target does not work with MARGE: OpenRLHF's adaptive controller counts a fixed number of samples "
-        "a step; set --algo.kl.init_coef alone",
-    ),
-    (
-        lambda a: a.rollout.n_samples_per_prompt < 2,
-        "--rollout.n_samples_per_prompt is below 2: a group of one completion carries no signal; the paper has 8",
-    ),
-)
-
-# Flags of MARGE that do not go with some of the host's.
-REFUSED_TOGETHER: tuple[tuple[Callable[[Any, MargeConfig], bool], str], ...] = (
-    (
-        lambda a, c: c.reference == "episode" and a.ds.lora.rank > 0,
-        "--marge.reference episode does not work with --ds.lora.rank: the reference model has no adapters to load",
-    ),
-    (
-        lambda a, c: c.reference == "episode" and a.ds.tensor_parallel_size > 1,
-        "--marge.reference episode does not work with --ds.tensor_parallel_size above 1",
-    ),
-    (
-        lambda a, c: c.credits_prefix and a.algo.advantage.is_correction_level != "off",
-        "--marge.advantage vine and --marge.prefix_credit train on guidance tokens, whose log-probs in the engine are "
-        "not known; leave --algo.advantage.is_correction_level out",
-    ),
-    (
-        lambda a, c: bool(c.dump_dir) and bool(c.replay_dir),
-        "--marge.dump_dir does not work with --marge.replay_dir: what is replayed is on disk already",
-    ),
-    (
-        lambda a, c: a.ckpt.save_steps > 0 and a.ckpt.max_num < 2,
-        "--ckpt.max_num is below 2: OpenRLHF removes the old checkpoint before it writes the new one, so a crash in "
-        "between would leave none",
-    ),
-)
-
-# What the stack cannot do where DS_ACCELERATOR=cpu says that there is no GPU.
-REFUSED_ON_CPU: tuple[tuple[Callable[[Any], bool], str], ...] = (
-    (
-        lambda a: a.vllm.sync_backend != "gloo",
-        "--vllm.sync_backend nccl does not work on a CPU; set it to gloo",
-    ),
-    (
-        lambda a: a.vllm.enable_sleep and a.train.colocate_all,
-        "--vllm.enable_sleep does not work on a CPU, where vLLM cannot free its memory; leave it out",
-    ),
-    (
-        lambda a: a.ds.zero_stage == 3 and a.actor.num_nodes * a.actor.num_gpus_per_node > 1,
-        "--ds.zero_stage 3 with several actor ranks gave NaN log-probs on a CPU (cause not found); set 2 or less",
-    ),
-    (
-        lambda a: a.ds.enable_sleep and a.ds.zero_stage == 0,
-        "--ds.enable_sleep does not work with --ds.zero_stage 0, which has no states to offload; set 1, 2 or 3",
-    ),
-)
 
 
 def check_arguments(args: Any) -> None:
