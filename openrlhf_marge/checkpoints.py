@@ -68,9 +68,15 @@ class CheckpointStore:
 def repair(ckpt_path: str | os.PathLike) -> str | None:
     """Let OpenRLHF's `_actor/latest` name the last complete checkpoint that is still there; returns its tag, or None.
 
-    A crash while saving may leave that file empty, or naming a checkpoint that was rotated away.
+    A crash while saving may leave that file empty, or naming a checkpoint that was rotated away. ValueError when the
+    checkpoints there are of another kind of run.
     """
     actor = Path(ckpt_path) / "_actor"
+    if (actor / "latest").is_file() and not (Path(ckpt_path) / "_marge").is_dir():
+        raise ValueError(
+            f"--ckpt.load_enable: {actor} was not written with --experience_maker marge, at least not by this version; "
+            "give another --ckpt.path"
+        )
     present = [t for t in CheckpointStore(Path(ckpt_path) / "_marge").complete() if (actor / t).is_dir()]
     if not present:
         return None

@@ -71,6 +71,13 @@ def test_nothing_complete_is_said(tmp_path):
     assert repair(tmp_path) is None
 
 
+def test_checkpoints_of_another_kind_of_run_are_refused(tmp_path):
+    (tmp_path / "_actor").mkdir()
+    (tmp_path / "_actor" / "latest").write_text("global_step1")
+    with pytest.raises(ValueError, match="was not written with --experience_maker marge"):
+        repair(tmp_path)
+
+
 def test_a_failed_write_leaves_the_old_state(store, tmp_path):
     save(store, tmp_path, 1)
 

@@ -55,15 +55,11 @@ def test_marge_trains_through_openrlhfs_trainer_vllm_and_deepspeed(task, tmp_pat
     assert (tmp_path / "model" / "config.json").is_file()
 
 
-def test_log_probs_of_the_engines_fit_the_actors_on_every_completion(task, tmp_path, cluster):
-    run = train(task, tmp_path, MARGE + COMPARE + "--vllm.num_engines 2", cluster)
-    assert max(run.values("is_filter_ratio")) < DIFFERING, run.values("is_filter_ratio")
-
-
-def test_reference_initial_with_kl_as_reward_on_two_ranks(task, tmp_path, cluster):
+def test_reference_initial_with_kl_as_reward_on_two_ranks_and_two_engines(task, tmp_path, cluster):
     flags = "--marge.reference initial --train.colocate_actor_ref --ds.zero_stage 2"
     ranks = "--actor.num_gpus_per_node 2 --ref.num_gpus_per_node 2"
-    run = train(task, tmp_path, f"{TOKENS} {flags} {ranks}", cluster)
+    run = train(task, tmp_path, f"{MARGE} {flags} {ranks} {COMPARE} --vllm.num_engines 2", cluster)
+    assert max(run.values("is_filter_ratio")) < DIFFERING, run.values("is_filter_ratio")
     assert "ReferenceModelActor" in run.log
     assert run.values("kl")[1] > 0.0
     assert all(c % 16 == 0 for c in run.values("rollout/num_samples"))

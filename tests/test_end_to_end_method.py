@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from collections import Counter
 
 import pytest
 
@@ -69,33 +70,45 @@ def test_vanilla_exploration_with_tokens_matched(task, tmp_path, cluster):
     assert run.values("marge/states_per_problem") == [1.0, 1.0]
 
 
-@pytest.mark.parametrize("partial", ["", "--train.partial_rollout_enable"])
-def test_asynchronous_training(task, tmp_path, cluster, partial):
-    flags = f"--train.async_enable {partial} --train.num_episodes 3 --marge.dump_dir {tmp_path}/dump"
-    run = train(task, tmp_path, f"{TOKENS} {flags}", cluster)
+def check_async(run, folder) -> list:
+    """Every completion was trained on or waits, and knows its weights; returns the groups."""
     assert "MargeGeneratorActor" in run.log and "MargeTrainingActor" in run.log
-    groups = [g for rollout in groups_of(tmp_path / "dump") for g in rollout]
-    across = sum(g.crosses_update for g in groups) / len(groups)
-    if not partial:
-        assert across == 0.0 == max(run.values("marge/groups_across_weight_updates"))
+    groups = [g for rollout in groups_of(folder) for g in rollout]
     versions = [c.weight_versions[0] for g in groups for c in g.completions]
     assert min(versions) == 0 and 0 < max(versions) <= len(run.values("policy_loss"))
-    assert sum(len(g.completions) for g in groups) == (
-        sum(run.values("rollout/num_samples")) + run.values("marge/completions_waiting")[-1]
-    )
+    waiting = run.values("marge/completions_waiting")[-1]
+    assert sum(len(g.completions) for g in groups) == sum(run.values("rollout/num_samples")) + waiting
+    return groups
 
 
-def test_the_authors_rows_are_read_and_their_guidance_is_the_first(task, tmp_path, cluster):
+def test_asynchronous_training_on_the_authors_rows_with_their_guidance_first(task, tmp_path, cluster):
     rows = [json.loads(line) for line in (task.folder / "train.jsonl").read_text().splitlines()]
     data = tmp_path / "given.jsonl"
     hit = "Let's think step by step.\n\nStep 1: 1+1=2\nStep 2: 2+2=4\nStep 3: 4+1=5"
     rows = [{"query": row["input"], "guidance hit": hit, "gt": row["label"]} for row in rows]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    flags = f"--data.prompt_dataset {data} --data.input_key query --data.label_key gt --marge.dump_dir {tmp_path}/dump"
-    run = train(task, tmp_path, [*STEPS.split(), *flags.split(), "--marge.guidance_key", "guidance hit"], cluster)
-    assert run.values("marge/candidate_tokens") == [0.0, 0.0]
-    groups = groups_of(tmp_path / "dump")[0]
-    assert {g.n_states for g in groups} == {3} and len({g.state.guidance.id for g in groups}) == 1
+    flags = f"""{STEPS} --data.prompt_dataset {data} --data.input_key query --data.label_key gt
+        --marge.dump_dir {tmp_path}/dump --train.async_enable --train.num_episodes 3"""
+    run = train(task, tmp_path, [*flags.split(), "--marge.guidance_key", "guidance hit"], cluster)
+    groups = check_async(run, tmp_path / "dump")
+    # Without partial rollouts no state has completions from before and after a weight update.
+    assert not any(g.crosses_update for g in groups)
+    assert max(run.values("marge/groups_across_weight_updates")) == max(run.values("marge/candidate_tokens")) == 0.0
+    first = [g for g in groups if g.state.guidance.visit == 0 and g.n_states == 3]
+    assert len({g.state.guidance.id for g in first}) >= 1 and len(first) >= 16
+
+
+def test_asynchronous_training_with_partial_rollouts(task, tmp_path, cluster):
+    flags = f"""{TOKENS} --train.async_enable --train.partial_rollout_enable --marge.dump_dir {tmp_path}/dump
+        --ckpt.save_steps 1"""
+    run = train(task, tmp_path, f"{flags} --train.num_episodes 2", cluster)
+    groups = check_async(run, tmp_path / "dump")
+    assert any(run.values("marge/groups_across_weight_updates")) == any(g.crosses_update for g in groups)
+    resumed = train(task, tmp_path, f"{flags} --train.num_episodes 3 --ckpt.load_enable", cluster)
+    assert "Resumed with <<guidance of 16 problems>" in resumed.log
+    # Three visits of each problem, none left out or done twice.
+    visits = Counter(g.problem.id for rollout in groups_of(tmp_path / "dump") for g in rollout if g.state.index == 0)
+    assert set(visits.values()) == {3} and len(visits) == 16
 
 
 KILLS_AN_ENGINE = """
@@ -106,18 +119,16 @@ def reward_func(queries, prompts, labels):
     calls[0] += 1
     if calls[0] == 100:
         raylet = psutil.Process().parent()
-        engines = [p for p in raylet.children(recursive=True) if "RolloutRayActor" in " ".join(p.cmdline())]
-        victim = engines[0].children()[0] if VICTIM == "core" else engines[0]
+        victim = next(p for p in raylet.children(recursive=True) if "EngineCore" in " ".join(p.cmdline()))
         open(__file__ + ".killed", "w").close()
         os.kill(victim.pid, signal.SIGKILL)
     return {"rewards": [float(sum(map(ord, queries[0])) % 2)]}
 """
 
 
-@pytest.mark.parametrize("victim", ["core", "actor"])
-def test_a_run_whose_engine_dies_stops_soon_and_names_it(task, tmp_path, cluster, victim):
+def test_a_run_whose_engine_dies_stops_soon_and_names_it(task, tmp_path, cluster):
     reward = tmp_path / "reward.py"
-    reward.write_text(f"VICTIM = {victim!r}\n{KILLS_AN_ENGINE}")
+    reward.write_text(KILLS_AN_ENGINE)
     flags = f"--vllm.num_engines 2 --reward.remote_url {reward} --marge.dump_dir {tmp_path}/dump"
     run = launch(task, tmp_path, TOKENS + flags, cluster)
     seconds = time.time() - (tmp_path / "reward.py.killed").stat().st_mtime
