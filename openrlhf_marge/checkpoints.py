@@ -74,8 +74,8 @@ def repair(ckpt_path: str | os.PathLike) -> str | None:
     actor = Path(ckpt_path) / "_actor"
     if (actor / "latest").is_file() and not (Path(ckpt_path) / "_marge").is_dir():
         raise ValueError(
-            f"--ckpt.load_enable: {actor} was not written with --experience_maker marge, at least not by this version; "
-            "give another --ckpt.path"
+            f"--ckpt.load_enable: {actor} was not written with --experience_maker marge, at least not by this "
+            "version; give another --ckpt.path"
         )
     present = [t for t in CheckpointStore(Path(ckpt_path) / "_marge").complete() if (actor / t).is_dir()]
     if not present:

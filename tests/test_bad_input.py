@@ -115,6 +115,17 @@ def test_an_empty_label_is_named_by_file_and_row(launch, label):
         launch(rows=[GOOD_ROWS[0], {"input": "q", "label": label}, GOOD_ROWS[1]])
 
 
+def test_given_guidance_must_be_there_and_start_as_responses_do(launch):
+    hits = (None, "Let's think step by step.\n\nStep 1: x", "x")
+    rows = [{"input": "q", "label": "1", "hit": text} for text in hits]
+    with pytest.raises(SystemExit, match=r"row 3: column 'hit' \(--marge.guidance_key\) does not start with --marge"):
+        launch("--marge.guidance_key", "hit", rows=rows)
+    launch("--marge.guidance_key", "hit", rows=rows[:2])
+    launch("--marge.guidance_key", "hit", "--marge.split", "tokens", rows=rows)
+    with pytest.raises(SystemExit, match=r"has no column 'gone' \(--marge.guidance_key\); it has input, label, hit"):
+        launch("--marge.guidance_key", "gone", rows=rows)
+
+
 def test_an_unreadable_data_file_is_named(launch, tmp_path):
     broken = write(tmp_path / "broken.jsonl", '{"input": "a"')
     with pytest.raises(SystemExit, match=r"--data.prompt_dataset .*broken.jsonl cannot be read"):

@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("openrlhf", reason="the host is not installed")
 
+from openrlhf_marge.cli import export_guidance
 from openrlhf_marge.dump import dump_files, read_groups
 from openrlhf_marge.host.local_ray import local_ray
 
@@ -109,6 +110,10 @@ def test_asynchronous_training_with_partial_rollouts(task, tmp_path, cluster):
     # Three visits of each problem, none left out or done twice.
     visits = Counter(g.problem.id for rollout in groups_of(tmp_path / "dump") for g in rollout if g.state.index == 0)
     assert set(visits.values()) == {3} and len(visits) == 16
+    exported = tmp_path / "guidance.jsonl"
+    flags = f"--ckpt_path {tmp_path}/checkpoints --model {task.folder}/model --data {task.folder}/train.jsonl"
+    export_guidance.main([*flags.split(), "--out", str(exported)])
+    assert [*json.loads(exported.read_text().splitlines()[15])] == ["query", "guidance hit", "gt"]
 
 
 KILLS_AN_ENGINE = """

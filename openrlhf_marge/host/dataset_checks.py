@@ -9,6 +9,9 @@ from typing import Any
 from datasets.exceptions import DatasetNotFoundError
 from openrlhf.datasets.utils import blending_datasets
 
+from openrlhf_marge.config import MargeConfig, from_namespace
+from openrlhf_marge.host.tokens import s0_text
+
 LOCAL_ENDINGS = (".json", ".jsonl", ".csv", ".parquet", ".arrow")
 
 
@@ -19,13 +22,29 @@ def check_datasets(args: Any) -> None:
     if not args.data.label_key:
         raise ValueError("--data.label_key is not set; MARGE needs the column of the gold answers")
     data = args.data
-    check_dataset(args, "--data.prompt_dataset", data.prompt_dataset, data.prompt_probs, data.prompt_split)
+    rows = check_dataset(args, "--data.prompt_dataset", data.prompt_dataset, data.prompt_probs, data.prompt_split)
+    if args.marge.guidance_key:
+        check_guidance(f"--data.prompt_dataset {data.prompt_dataset}", rows, from_namespace(args.marge))
     if args.eval.dataset:
         check_dataset(args, "--eval.dataset", args.eval.dataset, None, args.eval.split)
 
 
-def check_dataset(args: Any, flag: str, paths: str, probabilities: str | None, split: str) -> None:
-    """Check one data flag; ``paths`` may name several data sets, separated by commas."""
+def check_guidance(name: str, rows: Any, config: MargeConfig) -> None:
+    """Given guidance is a response as this run's model would write it, s_0 included; rows may be without one."""
+    key = config.guidance_key
+    if key not in rows.column_names:
+        columns = ", ".join(rows.column_names)
+        raise ValueError(f"{name} has no column {key!r} (--marge.guidance_key); it has {columns}")
+    for number, text in enumerate(rows[key], start=1):
+        if text and not text.startswith(s0_text(config)):
+            raise ValueError(
+                f"{name}, row {number}: column {key!r} (--marge.guidance_key) does not start with --marge.cot_prefix "
+                f"{s0_text(config)!r}; set the flag to what it starts with, or to nothing"
+            )
+
+
+def check_dataset(args: Any, flag: str, paths: str, probabilities: str | None, split: str) -> Any:
+    """Check one data flag and return its rows; ``paths`` may name several data sets, separated by commas."""
     for path in (p.split("@")[0].strip() for p in paths.split(",")):
         if path.endswith(LOCAL_ENDINGS) and not os.path.exists(path):
             raise ValueError(f"{flag} {path}: there is no such file")
@@ -45,3 +64,4 @@ def check_dataset(args: Any, flag: str, paths: str, probabilities: str | None, s
         for row, value in enumerate(data[key], start=1):
             if value is None or not str(value).strip():
                 raise ValueError(f"{flag} {paths}, row {row}: column {key!r} ({key_flag}) is empty; fill or drop it")
+    return data

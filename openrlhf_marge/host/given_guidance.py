@@ -8,7 +8,7 @@ from typing import Any
 
 from openrlhf.datasets.utils import blending_datasets
 
-from openrlhf_marge.config import MargeConfig, from_namespace
+from openrlhf_marge.config import from_namespace
 from openrlhf_marge.host import tokens
 from openrlhf_marge.types import TokenIds
 
@@ -30,11 +30,6 @@ def given_guidance(args: Any, prompts: Any, tokenizer: Any) -> Mapping[str, Toke
     found = {}
     for prompt, label, text in zip(prompts.prompts, prompts.labels, data[config.guidance_key], strict=False):
         if text:
-            ids = s0_ids + tokens.encode(tokenizer, text.removeprefix(s0_text(config)))
+            ids = s0_ids + tokens.encode(tokenizer, text.removeprefix(tokens.s0_text(config)))
             found[tokens.problem_id(prompt, str(label))] = ids
     return found
-
-
-def s0_text(config: MargeConfig) -> str:
-    """What a response starts with."""
-    return config.cot_prefix if config.split == "step" else ""

@@ -55,9 +55,15 @@ def decode_pieces(tokenizer: Any, ids: Sequence[int]) -> list[str]:
     return [f[len(b) :] for f, b in zip(full, before, strict=True)]
 
 
+def s0_text(config: MargeConfig) -> str:
+    """What every response starts with: the CoT prefix in step mode, nothing in tokens mode."""
+    return config.cot_prefix if config.split == "step" else ""
+
+
 def s0_token_ids(tokenizer: Any, config: MargeConfig) -> TokenIds:
-    """Ids of s_0: the CoT prefix in step mode, nothing in tokens mode."""
-    return encode(tokenizer, config.cot_prefix) if config.split == "step" and config.cot_prefix else ()
+    """Ids of s_0."""
+    text = s0_text(config)
+    return encode(tokenizer, text) if text else ()
 
 
 def eos_token_ids(tokenizer: Any) -> frozenset[int]:

@@ -1,0 +1,73 @@
+"""The guidance of a run's last checkpoint as rows of data: {"query", "guidance hit", "gt"}, the authors' format.
+
+    python -m openrlhf_marge.cli.export_guidance --ckpt_path RUN/checkpoints --model MODEL --data train.jsonl --out FILE
+
+Such a file is what `--data.input_key query --data.label_key gt --marge.guidance_key "guidance hit"` reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from openrlhf_marge.checkpoints import CheckpointStore
+from openrlhf_marge.guidance import GuidancePool
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ckpt_path", type=Path, required=True, help="the run's --ckpt.path")
+    parser.add_argument("--model", required=True, help="model of the run, for its tokenizer")
+    parser.add_argument("--data", type=Path, required=True, help="JSONL file that the run trained on")
+    parser.add_argument("--input_key", default="input", help="the run's --data.input_key [default 'input']")
+    parser.add_argument("--label_key", default="label", help="the run's --data.label_key [default 'label']")
+    parser.add_argument("--no_chat_template", action="store_true", help="the run had no --data.apply_chat_template")
+    parser.add_argument("--out", type=Path, required=True, help="JSONL file to write")
+    return parser.parse_args(argv)
+
+
+def load_pool(ckpt_path: Path) -> GuidancePool:
+    """The guidance of the last complete checkpoint; ValueError when there is none."""
+    store = CheckpointStore(ckpt_path / "_marge")
+    steps = store.complete().values()
+    if not steps:
+        raise ValueError(f"--ckpt_path {ckpt_path} holds no complete checkpoint of a MARGE run")
+    pool = GuidancePool()
+    pool.update(store.read_state(max(steps)).pool)
+    return pool
+
+
+def export(args: argparse.Namespace) -> Iterator[dict[str, str]]:
+    """One row per guidance, in order of the data; problems without one have none."""
+    from openrlhf.datasets.prompts_dataset import preprocess_data
+    from transformers import AutoTokenizer
+
+    from openrlhf_marge.host.tokens import problem_id
+
+    pool, tokenizer = load_pool(args.ckpt_path), AutoTokenizer.from_pretrained(args.model)
+    template = None if args.no_chat_template else tokenizer.apply_chat_template
+    for line in args.data.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        prompt, label = preprocess_data(row, None, args.input_key, args.label_key, template)
+        for guidance in pool.get(problem_id(prompt, str(label))):
+            text = tokenizer.decode(guidance.token_ids, skip_special_tokens=False)
+            yield {"query": row[args.input_key], "guidance hit": text, "gt": label}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command line."""
+    args = parse_args(argv)
+    try:
+        rows = list(export(args))
+    except (ValueError, OSError, KeyError) as e:
+        raise SystemExit(f"export_guidance: error: {e}") from e
+    if not rows:
+        raise SystemExit(f"export_guidance: error: no guidance is of a problem in {args.data}; is --input_key right?")
+    args.out.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    print(f"{args.out}: {len(rows)} guidances")
+
+
+if __name__ == "__main__":
+    main()
