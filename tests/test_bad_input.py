@@ -115,6 +115,13 @@ def test_an_empty_label_is_named_by_file_and_row(launch, label):
         launch(rows=[GOOD_ROWS[0], {"input": "q", "label": label}, GOOD_ROWS[1]])
 
 
+def test_a_dump_of_another_run_is_not_written_into(launch, tmp_path):
+    write(tmp_path / "rollout-00000001.parquet", "")
+    with pytest.raises(SystemExit, match=r"--marge.dump_dir .* holds the files of another run"):
+        launch("--marge.dump_dir", str(tmp_path))
+    launch("--marge.dump_dir", str(tmp_path), "--ckpt.load_enable")
+
+
 def test_given_guidance_must_be_there_and_start_as_responses_do(launch):
     hits = (None, "Let's think step by step.\n\nStep 1: x", "x")
     rows = [{"input": "q", "label": "1", "hit": text} for text in hits]

@@ -1,6 +1,6 @@
 """The guidance of a run's last checkpoint as rows of data: {"query", "guidance hit", "gt"}, the authors' format.
 
-    python -m openrlhf_marge.cli.export_guidance --ckpt_path RUN/checkpoints --model MODEL --data train.jsonl --out FILE
+    python -m openrlhf_marge.cli.export_guidance --ckpt_path RUN/checkpoints --model MODEL --data DATA --out FILE
 
 Such a file is what `--data.input_key query --data.label_key gt --marge.guidance_key "guidance hit"` reads.
 """

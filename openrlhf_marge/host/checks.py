@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import runpy
+from pathlib import Path
 from typing import Any
 
 from openrlhf_marge import REWARD_FILE, patches
@@ -31,6 +32,8 @@ def check_arguments(args: Any) -> None:
             raise ValueError(sentence)
     if config.replay_dir:
         dump_files(config.replay_dir)
+    if config.dump_dir and not args.ckpt.load_enable and any(Path(config.dump_dir).glob("rollout-*.parquet")):
+        raise ValueError(f"--marge.dump_dir {config.dump_dir} holds the files of another run; give an empty folder")
     _check_batch_sizes(args)
     _repair_checkpoints(args)
     _complete(args, config.reference)

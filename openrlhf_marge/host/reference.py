@@ -23,11 +23,11 @@ class EpisodeReference:
     def take(self, episode: int) -> None:
         """Save the policy as the reference of ``episode`` and load it; the one before stays for its checkpoints."""
         final = self._path(episode)
-        if not final.is_dir():
-            part = final.with_suffix(".part")
-            shutil.rmtree(part, ignore_errors=True)
-            _on_all(self._trainer.actor_model_group, _save_policy, str(part))
-            os.replace(part, final)
+        part = final.with_suffix(".part")
+        shutil.rmtree(part, ignore_errors=True)
+        _on_all(self._trainer.actor_model_group, _save_policy, str(part))
+        shutil.rmtree(final, ignore_errors=True)  # of an earlier run, or of steps that a crash undid
+        os.replace(part, final)
         self.load(episode)
         for path in self._folder.glob("reference_*"):
             if path not in (final, self._path(episode - 1)):

@@ -24,6 +24,7 @@ class KeepsRecords(BasePPOTrainer):
 
     _recorded_pool: GuidancePool  # the guidance of all problems up to the last rollout trained on
     _reference_episode = 0
+    _state_written = 0  # the step whose state is on disk
 
     def fit(self, global_step: int = 0) -> None:
         """Extends the host's: a run that never filled a training batch must not end as if it had trained."""
@@ -59,11 +60,11 @@ class KeepsRecords(BasePPOTrainer):
     def save_best_checkpoint(self, eval_metrics, global_step: int, client_states=None) -> None:
         """Extends the host's in the same way."""
         best = self.best_eval_metric_value
-        self._write_state(global_step)
+        self._write_state(self._trained_steps)
         states = (client_states or {}) | {"marge_reference_episode": self._reference_episode}
         super().save_best_checkpoint(eval_metrics, global_step, states)
         if self.best_eval_metric_value > best:
-            self._commit(f"best_global_step{global_step}", global_step)
+            self._commit(f"best_global_step{global_step}", self._trained_steps)
 
     def init_checkpoint_states(self) -> dict[str, Any]:
         """Extends the host's: its episode is the one that was saved in, ours the one to go on with."""
@@ -75,6 +76,7 @@ class KeepsRecords(BasePPOTrainer):
             if self._reference_episode:
                 EpisodeReference(self).load(self._reference_episode)
             self._restore(record)
+            self._last_record, self._state_written = record, self._trained_steps
             logger.info(f"Resumed with {record}")
             states["episode"] = record.episode
         return states
@@ -87,8 +89,9 @@ class KeepsRecords(BasePPOTrainer):
         return CheckpointStore(os.path.join(self.args.ckpt.path, "_marge"))
 
     def _write_state(self, step: int) -> None:
-        if not self._store.state_file(step).is_file() or step not in self._store.complete().values():
+        if self._state_written != step:
             self._store.write_state(step, self._last_record.with_pool(self._recorded_pool.state_dict()))
+            self._state_written = step
 
     def _commit(self, tag: str, step: int) -> None:
         actor = os.path.join(self.args.ckpt.path, "_actor")
