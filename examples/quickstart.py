@@ -32,7 +32,7 @@ STEP_LINE = re.compile(r"Global step (\d+): .*?'rollout/reward_mean': ([0-9.]+)"
 def train_flags(out: Path, method: str, seed: int) -> list[str]:
     """Flags of train_ppo_ray: what runs without a GPU, the embedded task, and settings seen to learn on it."""
     flags = f"""
-        --experience_maker {method} --train.seed {seed}
+        --experience_maker {method} --train.seed {seed} --train.full_determinism_enable
         --actor.model_name_or_path {out}/base/model --ckpt.output_dir {out}/trained --ckpt.path {out}/checkpoints
         --logger.tensorboard_dir {out}/tensorboard --logger.wandb.run_name {method}
         --data.prompt_dataset {out}/base/train.jsonl --data.input_key input --data.label_key label

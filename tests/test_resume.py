@@ -42,38 +42,45 @@ def kill_all():
         except ProcessLookupError:
             pass
 
-def arm(phase, occurrence, seconds):
-    from openrlhf_marge.host import sampler, trainer
-    import openrlhf.trainer.ppo_trainer as host
-    owner, name = {
-        "generation": (sampler.EngineSampler, "_generate"), "grading": (sampler.EngineSampler, "_grade"),
-        "training": (host.BasePPOTrainer, "ppo_train"), "weight sync": (host.BasePPOTrainer, "broadcast_to_vllm"),
-        "saving state": (trainer.KeepsRecords, "_write_state"), "saving weights": (host.BasePPOTrainer,
-        "save_logs_and_checkpoints"), "commit": (trainer.KeepsRecords, "_commit"),
+def arm(phase, iteration, call, seconds):
+    from openrlhf.trainer.ray.launcher import RayActorGroup
+    from openrlhf_marge.checkpoints import CheckpointStore
+    from openrlhf_marge.host.sampler import EngineSampler
+    owner, name, wanted = {
+        "generation": (EngineSampler, "_generate", None), "grading": (EngineSampler, "_grade", None),
+        "training": (RayActorGroup, "async_run_method", "fit"),
+        "weight sync": (RayActorGroup, "async_run_method", "broadcast_to_vllm"),
+        "saving state": (CheckpointStore, "write_state", None), "commit": (CheckpointStore, "commit", None),
+        "saving weights": (RayActorGroup, "async_run_method", "save_checkpoint"),
     }[phase]
     original, calls = getattr(owner, name), [0]
     def method(*args, **kwargs):
-        calls[0] += 1
-        if calls[0] == occurrence:
+        now = 2 if os.path.exists(os.environ["KILL_COMPLETE"]) else 1
+        calls[0] += now == iteration and wanted in (None, kwargs.get("method_name"))
+        if calls[0] == call:
+            calls[0] += 1
             open(os.environ["KILL_MARK"], "w").close()
             threading.Timer(seconds, kill_all).start() if seconds else kill_all()
         return original(*args, **kwargs)
     setattr(owner, name, method)
 
 if os.environ.get("KILL_AT") and "openrlhf_marge.host.trainer" in sys.modules:
-    phase, occurrence, seconds = os.environ["KILL_AT"].split(":")
-    arm(phase, int(occurrence), float(seconds))
+    phase, iteration, call, seconds = os.environ["KILL_AT"].split(":")
+    arm(phase, int(iteration), int(call), float(seconds))
 """
 PHASES = ("generation", "grading", "training", "weight sync", "saving state", "saving weights", "commit")
 
 
 def moments(chain: int) -> list[str]:
-    """Four moments: phases in a seeded order, in the first or a later call, at once or a moment into the call."""
+    """Four moments, two in each iteration: a phase, in one of its calls, at once or a moment into the call."""
     rng = random.Random(chain)
     phases = [PHASES[(chain * PER_CHAIN + i) % len(PHASES)] for i in range(PER_CHAIN)]
     rng.shuffle(phases)
-    calls = {"generation": 60, "grading": 60}
-    return [f"{phase}:{rng.randint(1, calls.get(phase, 1))}:{rng.choice((0, 0.02, 0.1))}" for phase in phases]
+    call = {"generation": 12, "grading": 12}
+    return [
+        f"{phase}:{1 + i // 2}:{rng.randint(1, call.get(phase, 1))}:{rng.choice((0, 0.02, 0.1))}"
+        for i, phase in enumerate(phases)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -99,9 +106,12 @@ def test_a_killed_run_ends_as_an_undisturbed_one(task, tmp_path, monkeypatch, ch
         mark = tmp_path / f"killed{number}"
         monkeypatch.setenv("KILL_AT", moment)
         monkeypatch.setenv("KILL_MARK", str(mark))
+        monkeypatch.setenv("KILL_COMPLETE", str(killed / "checkpoints" / "_marge" / "complete.json"))
         with local_ray(num_gpus=6) as environment:
             run = launch(task, killed, flags_of(killed, method), environment)
-        # Without the mark the run was over before that moment came.
+        # A moment of the first iteration may have passed when its checkpoint is there already.
+        passed = ":1:" in moment and (killed / "checkpoints" / "_marge" / "complete.json").exists()
+        assert mark.exists() or passed, run.log[-3000:]
         assert (run.returncode != 0) == mark.exists(), run.log[-3000:]
     monkeypatch.delenv("KILL_AT")
     with local_ray(num_gpus=6) as environment:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import ray
 import torch
 from openrlhf.trainer.ppo_trainer import BasePPOTrainer, LocalPPOTrainer
 from openrlhf.utils.logging_utils import init_logger
+from transformers import set_seed
 
 from openrlhf_marge.checkpoints import CheckpointStore
 from openrlhf_marge.guidance import GuidancePool
@@ -15,6 +17,7 @@ from openrlhf_marge.host.experiences import EPISODE
 from openrlhf_marge.host.records import RECORD, RecordingLoader, RolloutRecord
 from openrlhf_marge.host.reference import EpisodeReference
 from openrlhf_marge.host.weight_clock import TellsWeightVersion
+from openrlhf_marge.seeds import stable_hash
 
 logger = init_logger(__name__)
 
@@ -42,7 +45,14 @@ class KeepsRecords(BasePPOTrainer):
             EpisodeReference(self).take(episode)
             self._reference_episode = episode
         self._trained_steps = global_step + 1
+        self._seed_actors(global_step)
         return super().train_step(rollout_samples, global_step)
+
+    def _seed_actors(self, global_step: int) -> None:
+        """The actors draw the order of their batches: from generators of this step, so that none has to be saved."""
+        actors = self.actor_model_group._actor_handlers
+        seeds = [stable_hash(self.args.train.seed, global_step, rank) % 2**32 for rank in range(len(actors))]
+        ray.get([actor.__ray_call__.remote(_seed, seed) for actor, seed in zip(actors, seeds, strict=True)])
 
     def save_logs_and_checkpoints(self, global_step: int, logs_dict=None, client_states=None) -> None:
         """Extends the host's: the rollout's metrics are logged, its state is saved with the same step's weights."""
@@ -96,6 +106,10 @@ class KeepsRecords(BasePPOTrainer):
     def _commit(self, tag: str, step: int) -> None:
         actor = os.path.join(self.args.ckpt.path, "_actor")
         self._store.commit(tag, step, set(os.listdir(actor)) if os.path.isdir(actor) else set())
+
+
+def _seed(_actor: Any, seed: int) -> None:
+    set_seed(seed)
 
 
 class MargeTrainer(KeepsRecords, LocalPPOTrainer, TellsWeightVersion):
