@@ -1,4 +1,4 @@
-"""A run killed with SIGKILL at seeded moments goes on as if nothing had happened, down to the last bit of the weights.
+"""A run killed with SIGKILL at seeded moments goes on as if nothing had happened.
 
 A chain is one run of two iterations that is killed four times and then ends; five of them are 20 moments. That takes
 long, so ``MARGE_KILLS`` says how many are tried: by default the first two of the first chain.
@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("openrlhf", reason="the host is not installed")
 
-from safetensors.torch import load_file
+import torch
 
 from openrlhf_marge.checkpoints import CheckpointStore
 from openrlhf_marge.dump import dump_files, read_groups
@@ -130,5 +130,12 @@ def assert_same(one, other) -> None:
     last = max(steps[0].values())
     states = [CheckpointStore(out / "checkpoints" / "_marge").read_state(last) for out in (one, other)]
     assert states[0] == states[1]
-    weights = [load_file(out / "model" / "model.safetensors") for out in (one, other)]
-    assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
+    for a, b in zip(*(master_weights(out, last) for out in (one, other)), strict=True):
+        # 1.5e-8 was seen: sums on a CPU depend on where the memory lies. Batches in another order gave 1e-3 and more.
+        assert torch.allclose(a, b, rtol=0, atol=1e-6)
+
+
+def master_weights(out, step: int) -> list[torch.Tensor]:
+    """The optimizer's 32-bit weights in OpenRLHF's checkpoint."""
+    path = out / "checkpoints" / "_actor" / f"global_step{step}" / "mp_rank_00_model_states.pt"
+    return torch.load(path, weights_only=False, map_location="cpu")["optimizer"]["fp32_groups_flat"]
