@@ -1,6 +1,7 @@
 """Every host symbol that is used or overridden, so that another version fails here and not in a run."""
 
 import inspect
+import re
 from dataclasses import fields
 
 import pytest
@@ -21,8 +22,11 @@ from openrlhf.trainer.ppo_utils.experience import Experience
 from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
 from openrlhf.trainer.ppo_utils.length_penalty import apply_length_penalties
 from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator, _collect_prompt_batch
+from openrlhf.trainer.ray.launcher import RayActorGroup
+from openrlhf.trainer.ray.ppo_actor import PolicyModelActor
 from openrlhf.trainer.ray.vllm_engine import RolloutRayActor, batch_vllm_engine_call
 from openrlhf.utils.agent import SingleTurnAgentExecutor
+from openrlhf.utils.deepspeed import DeepspeedStrategy
 from vllm import SamplingParams
 from vllm.outputs import CompletionOutput
 from vllm.sampling_params import RequestOutputKind
@@ -78,6 +82,28 @@ def parameters(function) -> list[str]:
 )
 def test_signature(function, names):
     assert parameters(function) == names
+
+
+def test_functions_can_be_run_on_the_hosts_actors():
+    """References and seeds go that way: Ray's __ray_call__ on every actor of a group."""
+    assert list(inspect.signature(ENGINE.__ray_call__).parameters)[:2] == ["self", "fn"]
+    assert "self._actor_handlers = " in inspect.getsource(RayActorGroup)
+    for name in ("save_model", "_unwrap_model", "is_rank_0"):
+        assert hasattr(DeepspeedStrategy, name)
+    policy = PolicyModelActor.__ray_metadata__.modified_class
+    source = "".join(inspect.getsource(base) for base in policy.__mro__[1:-1])
+    for attribute in ("strategy", "actor", "tokenizer"):
+        assert re.search(rf"self\.{attribute}\b[^\n=]* = ", source), attribute
+
+
+def test_what_the_asynchronous_trainer_calls_and_keeps():
+    generator, trainer = inspect.getsource(GenerateActor), inspect.getsource(TrainingActor)
+    assert "self.prompts_dataloader.state_dict()" in generator and "self.samples_generator" in generator
+    assert "super().broadcast_to_vllm()" in trainer
+    assert parameters(GenerateActor.load_state_dict) == ["state_dict"]
+    assert {"episode", "global_step", "data_loader_state_dict"} <= set(
+        re.findall(r'"(\w+)":', inspect.getsource(BasePPOTrainer.init_checkpoint_states))
+    )
 
 
 def test_blending_datasets_takes_what_the_checks_pass():
