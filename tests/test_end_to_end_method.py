@@ -101,7 +101,7 @@ def test_asynchronous_training_on_the_authors_rows_with_their_guidance_first(tas
 
 def test_asynchronous_training_with_partial_rollouts(task, tmp_path, cluster):
     flags = f"""{TOKENS} --train.async_enable --train.partial_rollout_enable --marge.dump_dir {tmp_path}/dump
-        --ckpt.save_steps 1"""
+        --ckpt.save_steps 1 --marge.guidance_rule fixed"""
     run = train(task, tmp_path, f"{flags} --train.num_episodes 2", cluster)
     groups = check_async(run, tmp_path / "dump")
     assert any(run.values("marge/groups_across_weight_updates")) == any(g.crosses_update for g in groups)
@@ -110,6 +110,8 @@ def test_asynchronous_training_with_partial_rollouts(task, tmp_path, cluster):
     # Three visits of each problem, none left out or done twice.
     visits = Counter(g.problem.id for rollout in groups_of(tmp_path / "dump") for g in rollout if g.state.index == 0)
     assert set(visits.values()) == {3} and len(visits) == 16
+    guidances = {(g.problem.id, g.state.guidance.id) for rollout in groups_of(tmp_path / "dump") for g in rollout}
+    assert len(guidances) == 16  # the fixed rule keeps the first
     exported = tmp_path / "guidance.jsonl"
     flags = f"--ckpt_path {tmp_path}/checkpoints --model {task.folder}/model --data {task.folder}/train.jsonl"
     export_guidance.main([*flags.split(), "--out", str(exported)])
