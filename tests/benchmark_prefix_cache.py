@@ -2,9 +2,9 @@
 
     python tests/benchmark_prefix_cache.py [--prompt 160] [--guidance 320]
 
-24 problems, 5 states, 8 completions each, through the sampler to one real engine with blocks of 16 tokens, as on GPUs
-(vLLM's CPU backend takes 128 unless told, longer than many prompts). Distinct are the tokens of all prompts and of the
-longest state of each; vLLM computes the last block of every completion's prompt anew, which is where the rest goes.
+24 problems, 5 states, 8 completions each, through the sampler to one real engine with blocks of 32 tokens, the fewest
+that vLLM's CPU backend has (128 unless told; 16 on GPUs). Distinct are the tokens of all prompts and of the longest
+state of each; vLLM computes the last block of every completion's prompt anew, which is where the rest goes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from types import SimpleNamespace
 from openrlhf_marge.arithmetic.model import build_model, build_tokenizer
 from openrlhf_marge.host.local_ray import cpu_environment
 
-N_PROBLEMS, N_STATES, N_COMPLETIONS, BLOCK = 24, 5, 8, 16
+N_PROBLEMS, N_STATES, N_COMPLETIONS, BLOCK = 24, 5, 8, 32
 
 
 async def measure(folder: str, n_prompt: int, n_guidance: int) -> tuple[int, int, int]:
