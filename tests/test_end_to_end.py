@@ -11,9 +11,9 @@ import pytest
 
 pytest.importorskip("openrlhf", reason="the host is not installed")
 
-from openrlhf_marge.host.local_ray import cpu_environment, local_ray
+from openrlhf_marge.host.local_ray import cpu_environment
 
-from stack import launch, make_task, train
+from stack import launch, train
 
 MARGE = "--experience_maker marge --marge.n_candidates 8 "
 # Counts the tokens whose log-probs of engine and actor differ by more than a tenth, in is_filter_ratio. Where all is
@@ -22,17 +22,6 @@ MARGE = "--experience_maker marge --marge.n_candidates 8 "
 COMPARE = "--algo.advantage.is_correction_level token --algo.advantage.is_correction_threshold 0.9 1.1 "
 DIFFERING = 0.05
 TOKENS = MARGE + "--marge.split tokens --marge.n_states 3 "
-
-
-@pytest.fixture(scope="module")
-def task(tmp_path_factory):
-    return make_task(tmp_path_factory.mktemp("task"))
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    with local_ray(num_gpus=6) as environment:
-        yield environment
 
 
 def test_marge_trains_through_openrlhfs_trainer_vllm_and_deepspeed(task, tmp_path, cluster):

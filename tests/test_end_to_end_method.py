@@ -11,23 +11,11 @@ pytest.importorskip("openrlhf", reason="the host is not installed")
 
 from openrlhf_marge.cli import export_guidance
 from openrlhf_marge.dump import dump_files, read_groups
-from openrlhf_marge.host.local_ray import local_ray
 
-from stack import launch, make_task, train
+from stack import launch, train
 
 TOKENS = "--experience_maker marge --marge.n_candidates 8 --marge.split tokens --marge.n_states 3 "
 STEPS = "--experience_maker marge --marge.n_candidates 8 "
-
-
-@pytest.fixture(scope="module")
-def task(tmp_path_factory):
-    return make_task(tmp_path_factory.mktemp("task"))
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    with local_ray(num_gpus=6) as environment:
-        yield environment
 
 
 def groups_of(folder):
