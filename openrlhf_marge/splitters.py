@@ -7,6 +7,7 @@ what ``--marge.split`` takes.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
@@ -55,6 +56,7 @@ def split_by_steps(ids: TokenIds, start: int, config: MargeConfig, decode_pieces
 SPLITTERS: dict[str, Splitter] = {"step": split_by_steps, "tokens": split_by_tokens}
 
 
+@functools.cache  # every guidance asks, and entry points are read from disk
 def load_splitter(name: str) -> Splitter:
     """The splitter called ``name``; ValueError when nothing of that name is installed."""
     if name in SPLITTERS:

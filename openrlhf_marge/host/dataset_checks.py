@@ -43,14 +43,19 @@ def check_guidance(name: str, rows: Any, config: MargeConfig) -> None:
             )
 
 
+def read_rows(args: Any, paths: str, probabilities: str | None, split: str) -> Any:
+    """The rows as OpenRLHF's own loader gives them to the run, in the same order."""
+    quiet = SimpleNamespace(print=lambda *_: None, is_rank_0=lambda: False, args=args)
+    return blending_datasets(paths, probabilities, quiet, args.train.seed, dataset_split=split)
+
+
 def check_dataset(args: Any, flag: str, paths: str, probabilities: str | None, split: str) -> Any:
     """Check one data flag and return its rows; ``paths`` may name several data sets, separated by commas."""
     for path in (p.split("@")[0].strip() for p in paths.split(",")):
         if path.endswith(LOCAL_ENDINGS) and not os.path.exists(path):
             raise ValueError(f"{flag} {path}: there is no such file")
-    quiet = SimpleNamespace(print=lambda *_: None, is_rank_0=lambda: False, args=args)
     try:
-        data = blending_datasets(paths, probabilities, quiet, args.train.seed, dataset_split=split)
+        data = read_rows(args, paths, probabilities, split)
     except (DatasetNotFoundError, FileNotFoundError, ConnectionError) as e:
         raise ValueError(f"{flag} {paths} cannot be found: {e}") from e
     except Exception as e:

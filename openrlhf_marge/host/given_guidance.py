@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import Any
-
-from openrlhf.datasets.utils import blending_datasets
 
 from openrlhf_marge.config import from_namespace
 from openrlhf_marge.host import tokens
+from openrlhf_marge.host.dataset_checks import read_rows
 from openrlhf_marge.types import TokenIds
 
 
@@ -21,11 +19,7 @@ def given_guidance(args: Any, prompts: Any, tokenizer: Any) -> Mapping[str, Toke
     config = from_namespace(args.marge)
     if config.guidance_key is None:
         return {}
-    quiet = SimpleNamespace(print=lambda *_: None, is_rank_0=lambda: False, args=args)
-    data = blending_datasets(
-        args.data.prompt_dataset, args.data.prompt_probs, quiet, args.train.seed,
-        dataset_split=args.data.prompt_split,
-    )  # fmt: skip
+    data = read_rows(args, args.data.prompt_dataset, args.data.prompt_probs, args.data.prompt_split)
     s0_ids = tokens.s0_token_ids(tokenizer, config)
     found = {}
     for prompt, label, text in zip(prompts.prompts, prompts.labels, data[config.guidance_key], strict=False):
