@@ -14,57 +14,35 @@ import asyncio
 import os
 import random
 import tempfile
-from types import SimpleNamespace
+from pathlib import Path
 
+from openrlhf_marge import Guidance, MargeConfig, Problem, split_into_states
 from openrlhf_marge.arithmetic.model import build_model, build_tokenizer
 from openrlhf_marge.host.local_ray import cpu_environment
 
-N_PROBLEMS, N_STATES, N_COMPLETIONS, BLOCK = 24, 5, 8, 32
+from engine import local_engine, sampler_on
+
+N_PROBLEMS, N_STATES, N_COMPLETIONS = 24, 5, 8
 
 
-async def measure(folder: str, n_prompt: int, n_guidance: int) -> tuple[int, int, int]:
+async def measure(folder: Path, n_prompt: int, n_guidance: int) -> tuple[int, int, int]:
     """(asked for, found in the cache, distinct) prompt tokens."""
-    import vllm
     from vllm.v1.metrics.reader import get_metrics_snapshot
 
-    from openrlhf_marge import Guidance, MargeConfig, Problem, split_into_states
-    from openrlhf_marge.host.reward_format import Reward
-    from openrlhf_marge.host.sampler import EngineSampler
-
-    engine = vllm.AsyncLLMEngine.from_engine_args(
-        vllm.AsyncEngineArgs(folder, enforce_eager=True, max_model_len=1024, block_size=BLOCK, dtype="float32")
-    )
-
-    async def generate(prompt_ids, params):
-        request = engine.generate(vllm.TokensPrompt(prompt_token_ids=prompt_ids), params, str(random.random()))
-        async for output in request:
-            final = output
-        return final
-
-    class Rewards:
-        async def grade(self, prompt, label, responses):
-            return [Reward(value=0.0, is_correct=False, extra_logs=())] * len(responses)
-
-    async def weight_version() -> int:
-        return 0
-
-    sampler = EngineSampler(
-        [SimpleNamespace(generate=SimpleNamespace(remote=generate))], Rewards(), build_tokenizer(), temperature=0.8,
-        top_p=0.95, with_log_probs=False, seeded=False, weight_version=weight_version,
-    )  # fmt: skip
-    rng, config, requests, distinct = random.Random(0), MargeConfig(split="tokens", n_states=N_STATES), [], 0
-    for i in range(N_PROBLEMS):
-        ids = tuple(rng.randrange(3, 40) for _ in range(n_prompt + n_guidance))
-        room = n_guidance + 4
-        problem = Problem(id=str(i), prompt="", label="", prompt_ids=ids[:n_prompt], max_response_tokens=room)
-        guidance = Guidance(token_ids=ids[n_prompt:], is_correct=True, pass_rate=0.5)
-        states = split_into_states(problem, [guidance], (), config, lambda ids: [""] * len(ids))
-        requests += [sampler.complete(problem, s.prefix_ids, N_COMPLETIONS, 0) for s in states]
-        distinct += n_prompt + len(states[-1].prefix_ids)
-    await asyncio.gather(*requests)
-    await engine.do_log_stats()
-    counters = {metric.name: getattr(metric, "value", None) for metric in get_metrics_snapshot()}
-    engine.shutdown()
+    rng, config, distinct = random.Random(0), MargeConfig(split="tokens", n_states=N_STATES), 0
+    with local_engine(folder, max_model_len=1024, dtype="float32") as engine:
+        sampler, requests = sampler_on(engine, build_tokenizer(), lambda label, response: False), []
+        for i in range(N_PROBLEMS):
+            ids = tuple(rng.randrange(3, 40) for _ in range(n_prompt + n_guidance))
+            room = n_guidance + 4
+            problem = Problem(id=str(i), prompt="", label="", prompt_ids=ids[:n_prompt], max_response_tokens=room)
+            guidance = Guidance(token_ids=ids[n_prompt:], is_correct=True, pass_rate=0.5)
+            states = split_into_states(problem, [guidance], (), config, lambda ids: [""] * len(ids))
+            requests += [sampler.complete(problem, s.prefix_ids, N_COMPLETIONS, 0) for s in states]
+            distinct += n_prompt + len(states[-1].prefix_ids)
+        await asyncio.gather(*requests)
+        await engine.do_log_stats()
+        counters = {metric.name: getattr(metric, "value", None) for metric in get_metrics_snapshot()}
     return counters["vllm:prefix_cache_queries"], counters["vllm:prefix_cache_hits"], distinct
 
 
@@ -80,7 +58,7 @@ def main() -> None:
         model.config.max_position_embeddings = 1024
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        asked, cached, distinct = asyncio.run(measure(folder, args.prompt, args.guidance))
+        asked, cached, distinct = asyncio.run(measure(Path(folder), args.prompt, args.guidance))
     print(f"asked for {asked:.0f} prompt tokens, {cached:.0f} of them cached: computed {asked - cached:.0f}")
     print(f"distinct {distinct}; computed / distinct = {(asked - cached) / distinct:.2f}")
     print(f"without a cache it would be {asked / distinct:.1f}")

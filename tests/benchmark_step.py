@@ -45,7 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="times that both run [3]")
     rounds = parser.parse_args().rounds
-    seconds, tokens = {"guided": [], "stock": []}, {"guided": [], "stock": []}
+    seconds, sampling, tokens = ({"guided": [], "stock": []} for _ in range(3))
     with tempfile.TemporaryDirectory() as folder, local_ray() as environment:
         task = make_task(Path(folder), N_TRAIN)
         for number in range(rounds):
@@ -55,16 +55,22 @@ def main() -> None:
             runs["stock"] = stock(task, Path(folder, f"stock{number}"), environment, round(length * 1.1))
             for name, run in runs.items():
                 seconds[name] += steady(run, "timing/step_total", WARM_UP)
+                sampling[name] += steady(run, "timing/generation", WARM_UP)
                 lengths = steady(run, "rollout/response_length_mean", WARM_UP)
                 counts = steady(run, "rollout/num_samples", WARM_UP)
                 tokens[name] += [length * count for length, count in zip(lengths, counts, strict=True)]
     for name in seconds:
         per_step = statistics.mean(tokens[name])
         median, steps = statistics.median(seconds[name]), len(seconds[name])
-        print(f"{name:7} median step {median:.3f} s over {steps} steps, {per_step:.0f} generated tokens a step")
-    in_seconds = statistics.median(seconds["guided"]) / statistics.median(seconds["stock"])
+        generation = statistics.median(sampling[name])
+        print(
+            f"{name:7} median step {median:.3f} s, its generation and grading {generation:.3f} s, "
+            f"over {steps} steps of {per_step:.0f} generated tokens"
+        )
+    ratios = [statistics.median(x["guided"]) / statistics.median(x["stock"]) for x in (seconds, sampling)]
     in_tokens = statistics.mean(tokens["guided"]) / statistics.mean(tokens["stock"])
-    print(f"guided / stock: {in_seconds:.2f} in seconds a step, {in_tokens:.2f} in generated tokens")
+    print("guided / stock: {:.2f} in seconds a step, {:.2f} in generation alone".format(*ratios), end=", ")
+    print(f"{in_tokens:.2f} in generated tokens")
 
 
 if __name__ == "__main__":

@@ -17,9 +17,12 @@ def task(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    """The environment of a Ray cluster that all runs of a file share."""
+def cluster(tmp_path_factory):
+    """The environment of a Ray cluster that all runs of a file share; W&B writes to the folder WANDB_DIR only."""
     from openrlhf_marge.host.local_ray import local_ray
 
-    with local_ray(num_gpus=6) as environment:
-        yield environment
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANDB_MODE", "offline")
+        patch.setenv("WANDB_DIR", str(tmp_path_factory.mktemp("wandb")))
+        with local_ray(num_gpus=6) as environment:
+            yield environment

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -54,10 +55,13 @@ def test_reference_initial_with_kl_as_reward_on_two_ranks_and_two_engines(task, 
     assert all(c % 16 == 0 for c in run.values("rollout/num_samples"))
 
 
-def test_everything_colocated_with_packing_and_dynamic_batches(task, tmp_path, cluster):
+def test_everything_colocated_with_packing_dynamic_batches_and_wandb(task, tmp_path, cluster):
     flags = "--train.colocate_all --train.dynamic_batch_enable --train.max_tokens_per_gpu 512"
-    run = train(task, tmp_path, f"{MARGE} {flags}", cluster)
+    run = train(task, tmp_path, f"{MARGE} {flags} --logger.wandb.key {'0' * 40}", cluster)
     assert run.values("rollout/num_samples")[0] % 16 == 0
+    (logged,) = Path(cluster["WANDB_DIR"]).glob("wandb/offline-run-*/*.wandb")
+    for tag in ("groups_with_signal", "outcome_entropy_per_1k_tokens", "exploring_seconds"):
+        assert f"train/marge/{tag}".encode() in logged.read_bytes()
 
 
 def test_lora_with_zero_3(task, tmp_path, cluster):

@@ -114,16 +114,17 @@ def reward_func(queries, prompts, labels):
     calls[0] += 1
     if calls[0] == 100:
         raylet = psutil.Process().parent()
-        victim = next(p for p in raylet.children(recursive=True) if "EngineCore" in " ".join(p.cmdline()))
+        victim = next(p for p in raylet.children(recursive=True) if "VICTIM" in " ".join(p.cmdline()))
         open(__file__ + ".killed", "w").close()
         os.kill(victim.pid, signal.SIGKILL)
     return {"rewards": [float(sum(map(ord, queries[0])) % 2)]}
 """
 
 
-def test_a_run_whose_engine_dies_stops_soon_and_names_it(task, tmp_path, cluster):
+@pytest.mark.parametrize("victim", ["EngineCore", "ray::RolloutRayActor"])
+def test_a_run_whose_engine_dies_stops_soon_and_names_it(task, tmp_path, cluster, victim):
     reward = tmp_path / "reward.py"
-    reward.write_text(KILLS_AN_ENGINE)
+    reward.write_text(KILLS_AN_ENGINE.replace("VICTIM", victim))
     flags = f"--vllm.num_engines 2 --reward.remote_url {reward} --marge.dump_dir {tmp_path}/dump"
     run = launch(task, tmp_path, TOKENS + flags, cluster)
     seconds = time.time() - (tmp_path / "reward.py.killed").stat().st_mtime

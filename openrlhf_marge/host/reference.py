@@ -53,16 +53,17 @@ def _save_policy(actor: Any, path: str) -> None:
 
 
 def _load_reference(actor: Any, path: str) -> None:
-    """Copy the saved weights into the reference model, parameter by parameter and whole only on one rank at a time."""
+    """Copy the saved weights into the reference model; where ranks hold parts of it, the first one reads."""
     import deepspeed
     import torch
     from transformers import AutoModelForCausalLM
 
-    saved = AutoModelForCausalLM.from_pretrained(path, dtype="auto").state_dict()
     target = actor.strategy._unwrap_model(actor.model)
     partitioned = actor.strategy.args.ds.zero_stage == 3
+    reads = not partitioned or torch.distributed.get_rank() == 0
+    saved = AutoModelForCausalLM.from_pretrained(path, dtype="auto").state_dict() if reads else {}
     with torch.no_grad():
         for name, parameter in target.named_parameters():
             with deepspeed.zero.GatheredParameters([parameter], modifier_rank=0, enabled=partitioned):
-                if not partitioned or torch.distributed.get_rank() == 0:
+                if reads:
                     parameter.data.copy_(saved[name])
