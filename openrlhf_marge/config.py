@@ -7,6 +7,7 @@ import re
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, get_args, get_type_hints
 
+from openrlhf_marge.rewards import MATH, load_reward
 from openrlhf_marge.splitters import load_splitter
 
 # Mean states per problem reported for Qwen2-7B-Instruct split by step labels (Appendix B.1).
@@ -106,6 +107,11 @@ class MargeConfig:
         "reference model, KL in the loss), 'episode', at the start of the episode, or 'initial', OpenRLHF's",
         choices=("iteration", "episode", "initial"),
     )
+    reward: str = option(
+        MATH,
+        "what grades the responses: 'math', the package's grader of final answers, or an installed reward's name "
+        "(entry-point group openrlhf_marge.rewards)",
+    )
     guidance_key: str | None = option(
         None, "data column with a response to be the first guidance, for example the authors' 'guidance hit'"
     )
@@ -116,6 +122,8 @@ class MargeConfig:
         for f in fields(self):
             check_range(f"--marge.{f.name}", getattr(self, f.name), f.metadata)
         load_splitter(self.split)
+        if self.reward != MATH:
+            load_reward(self.reward)
         if self.guidance_rule == "fixed" and self.guidance_source == "fresh":
             raise ValueError("--marge.guidance_source fresh picks at every visit, --marge.guidance_rule fixed once")
         try:

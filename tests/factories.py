@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 from openrlhf_marge import Completion, Explorer, Guidance, GuidancePool, MargeConfig, Problem, State, StateGroup
 
@@ -75,3 +76,12 @@ def explorer(model: ScriptedModel, *, s0_ids=(), n: int = 4, seed: int = 0, **co
         sampler=model,
         decode_pieces=letters,
     )
+
+
+def distribution(folder: Path, name: str, body: str) -> None:
+    """A package, installed once ``folder`` is on the path: its ``reward(response, label)`` is the reward ``name``."""
+    (folder / f"{name}_rewards.py").write_text(body)
+    info = folder / f"{name}_rewards-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}_rewards\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[openrlhf_marge.rewards]\n{name} = {name}_rewards:reward\n")

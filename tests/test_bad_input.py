@@ -1,5 +1,6 @@
 """One clear sentence, exit code not 0, before anything starts; through OpenRLHF's real command line."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -11,6 +12,10 @@ import pytest
 pytest.importorskip("openrlhf", reason="the host is not installed")
 
 from openrlhf.cli.train_ppo_ray import parse_args
+
+from openrlhf_marge.host.rewards import RewardClient
+
+from factories import distribution
 
 GOOD_ROWS = [{"input": "1+1?", "label": "2"}, {"input": "1+2?", "label": "3"}]
 
@@ -57,6 +62,7 @@ def test_reference_initial_leaves_the_kl_as_it_was_asked_for(launch):
         ("--experience_maker nope", r"--experience_maker nope: no such experience maker is installed"),
         ("--marge.n_candidates 0", r"--marge.n_candidates is 0; it must be at least 1"),
         ("--marge.split words", r"--marge.split is 'words'; it must be one of step, tokens"),
+        ("--marge.reward nope", r"--marge.reward is 'nope'; it must be one of math"),
         ("--data.prompt_dataset /no/such.jsonl", r"--data.prompt_dataset /no/such.jsonl: there is no such file"),
         ("--eval.dataset /no/such.jsonl", r"--eval.dataset /no/such.jsonl: there is no such file"),
         ("--data.label_key answer", r"has no column 'answer' \(--data.label_key\); it has input, label"),
@@ -153,6 +159,45 @@ def test_a_reward_file_that_cannot_serve_is_refused(launch, tmp_path, body, sent
     path = write(tmp_path / "reward.py", body)
     with pytest.raises(SystemExit, match=f"--reward.remote_url {path}.*{sentence}"):
         launch("--reward.remote_url", path)
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """Install ``reward(response, label)`` as the reward called ``name``."""
+
+    def install(name: str, body: str) -> None:
+        distribution(tmp_path, name, body)
+        monkeypatch.syspath_prepend(tmp_path)
+
+    return install
+
+
+def test_a_domains_reward_is_in_a_file_that_every_process_can_load(launch, installed, tmp_path, capsys, monkeypatch):
+    installed("length", "def reward(response, label): return min(1.0, len(response) / float(label))")
+    monkeypatch.chdir(tmp_path)
+    args = launch("--marge.reward", "length", "--ckpt.path", "checkpoints")
+    assert args.reward.remote_url == [str(tmp_path / "checkpoints" / "_marge" / "reward_length.py")]
+    assert f"[marge] --reward.remote_url is set to {args.reward.remote_url[0]} (--marge.reward length)" in (
+        capsys.readouterr().out
+    )
+    (reward,) = asyncio.run(RewardClient(args.reward.remote_url).grade("What? ", "4", ["a"]))
+    assert (reward.value, reward.is_correct) == (0.25, False)
+    with pytest.raises(SystemExit, match=r"--marge.reward does not work with --reward.remote_url: .*leave one out"):
+        launch("--marge.reward", "length", "--reward.remote_url", "http://localhost:5000")
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "sentence"),
+    [
+        ("seven", "def reward(r, l): return 7", r"--marge.reward seven returned 7; it must return a number"),
+        ("nothing", "def reward(r, l): pass", r"--marge.reward nothing returned None; it must return"),
+        ("needy", "import nothing_of_that_name", r"--marge.reward needy \(needy_rewards:reward\) does not load: Mod"),
+    ],
+)
+def test_a_domains_reward_that_cannot_serve_is_refused(launch, installed, tmp_path, name, body, sentence):
+    installed(name, body)
+    with pytest.raises(SystemExit, match=sentence):
+        launch("--marge.reward", name, "--ckpt.path", str(tmp_path))
 
 
 def test_the_command_itself_ends_with_the_sentence_and_no_ray_process():

@@ -12,11 +12,13 @@ from typing import Any
 
 from openrlhf_marge import REWARD_FILE, patches
 from openrlhf_marge.checkpoints import repair
-from openrlhf_marge.config import from_namespace
+from openrlhf_marge.config import MargeConfig, from_namespace
 from openrlhf_marge.dump import dump_files
 from openrlhf_marge.host.dataset_checks import check_datasets
+from openrlhf_marge.host.domain_rewards import write_reward_file
 from openrlhf_marge.host.refusals import REFUSED, REFUSED_ON_CPU, REFUSED_TOGETHER
 from openrlhf_marge.host.reward_format import parse_reward
+from openrlhf_marge.rewards import MATH, BadReward
 
 
 def check_arguments(args: Any) -> None:
@@ -36,7 +38,7 @@ def check_arguments(args: Any) -> None:
         raise ValueError(f"--marge.dump_dir {config.dump_dir} holds the files of another run; give an empty folder")
     _check_batch_sizes(args)
     _repair_checkpoints(args)
-    _complete(args, config.reference)
+    _complete(args, config)
     check_reward_file(args.reward.remote_url)
     check_datasets(args)
 
@@ -80,15 +82,18 @@ def _check_batch_sizes(args: Any) -> None:
         )
 
 
-def _complete(args: Any, reference: str) -> None:
+def _complete(args: Any, config: MargeConfig) -> None:
     """Set the host flags that the method fixes; each change is said."""
     _set(args.algo.advantage, "estimator", "group_norm", "--algo.advantage.estimator", "in a state's group, Eq. 4")
     _set(args.vllm, "enable_prefix_caching", True, "--vllm.enable_prefix_caching", "nested states share prefixes")
-    if reference == "iteration" and args.algo.kl.init_coef > 0:
+    if config.reference == "iteration" and args.algo.kl.init_coef > 0:
         _set(args.algo.kl, "use_loss", True, "--algo.kl.use_loss", "with --marge.reference iteration, Eq. 4")
         if args.algo.kl.estimator == "k1" and not args.algo.kl.unbiased_gradient:
             _set(args.algo.kl, "estimator", "k3", "--algo.kl.estimator", "k1 as a loss has no gradient on average")
-    if not args.reward.remote_url:
+    if config.reward != MATH:
+        path = write_reward_file(args.ckpt.path, config.reward)
+        _set(args.reward, "remote_url", path, "--reward.remote_url", f"--marge.reward {config.reward}")
+    elif not args.reward.remote_url:
         _set(args.reward, "remote_url", REWARD_FILE, "--reward.remote_url", "MARGE's math grader")
 
 
@@ -114,6 +119,8 @@ def check_reward_file(remote_url: str) -> None:
         raise ValueError(f"--reward.remote_url {path} does not load or defines no reward_func: {e!r}") from e
     try:
         returned = reward_func(["What is 1+1?"], ["What is 1+1?"], ["2"])
+    except BadReward as e:
+        raise ValueError(str(e)) from e
     except Exception as e:  # noqa: BLE001 - see above
         print(f"[marge] --reward.remote_url {path} raised {e!r} on a trial; in the run that would stop it")
         return

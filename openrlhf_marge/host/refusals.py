@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from openrlhf_marge.config import MargeConfig
+from openrlhf_marge.rewards import MATH
 
 # Host features that MARGE cannot serve.
 REFUSED: tuple[tuple[Callable[[Any], bool], str], ...] = (
@@ -68,6 +69,10 @@ REFUSED_TOGETHER: tuple[tuple[Callable[[Any, MargeConfig], bool], str], ...] = (
     (
         lambda a, c: bool(c.dump_dir) and bool(c.replay_dir),
         "--marge.dump_dir does not work with --marge.replay_dir: what is replayed is on disk already",
+    ),
+    (
+        lambda a, c: c.reward != MATH and bool(a.reward.remote_url),
+        "--marge.reward does not work with --reward.remote_url: both say what grades the responses; leave one out",
     ),
     (
         lambda a, c: a.ckpt.save_steps > 0 and a.ckpt.max_num < 2,

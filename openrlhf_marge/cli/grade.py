@@ -1,0 +1,127 @@
+"""Grade a file of responses, or check that the grader accepts the gold answers of a data set.
+
+    python -m openrlhf_marge.cli.grade RESPONSES.jsonl --out GRADED.jsonl
+    python -m openrlhf_marge.cli.grade DATA.jsonl --label_key answer --check_gold
+
+Exit status: 0, 1 when --check_gold finds a gold answer that is not accepted, 2 for bad input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+from tqdm import tqdm
+
+from openrlhf_marge.cli.rows import Row, count_rows, read_rows, writing
+from openrlhf_marge.cli.workers import add_workers, check_workers, start_pool
+from openrlhf_marge.grading import REASONS, Grade, gold_answer, grade
+
+AHEAD = 16  # rows read ahead per thread, so that one slow answer does not stop the others
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path, help="JSONL or .parquet file with one response, or problem, per row")
+    parser.add_argument("--response_key", default="response", help="key of the response [default 'response']")
+    parser.add_argument("--label_key", default="label", help="key of the gold answer [default 'label']")
+    parser.add_argument("--out", type=Path, help="JSONL file for the rows with 'correct' and 'reason' added")
+    parser.add_argument(
+        "--check_gold", action="store_true", help="grade each gold answer as a response and list those not accepted"
+    )
+    add_workers(parser)
+    args = parser.parse_args(argv)
+    check_workers(parser, args.workers)
+    if args.check_gold and args.out:
+        parser.error("--out does not go with --check_gold, which grades no responses; leave one of them out")
+    return args
+
+
+def graded(args: argparse.Namespace, verdict: Callable[[Row], Grade]) -> Iterator[tuple[Row, Grade]]:
+    """Every row of the file with its verdict, in order; the rows of a large file are not held in memory."""
+    total = count_rows(args.file)
+    threads = ThreadPoolExecutor(args.workers, thread_name_prefix="grade")
+    waiting: deque = deque()
+    try:
+        with tqdm(total=total, desc="Grade", unit="row") as progress:
+            for row in read_rows(args.file):
+                waiting.append((row, threads.submit(verdict, row)))
+                if len(waiting) > AHEAD * args.workers:
+                    yield _result(*waiting.popleft())
+                    progress.update()
+            while waiting:
+                yield _result(*waiting.popleft())
+                progress.update()
+    finally:
+        threads.shutdown(cancel_futures=True)
+
+
+def _result(row: Row, future) -> tuple[Row, Grade]:
+    return row, future.result()
+
+
+def grade_file(args: argparse.Namespace) -> int:
+    """Grade the responses and print accuracy and reasons; returns the exit status."""
+
+    def verdict(row: Row) -> Grade:
+        response = row.text(args.response_key, "--response_key", may_be_empty=True)
+        return grade(response, row.text(args.label_key, "--label_key"))
+
+    reasons: Counter[str] = Counter()
+    with ExitStack() as stack:
+        out = stack.enter_context(writing(args.out)) if args.out else None
+        for row, result in graded(args, verdict):
+            reasons[result.reason] += 1
+            if out:
+                line = row.values | {"correct": result.correct, "reason": result.reason}
+                out.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+    print(report(args.file, reasons))
+    return 0
+
+
+def report(file: Path, reasons: Counter[str]) -> str:
+    """Accuracy with its standard error over the rows, then count and share of every reason."""
+    n = sum(reasons.values())
+    accuracy = reasons["correct"] / n
+    error = math.sqrt(accuracy * (1 - accuracy) / max(n - 1, 1))
+    lines = [f"{file}: accuracy {accuracy:.4f} +- {error:.4f} (standard error over {n} responses)"]
+    lines += [f"  {reason:<10} {reasons[reason]:>8} {reasons[reason] / n:>8.2%}" for reason in REASONS]
+    return "\n".join(lines)
+
+
+def check_gold(args: argparse.Namespace) -> int:
+    """List the rows whose gold answer, in a box, is not graded as correct; returns the exit status."""
+
+    def verdict(row: Row) -> Grade:
+        label = row.text(args.label_key, "--label_key")
+        return grade(f"\\boxed{{{gold_answer(label)}}}", label)
+
+    rows = refused = 0
+    for row, result in graded(args, verdict):
+        rows += 1
+        if not result.correct:
+            refused += 1
+            tqdm.write(f"{row.place}: {row.values[args.label_key]!r} ({result.reason})", file=sys.stdout)
+    print(f"{args.file}: {rows - refused} of {rows} gold answers are accepted by the grader")
+    return int(refused > 0)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    try:
+        start_pool(args.workers)
+        return check_gold(args) if args.check_gold else grade_file(args)
+    except (ValueError, OSError) as e:
+        print(f"grade: error: {e}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""JSONL and Parquet files as streams of rows that know where they stand; JSONL files that are whole or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+BATCH_ROWS = 1024  # of a Parquet file in memory at once
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """``place`` as in "FILE, line 3", counted from 1."""
+
+    place: str
+    values: dict[str, Any]
+
+    def text(self, key: str, flag: str, *, may_be_empty: bool = False) -> str:
+        """The text, or number as text, under ``key``; ValueError naming the place when there is none."""
+        value = self.values.get(key)
+        if value is None:
+            raise ValueError(f"{self.place}: the key {key!r} ({flag}) is missing; there is {', '.join(self.values)}")
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            raise ValueError(f"{self.place}: the value of {key!r} ({flag}) is a {type(value).__name__} and no text")
+        if not may_be_empty and not str(value).strip():
+            raise ValueError(f"{self.place}: the value of {key!r} ({flag}) is empty; fill it or drop the row")
+        return str(value)
+
+
+def count_rows(path: Path) -> int:
+    """Rows of a .parquet or, with any other ending, JSONL file; ValueError when it is missing or has none."""
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such file")
+    if is_parquet(path):
+        with _open_parquet(path) as file:
+            count = file.metadata.num_rows
+    else:
+        with path.open("rb") as file:
+            count = sum(1 for line in file if line.strip())
+    if not count:
+        raise ValueError(f"{path} has no rows")
+    return count
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """The rows in order; blank lines are none. ValueError naming file and line of one that cannot be read."""
+    return _parquet_rows(path) if is_parquet(path) else _jsonl_rows(path)
+
+
+def is_parquet(path: Path) -> bool:
+    return path.suffix == ".parquet"
+
+
+def _jsonl_rows(path: Path) -> Iterator[Row]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                values = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+            except (ValueError, RecursionError) as e:
+                raise ValueError(f"{path}, line {number} is not JSON: {e}") from e
+            if not isinstance(values, dict):
+                raise ValueError(f"{path}, line {number} is JSON but no object with keys")
+            yield Row(f"{path}, line {number}", values)
+
+
+def _parquet_rows(path: Path) -> Iterator[Row]:
+    number = 0
+    try:
+        with _open_parquet(path) as file:
+            for batch in file.iter_batches(BATCH_ROWS):
+                for values in batch.to_pylist():
+                    number += 1
+                    yield Row(f"{path}, row {number}", values)
+    except pa.ArrowException as e:
+        raise ValueError(f"{path} cannot be read after row {number}: {e}") from e
+
+
+def _open_parquet(path: Path) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as e:
+        raise ValueError(f"{path} is no Parquet file: {e}") from e
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[TextIO]:
+    """A text file that takes its name only once it is whole."""
+    part = path.with_name(path.name + ".part")
+    try:
+        # Half a surrogate pair, which JSON may hold and UTF-8 may not, is written as JSON's own escape of it.
+        with part.open("w", encoding="utf-8", errors="backslashreplace") as file:
+            yield file
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,29 @@
+"""``--workers`` of the commands that grade: as many threads as processes, since a thread waits for its process."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from openrlhf_marge.grading.pool import shared_pool
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        help="answers graded at once, in as many processes unless MARGE_GRADER_WORKERS is set [default: CPU cores]",
+    )
+
+
+def check_workers(parser: argparse.ArgumentParser, workers: int) -> None:
+    """End with a sentence when there are none."""
+    if workers < 1:
+        parser.error(f"--workers {workers} must be at least 1")
+
+
+def start_pool(workers: int) -> None:
+    """Size the pool of this process before it is first used; ValueError for a bad setting in the environment."""
+    os.environ.setdefault("MARGE_GRADER_WORKERS", str(workers))
+    shared_pool()

@@ -1,0 +1,45 @@
+"""What may go to the symbolic part at all: known commands, bounded sizes. Everything else is Unparsable."""
+
+from __future__ import annotations
+
+import re
+
+from openrlhf_marge.grading.errors import Unparsable
+
+MAX_CHARS = 400
+MAX_DEPTH = 24
+MAX_DIGITS = 40  # of one number
+MAX_LETTERS = 60  # symbols are single letters
+ALLOWED = re.compile(r"[A-Za-z0-9\s+\-*/^_=<>().,|!'{}\[\]\\]*")
+COMMAND = re.compile(r"\\([A-Za-z]+|.)")
+COMMANDS = frozenset(
+    re.findall(
+        r"\w+",
+        "frac sqrt cdot pi infty le ge ne binom pmod bmod mod lfloor rfloor lceil rceil sum prod int lim partial to "
+        "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh arcsinh arccosh arctanh log ln lg exp max min "
+        "gcd lcm bar vec hat tilde prime ell alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota "
+        "kappa lambda mu nu xi rho sigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma "
+        "Phi Psi Omega",
+    )
+)
+E_NOTATION = re.compile(r"\d[eE][+-]?\d{4,}")
+
+
+def check(text: str) -> None:
+    """Unparsable saying which bound a cleaned expression exceeds."""
+    if len(text) > MAX_CHARS:
+        raise Unparsable(f"{len(text)} characters, at most {MAX_CHARS}")
+    if not ALLOWED.fullmatch(text):
+        raise Unparsable(f"a character other than ASCII mathematics in {text[:80]!r}")
+    if unknown := next((c for c in COMMAND.findall(text) if c not in COMMANDS), None):
+        raise Unparsable(f"the command \\{unknown}")
+    if any(len(digits) > MAX_DIGITS for digits in re.findall(r"\d+", text)) or E_NOTATION.search(text):
+        raise Unparsable(f"a number of more than {MAX_DIGITS} digits")
+    depth = deepest = 0
+    for char in text:
+        depth += (char in "({[") - (char in ")}]")
+        deepest = max(deepest, depth)
+    if deepest > MAX_DEPTH:
+        raise Unparsable(f"{deepest} brackets within each other, at most {MAX_DEPTH}")
+    if len(re.findall(r"[A-Za-z]", COMMAND.sub(" ", text))) > MAX_LETTERS:
+        raise Unparsable(f"more than {MAX_LETTERS} letters")

@@ -1,0 +1,158 @@
+"""Whether two structures are the same, item by item."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+from openrlhf_marge.grading.intervals import as_interval, expand_plus_minus, merge_intervals
+from openrlhf_marge.grading.numbers import read_number, same_number
+from openrlhf_marge.grading.spelling import is_words, spelling
+from openrlhf_marge.grading.structure import Collection, Expression, Matrix, Node, Relation
+
+Symbolic = Callable[[str, str], bool]
+MAX_ITEMS = 64  # of a list: matching is quadratic
+SUBSCRIPT_OR_ARGUMENTS = re.compile(r"_(?:\{\w+\}|\w)|\([^()]*\)")
+NO_NAME = re.compile(r"[+\-\d]")
+FLIPPED = {">": "<", "\\ge": "\\le"}
+
+
+class Matching:
+    """Recursion over two structures."""
+
+    def __init__(self, symbolic: Symbolic) -> None:
+        self._symbolic = symbolic
+
+    def equal(self, a: Node, g: Node) -> bool:
+        """Dispatch by what the gold answer is."""
+        a, g = expand_plus_minus(a), expand_plus_minus(g)
+        if isinstance(g, Relation) or isinstance(a, Relation):
+            return self._relations(a, g)
+        if isinstance(g, Matrix) or isinstance(a, Matrix):
+            return self._matrices(a, g)
+        if isinstance(g, Collection) or isinstance(a, Collection):
+            return self._collections(a, g)
+        return self._expressions(a.text, g.text)
+
+    def _expressions(self, a: str, g: str) -> bool:
+        if spelling(a) == spelling(g):
+            return True
+        numbers = read_number(a), read_number(g)
+        if None not in numbers:
+            return same_number(*numbers)
+        if is_words(a) or is_words(g):
+            return False
+        return self._symbolic(a, g)
+
+    def _matrices(self, a: Node, g: Node) -> bool:
+        rows = [node.rows if isinstance(node, Matrix) else _as_rows(node) for node in (a, g)]
+        if None in rows:
+            return False
+        if any(isinstance(node, Collection) for node in (a, g)):  # a vector may stand or lie
+            rows = [(tuple(item for row in r for item in row),) if 1 in (len(r), len(r[0])) else r for r in rows]
+        same_shape = [len(row) for row in rows[0]] == [len(row) for row in rows[1]]
+        return same_shape and all(
+            self.equal(x, y) for ra, rg in zip(*rows, strict=True) for x, y in zip(ra, rg, strict=True)
+        )
+
+    def _collections(self, a: Node, g: Node) -> bool:
+        if {kind(a), kind(g)} & {"union"}:
+            return self._unions(a, g)
+        if kind(a) == kind(g) and kind(a) not in ("list", "set"):
+            return self._in_order(a.items, g.items)
+        if {kind(a), kind(g)} <= {"list", "set"}:
+            return self._in_any_order(a.items, g.items)
+        if {kind(a), kind(g)} == {"list", "()"}:
+            return self._in_order(a.items, g.items)
+        if kind(g) == "set" and kind(a) == "expression" and len(g.items) == 1:
+            return self.equal(a, g.items[0])
+        return False
+
+    def _in_order(self, a: tuple[Node, ...], g: tuple[Node, ...]) -> bool:
+        return len(a) == len(g) and all(self.equal(x, y) for x, y in zip(a, g, strict=True))
+
+    def _in_any_order(self, a: tuple[Node, ...], g: tuple[Node, ...]) -> bool:
+        a, g = _distinct(a), _distinct(g)
+        if len(a) != len(g) or len(a) > MAX_ITEMS:
+            return False
+        left = list(a)
+        for wanted in g:
+            same = [item for item in left if item == wanted]
+            found = next((item for item in same or left if self.equal(item, wanted)), None)
+            if found is None:
+                return False
+            left.remove(found)
+        return True
+
+    def _unions(self, a: Node, g: Node) -> bool:
+        parts = [node.items if kind(node) == "union" else (node,) for node in (a, g)]
+        if all(kind(part) == "set" for side in parts for part in side):
+            return self._in_any_order(*(_distinct(item for part in side for item in part.items) for side in parts))
+        return self._in_any_order(*(merge_intervals(side) for side in parts))
+
+    def _relations(self, a: Node, g: Node) -> bool:
+        if isinstance(a, Relation) and isinstance(g, Relation):
+            return self._two_relations(a, g)
+        if isinstance(a, Relation):
+            if _is_assignment(a):
+                return self.equal(a.sides[-1], g)
+            return kind(g) != "()" and (interval := as_interval(_upwards(a))) is not None and self.equal(interval, g)
+        if _is_assignment(g):
+            return _is_name(g.sides[0]) and self.equal(a, g.sides[-1])
+        return (
+            kind(a) not in ("expression", "list") and (i := as_interval(_upwards(g))) is not None and self.equal(a, i)
+        )
+
+    def _two_relations(self, a: Relation, g: Relation) -> bool:
+        a, g = _upwards(a), _upwards(g)
+        if a.operators == g.operators and self._safely_in_order(a.sides, g.sides):
+            return True
+        if a.operators == g.operators == ("=",) and _is_name(a.sides[0]) and _is_name(g.sides[0]):
+            return self.equal(a.sides[1], g.sides[1])
+        if len(a.operators) != len(g.operators) or sorted(a.operators) != sorted(g.operators):
+            return False
+        if "\\in" in a.operators:
+            return self.equal(a.sides[-1], g.sides[-1])
+        return len(a.operators) == 1 and all(map(_is_plain, (a, g))) and self._symbolic(a.text, g.text)
+
+    def _safely_in_order(self, a: tuple[Node, ...], g: tuple[Node, ...]) -> bool:
+        """Side by side; what cannot be read alone may still be read as a whole."""
+        try:
+            return self._in_order(a, g)
+        except ValueError:
+            return False
+
+
+def kind(node: Node) -> str:
+    return node.kind if isinstance(node, Collection) else type(node).__name__.lower()
+
+
+def _as_rows(node: Node) -> tuple[tuple[Node, ...], ...] | None:
+    return (node.items,) if kind(node) in ("()", "[]") else None
+
+
+def _distinct(items: Iterable[Node]) -> tuple[Node, ...]:
+    return tuple(dict.fromkeys(items))
+
+
+def _is_assignment(relation: Relation) -> bool:
+    return set(relation.operators) <= {"=", "\\in"}
+
+
+def _is_name(side: Node) -> bool:
+    """Whether an equation only gives its value a name: x, x_{1}, f(0), (x,y), AB, A:B, \\frac{NO}{BO}."""
+    if isinstance(side, Collection):
+        return all(_is_name(item) for item in side.items)
+    return isinstance(side, Expression) and not NO_NAME.search(SUBSCRIPT_OR_ARGUMENTS.sub("", side.text))
+
+
+def _is_plain(relation: Relation) -> bool:
+    return all(isinstance(side, Expression) for side in relation.sides)
+
+
+def _upwards(relation: Relation) -> Relation:
+    """The sides of a > b as those of b < a, so that one direction is left."""
+    if not set(relation.operators) <= set(FLIPPED):
+        return relation
+    operators = tuple(FLIPPED[o] for o in reversed(relation.operators))
+    return Relation(operators, tuple(reversed(relation.sides)), relation.text)

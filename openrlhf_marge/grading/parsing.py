@@ -1,0 +1,104 @@
+r"""LaTeX -> sympy's unevaluated tree by latex2sympy2, prepared so that its grammar reads an answer as it is meant."""
+
+from __future__ import annotations
+
+import re
+import signal
+import threading
+from functools import lru_cache
+
+import latex2sympy2
+import sympy
+from antlr4.atn.PredictionMode import PredictionMode
+
+from openrlhf_marge.grading.errors import Unparsable
+
+NO_SYMBOL = re.compile(r"(?<![A-Za-z\\_{])([EI])(?:_(\w)|_\{(\w+)\})?(?![A-Za-z]|(?<=\d[EI])[+-]?\d)")
+UNFINISHED = (sympy.Derivative, sympy.Integral, sympy.Limit)
+# latex2sympy2 would take x(x + 1) for a function x.
+BEFORE_BRACKET = re.compile(
+    r"((?<![A-Za-z\\_])[A-Za-z](?:_\w|_\{\w+\})?|\\(?:pi|alpha|beta|theta|lambda|mu|phi|omega)|(?<![_\d])\d+)\s*(?=\()"
+)
+FUNCTION = re.compile(
+    r"\\(?:(?:arc)?(?:sin|cos|tan)h?|cot|sec|csc|ln|log(?:_\w|_\{\w+\})?|exp)(?:\^(?:\w|\{[^{}]*\}))?\s*\("
+)
+FINISH_SECONDS = 2.0  # for sympy to work out a derivative, an integral or a limit
+COEFFICIENT = re.compile(r"(?<![\w.})^])(\d+)/(\d+)(?=\s*(?:[A-Za-z(]|\\(?!cdot)))")  # 4/3 \pi is no 4/(3 \pi)
+
+
+@lru_cache(maxsize=512)
+def parse_latex(text: str) -> sympy.Basic:
+    """Unparsable when latex2sympy2 cannot read it."""
+    text = re.sub(r"\\log(?![A-Za-z_]|\s*_)", r"\\ln", text).replace("\\lg", "\\log_{10}")
+    text = NO_SYMBOL.sub(lambda m: f"N_{{{ord(m[1])}{m[2] or m[3] or ''}}}", text)  # E and I it takes for numbers
+    text = COEFFICIENT.sub(r"\\frac{\1}{\2}", text)
+    text = BEFORE_BRACKET.sub(lambda m: m[1] + r"\cdot ", text)
+    text = _braced_functions(text)
+    try:
+        tree = _parsed(text)
+        if not isinstance(tree, sympy.Expr) or getattr(tree, "is_Matrix", False):
+            raise Unparsable(f"{text[:80]!r} is a {type(tree).__name__}")
+        return _finished(tree) if tree.has(*UNFINISHED) else tree
+    except Unparsable:
+        raise
+    except Exception as e:
+        raise Unparsable(f"{text[:80]!r}: {type(e).__name__}") from e
+
+
+class _Parser(latex2sympy2.PSParser):
+    """Its parser in ANTLR's faster mode, which fails or gives the same tree in half the time."""
+
+    mode = PredictionMode.SLL
+
+    def __init__(self, tokens: object) -> None:
+        super().__init__(tokens)
+        self._interp.predictionMode = self.mode
+
+
+latex2sympy2.PSParser = _Parser
+
+
+def _parsed(text: str) -> object:
+    try:
+        for _Parser.mode in (PredictionMode.SLL, PredictionMode.LL):
+            latex2sympy2.set_variances({})  # it remembers assignments, and a bare dx leaves its table broken
+            try:
+                return latex2sympy2.latex2sympy(text)
+            except Exception:
+                if _Parser.mode is PredictionMode.LL:
+                    raise
+    finally:
+        _Parser.mode = PredictionMode.SLL
+
+
+def _braced_functions(text: str) -> str:
+    r"""``\sin(x)`` as ``{\sin{x}}``: its grammar tries both readings of every bracket, 3 s for eight nested ones."""
+    start = 0
+    while match := FUNCTION.search(text, start):
+        depth, end = 1, match.end()
+        while end < len(text) and depth:
+            depth += (text[end] == "(") - (text[end] == ")")
+            end += 1
+        if depth:
+            return text
+        inner = text[match.end() : end - 1]
+        text = f"{text[: match.start()]}{{{match[0][:-1].strip()}{{{inner}}}}}{text[end:]}"
+        start = match.start() + 2
+    return text
+
+
+def _finished(tree: sympy.Expr) -> sympy.Expr:
+    """Derivatives, integrals and limits worked out, within a time of its own where this is the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        return tree.doit()
+    before = signal.signal(signal.SIGALRM, _too_long)
+    signal.setitimer(signal.ITIMER_REAL, FINISH_SECONDS)
+    try:
+        return tree.doit()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _too_long(_signal: int, _frame: object) -> None:
+    raise Unparsable(f"sympy works longer than {FINISH_SECONDS:g} s on it")

@@ -1,0 +1,25 @@
+"""What two answers in letters and words have to share."""
+
+from __future__ import annotations
+
+import re
+
+PROSE = re.compile(r"[A-Za-z][A-Za-z' -]*[A-Za-z]")
+SPACES = re.compile(r"\s+(?![0-9A-Za-z])|(?<![0-9A-Za-z\\])\s+|(?<=[A-Za-z0-9])\s+(?=[^0-9A-Za-z])")
+BASED = re.compile(r"[0-9A-Fa-f]+_\{?\d+\}?")  # 1001_2
+
+
+def spelling(text: str) -> str:
+    """A cleaned answer without the spaces and, in prose, the case that do not matter."""
+    plain = bare(SPACES.sub("", text))
+    return plain.casefold() if PROSE.fullmatch(plain) else plain
+
+
+def bare(text: str) -> str:
+    """Without the marks of text."""
+    return re.sub(r"[⟦⟧]", "", text).strip(" .")
+
+
+def is_words(text: str) -> bool:
+    """Words and numerals of another base, which are equal by spelling only."""
+    return "⟦" in text or BASED.fullmatch(text) is not None or PROSE.fullmatch(text.replace("\\", "")) is not None

@@ -1,0 +1,272 @@
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+from grader_functions import ENDS, SCRIPTED
+
+from openrlhf_marge.grading import pool as grading_pool
+from openrlhf_marge.grading.pool import GraderPool, GradingFailed, GradingTimeout, Unparsable, shared_pool
+
+SECONDS = 2  # for a comparison: machines are shared, so more than any honest one needs here
+
+
+@pytest.fixture
+def pool():
+    with GraderPool(seconds=SECONDS, function=SCRIPTED) as it:
+        yield it
+
+
+def pids(pool):
+    return [w.process.pid for w in pool._workers if w.process is not None]
+
+
+def wait_until_gone(pid, seconds=3):
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        deadline = time.monotonic() + seconds
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < deadline, f"{pid} still runs"
+            time.sleep(0.02)
+
+
+def assert_works(pool):
+    assert pool.symbolically_equal("works", "works") is True
+    assert pool.symbolically_equal("works", "not") is False
+
+
+def test_the_symbolic_comparison():
+    with GraderPool(seconds=30) as pool:
+        assert pool.symbolically_equal("x+x", "2x") is True
+        assert pool.symbolically_equal("x+x", "3x") is False
+        with pytest.raises(Unparsable):
+            pool.symbolically_equal("\\frac{", "2x")
+
+
+@pytest.mark.parametrize("text", ["\\sqrt{é}\n\x00", "\ud800", '"}', "", "x" * 10_000])
+def test_any_text_arrives(pool, text):
+    assert pool.symbolically_equal(text, text) is True
+
+
+def test_overlong_text_is_refused_without_a_process(pool):
+    with pytest.raises(Unparsable, match="longer than 10000 characters"):
+        pool.symbolically_equal("x" * 10_001, "x")
+    assert not pids(pool)
+
+
+def test_threads_get_their_own_verdicts():
+    with GraderPool(n_workers=2, seconds=30, function=SCRIPTED) as pool, ThreadPoolExecutor(8) as threads:
+        pairs = [(str(i % 40), str(i % 3)) for i in range(400)]
+        verdicts = list(threads.map(lambda pair: pool.symbolically_equal(*pair), pairs))
+        assert verdicts == [a == g for a, g in pairs]
+        assert len(pids(pool)) == 2
+
+
+def test_asyncio_to_thread(pool):
+    async def all_verdicts():
+        return await asyncio.gather(*(asyncio.to_thread(pool.symbolically_equal, str(i), "3") for i in range(20)))
+
+    assert asyncio.run(all_verdicts()) == [i == 3 for i in range(20)]
+
+
+def test_a_second_process_starts_only_when_the_first_is_busy():
+    with GraderPool(n_workers=2, seconds=SECONDS, function=SCRIPTED) as pool:
+        assert pids(pool) == []
+        assert_works(pool)
+        assert len(pids(pool)) == 1
+        with ThreadPoolExecutor(1) as threads:
+            slow = threads.submit(pool.symbolically_equal, "sleep", "")
+            while not any(w.spent for w in pool._workers):
+                time.sleep(0.01)
+            assert pool.symbolically_equal("b", "b") is True
+            assert not slow.done()
+            assert isinstance(slow.exception(), GradingTimeout)
+        assert len(pids(pool)) == 2
+
+
+@pytest.mark.parametrize("deed", ["sleep", "one long C call"])
+def test_a_timeout_kills_the_process_and_is_remembered(pool, deed):
+    assert_works(pool)
+    (pid,) = pids(pool)
+    begin = time.monotonic()
+    with pytest.raises(GradingTimeout, match=f"no verdict within {SECONDS} s on '{deed}'"):
+        pool.symbolically_equal(deed, "1")
+    assert SECONDS <= time.monotonic() - begin < SECONDS + 3
+    assert not psutil.pid_exists(pid)
+    begin = time.monotonic()
+    with pytest.raises(GradingTimeout):
+        pool.symbolically_equal(deed, "1")
+    assert time.monotonic() - begin < 1
+    assert pool.symbolically_equal("next", "next") is True
+    assert pool.counts == {"timeouts": 1, "failures": 0, "restarts": 1, "cached": 1}
+
+
+@pytest.mark.parametrize(
+    ("deed", "said"), [("exit", "ended with status 7"), ("abort", "Aborted"), ("segfault", "Segmentation fault")]
+)
+def test_a_crash_is_named_and_the_next_comparison_works(pool, deed, said):
+    for times in (1, 2):  # not remembered
+        with pytest.raises(GradingFailed, match=f"{said}.*comparing '{deed}'"):
+            pool.symbolically_equal(deed, "1")
+        assert pool.counts == {"timeouts": 0, "failures": times, "restarts": 2 * times, "cached": 0}
+    assert_works(pool)
+
+
+def test_what_the_comparison_raises_is_named_and_keeps_the_process(pool):
+    assert_works(pool)
+    with pytest.raises(GradingFailed, match="comparing 'raise' with '1' raised KeyError: 'no such key'"):
+        pool.symbolically_equal("raise", "1")
+    for _ in range(2):
+        with pytest.raises(Unparsable, match="invalid literal"):
+            pool.symbolically_equal("unparsable", "1")
+    assert pool.counts == {"timeouts": 0, "failures": 1, "restarts": 0, "cached": 1}
+
+
+def test_memory_is_limited():
+    with GraderPool(seconds=30, memory_mib=256, function=SCRIPTED) as pool:
+        with pytest.raises(GradingFailed, match=r"ran out of its 256 MiB \(MARGE_GRADER_MEMORY_MIB sets more\)"):
+            pool.symbolically_equal("hoard", "1")
+        assert_works(pool)
+
+
+def test_the_kernel_ends_what_the_pool_does_not():
+    with GraderPool(seconds=0.1, function=SCRIPTED) as pool:
+        pool._workers[0].seconds = 60  # the pool's own limit; the process was told 0.1 s
+        with pytest.raises(GradingTimeout):
+            pool.symbolically_equal("one long C call", "1")
+        assert pool.counts["timeouts"] == 1
+
+
+def test_output_goes_nowhere_and_blocks_nothing(pool, capfd):
+    for i in range(5):
+        assert pool.symbolically_equal("print", str(i)) is False
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_process_killed_from_outside_is_replaced(pool):
+    for i in range(3):
+        assert pool.symbolically_equal(str(i), str(i)) is True
+        (pid,) = pids(pool)
+        psutil.Process(pid).kill()
+        wait_until_gone(pid)
+    assert pool.symbolically_equal("a", "b") is False
+    assert pool.counts["restarts"] == 3
+    assert pool.counts["failures"] == 0
+
+
+def test_a_process_that_dies_once_costs_no_verdict(tmp_path):
+    with GraderPool(seconds=30, function="grader_functions:interrupted_once") as pool:
+        assert pool.symbolically_equal("", str(tmp_path / "marks")) is True
+
+
+def test_a_start_that_fails_says_why_and_may_succeed_later(pool):
+    for _ in range(2):
+        with (
+            GraderPool(function="grader_functions:absent") as broken,
+            pytest.raises(GradingFailed, match=r"(?s)ended with status 1 at its start.*no attribute 'absent'"),
+        ):
+            broken.symbolically_equal("1", "1")
+    with GraderPool(start_seconds=0.01, function=SCRIPTED) as hasty:
+        with pytest.raises(GradingFailed, match=r"not ready within 0\.01 s"):
+            hasty.symbolically_equal("1", "1")
+        hasty._workers[0].start_seconds = 60
+        assert_works(hasty)
+
+
+def test_repeated_pairs_are_remembered_up_to_a_bound(pool, monkeypatch):
+    monkeypatch.setattr(grading_pool, "CACHED_PAIRS", 2)
+    for answer in ("1", "1", "2", "1", "3", "1", "2"):  # 3 displaces 2, which was used less recently than 1
+        assert pool.symbolically_equal(answer, "1") is (answer == "1")
+    assert pool.counts["cached"] == 3
+    assert len(pool._cache) == 2
+
+
+def test_a_process_survives_the_thread_that_needed_it_first(pool):
+    thread = threading.Thread(target=pool.symbolically_equal, args=("1", "1"))
+    thread.start()
+    thread.join()
+    time.sleep(0.3)
+    assert_works(pool)
+    assert pool.counts["restarts"] == 0
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_no_process_outlives_its_parent(how):
+    script = Path(__file__).with_name("grader_functions.py")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    run = subprocess.run(
+        [sys.executable, str(script), how],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        timeout=120,
+    )
+    wait_until_gone(int(run.stdout))
+
+
+def test_a_forked_child_has_its_own_processes(pool):
+    assert_works(pool)
+    (pid,) = pids(pool)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 on forking a process with threads
+        child = os.fork()
+    if not child:
+        with suppress(BaseException):
+            pool.symbolically_equal("in", "the child")
+            (own,) = pids(pool)
+            pool.close()
+            os._exit(0 if own != pid and not psutil.pid_exists(own) else 1)
+        os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert pids(pool) == [pid]
+    assert pool.symbolically_equal("still", "still") is True
+    assert pool.counts["restarts"] == 0
+
+
+def test_close_leaves_nothing():
+    with ThreadPoolExecutor(3) as threads:
+        pool = GraderPool(n_workers=2, seconds=600, function=SCRIPTED)
+        busy = [threads.submit(pool.symbolically_equal, "sleep", str(i)) for i in range(3)]  # one of them waits
+        while not all(w.spent and w.ready for w in pool._workers):
+            time.sleep(0.01)
+        processes = pids(pool)
+        pool.close()
+        assert all(isinstance(b.exception(timeout=10), GradingFailed) for b in busy)
+    assert len(processes) == 2
+    assert not any(map(psutil.pid_exists, processes))
+    with pytest.raises(GradingFailed, match="is closed: make a new one"):
+        pool.symbolically_equal("1", "1")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("WORKERS", "0"), ("WORKERS", "1.5"), ("SECONDS", "nan"), ("SECONDS", "inf"), ("MEMORY_MIB", "many")],
+)
+def test_a_bad_variable_is_named(monkeypatch, name, value):
+    monkeypatch.setattr(grading_pool, "_shared", None)
+    monkeypatch.setenv(f"MARGE_GRADER_{name}", value)
+    with pytest.raises(ValueError, match=f"MARGE_GRADER_{name}='{value}' is not a .*number above 0"):
+        shared_pool()
+
+
+def test_the_shared_pool_is_one_and_of_the_size_that_is_set(monkeypatch):
+    monkeypatch.setattr(grading_pool, "_shared", None)
+    monkeypatch.setenv("MARGE_GRADER_WORKERS", "3")
+    monkeypatch.setenv("MARGE_GRADER_SECONDS", "0.5")
+    with ThreadPoolExecutor(8) as threads:
+        (one,) = set(threads.map(lambda _: shared_pool(), range(8)))
+    assert (len(one._workers), one._workers[0].seconds, one._workers[0].memory_mib) == (3, 0.5, 1024)
+
+
+@pytest.mark.parametrize("bad", [{"n_workers": 0}, {"seconds": 0}, {"memory_mib": -1}])
+def test_sizes_are_checked(bad):
+    with pytest.raises(ValueError, match="above 0"):
+        GraderPool(**bad)
