@@ -42,7 +42,9 @@ def final_answer(response: str, wants_choice: bool = False) -> str | None:
     if (turn := NEXT_TURN.search(text)) and text[: turn.start()].strip():
         text = text[: turn.start()]
     text = SPECIAL.sub("", text)
-    return boxed(text) or after_hashes(text) or after_phrase(text, wants_choice) or last_value(text)
+    if (answer := boxed(text)) or is_cut_off(text):
+        return answer
+    return after_hashes(text) or after_phrase(text, wants_choice) or last_value(text)
 
 
 def boxed(text: str) -> str | None:
@@ -58,6 +60,12 @@ def boxed(text: str) -> str | None:
         found.append((start, *box))
     contents = list(dict.fromkeys(content.strip() for _, _, content in reversed(found)))
     return ", ".join(contents) or None
+
+
+def is_cut_off(text: str) -> bool:
+    """Whether the last box never closes: such a response has not answered, whatever it says before."""
+    starts = [m.start() for m in BOX.finditer(text)]
+    return bool(starts) and _box_at(text, starts[-1]) is None
 
 
 def _box_at(text: str, start: int) -> tuple[int, str] | None:

@@ -64,8 +64,9 @@ class Matching:
             return self._in_any_order(a.items, g.items)
         if {kind(a), kind(g)} == {"list", "()"}:
             return self._in_order(a.items, g.items)
-        if kind(g) == "set" and kind(a) == "expression" and len(g.items) == 1:
-            return self.equal(a, g.items[0])
+        for one, other in ((a, g), (g, a)):  # a set of one is its element
+            if kind(one) == "set" and len(one.items) == 1 and kind(other) == "expression":
+                return self.equal(*(x.items[0] if x is one else x for x in (a, g)))
         return False
 
     def _in_order(self, a: tuple[Node, ...], g: tuple[Node, ...]) -> bool:

@@ -23,7 +23,7 @@ E_NOTATION = re.compile(rf"([+-]?)({UNSIGNED})[eE]([+-]?\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A value; ``rounded`` when it was written with a decimal point, ``percent`` when with a percent sign."""
+    """A value; ``rounded`` when written with decimals other than zeros, ``percent`` when with a percent sign."""
 
     value: Fraction
     rounded: bool = False
@@ -43,9 +43,10 @@ def read_number(text: str) -> Number | None:
         plain = plain[1:-1].strip()
     plain = re.sub(r"\|\s*\{?([+-]?\d+)\}?\s*\|", lambda m: m[1].lstrip("+-"), plain)
     value = _value(re.sub(r"(?<=[+-])\s+", "", plain))
-    return (
-        None if value is None else Number(value, "." in plain and "/" not in plain and "\\bar" not in plain, percent)
-    )
+    if value is None:
+        return None
+    rounded = "." in plain and "/" not in plain and "\\bar" not in plain and value.denominator > 1
+    return Number(value, rounded, percent)
 
 
 def _value(text: str) -> Fraction | None:

@@ -17,7 +17,7 @@ NO_SYMBOL = re.compile(r"(?<![A-Za-z\\_{])([EI])(?:_(\w)|_\{(\w+)\})?(?![A-Za-z]
 UNFINISHED = (sympy.Derivative, sympy.Integral, sympy.Limit)
 # latex2sympy2 would take x(x + 1) for a function x.
 BEFORE_BRACKET = re.compile(
-    r"((?<![A-Za-z\\_])[A-Za-z](?:_\w|_\{\w+\})?|\\(?:pi|alpha|beta|theta|lambda|mu|phi|omega)|(?<![_\d])\d+)\s*(?=\()"
+    r"((?<![A-Za-z\\_])[A-Za-z](?:_\w|_\{\w+\})?|\\(?:pi|alpha|beta|theta|lambda|mu|phi|omega)|(?<![_^\d])\d+)\s*(?=\()"
 )
 FUNCTION = re.compile(
     r"\\(?:(?:arc)?(?:sin|cos|tan)h?|cot|sec|csc|ln|log(?:_\w|_\{\w+\})?|exp)(?:\^(?:\w|\{[^{}]*\}))?\s*\("

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 PROSE = re.compile(r"[A-Za-z][A-Za-z' -]*[A-Za-z]")
+WORD = re.compile(r"[A-Za-z]{3}")  # xy may be a product
 SPACES = re.compile(r"\s+(?![0-9A-Za-z])|(?<![0-9A-Za-z\\])\s+|(?<=[A-Za-z0-9])\s+(?=[^0-9A-Za-z])")
 BASED = re.compile(r"[0-9A-Fa-f]+_\{?\d+\}?")  # 1001_2
 
@@ -22,4 +23,5 @@ def bare(text: str) -> str:
 
 def is_words(text: str) -> bool:
     """Words and numerals of another base, which are equal by spelling only."""
-    return "⟦" in text or BASED.fullmatch(text) is not None or PROSE.fullmatch(text.replace("\\", "")) is not None
+    is_prose = PROSE.fullmatch(text) is not None and WORD.search(text) is not None
+    return is_prose or "⟦" in text or BASED.fullmatch(text) is not None
