@@ -3,8 +3,8 @@
     python tests/benchmark_grader.py CASES.jsonl [--math_verify PYTHON] [--gradings 10000]
 
 Every line of CASES has response, gold, label (true, false or null) and kind; kind c, hostile input, is left out.
-Math-Verify needs another interpreter: pip cannot resolve it together with latex2sympy2. Printed are the shares that are
-right of true and false cases by kind, answers per second and the 99th percentile in one process, and processes and
+Math-Verify needs another interpreter, as pip cannot resolve it together with latex2sympy2. Printed are the shares that
+are right of true and false cases by kind, answers per second and the 99th percentile in one process, and processes and
 memory left after many gradings.
 """
 

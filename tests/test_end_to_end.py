@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("openrlhf", reason="the host is not installed")
 
+from openrlhf_marge import REWARD_FILE
 from openrlhf_marge.host.local_ray import cpu_environment
 
 from stack import launch, train
@@ -55,9 +56,12 @@ def test_reference_initial_with_kl_as_reward_on_two_ranks_and_two_engines(task, 
     assert all(c % 16 == 0 for c in run.values("rollout/num_samples"))
 
 
-def test_everything_colocated_with_packing_dynamic_batches_and_wandb(task, tmp_path, cluster):
-    flags = "--train.colocate_all --train.dynamic_batch_enable --train.max_tokens_per_gpu 512"
-    run = train(task, tmp_path, f"{MARGE} {flags} --logger.wandb.key {'0' * 40}", cluster)
+def test_everything_colocated_with_packing_dynamic_batches_wandb_and_the_grader(task, tmp_path, cluster):
+    flags = "--train.colocate_all --train.dynamic_batch_enable --train.max_tokens_per_gpu 512 "
+    # An untrained model is never right, so no guidance would be found by pass rates.
+    flags += f"--reward.remote_url {REWARD_FILE} --marge.guidance_rule random --logger.wandb.key {'0' * 40}"
+    run = train(task, tmp_path, f"{MARGE} {flags}", cluster)
+    assert run.values("grader_no_answer")[0] > 0.0 == max(run.values("grader_error")) == 0.0
     assert run.values("rollout/num_samples")[0] % 16 == 0
     (logged,) = Path(cluster["WANDB_DIR"]).glob("wandb/offline-run-*/*.wandb")
     for tag in ("groups_with_signal", "outcome_entropy_per_1k_tokens", "exploring_seconds"):
@@ -84,7 +88,8 @@ def test_evaluation_ema_checkpoint_and_resume(task, tmp_path, cluster):
 
 
 def test_the_default_maker_still_trains(task, tmp_path, cluster):
-    run = train(task, tmp_path, "--algo.advantage.estimator gae", cluster)
+    run = train(task, tmp_path, f"--algo.advantage.estimator gae --reward.remote_url {REWARD_FILE}", cluster)
+    assert len(run.values("grader_no_answer")) == len(run.values("grader_timeout")) == 2
     assert run.values("rollout/num_samples") == [32.0, 32.0]
     assert not [tag for tag in run.series if "marge" in tag]
 

@@ -1,7 +1,7 @@
 """A run killed with SIGKILL at seeded moments goes on as if nothing had happened.
 
 A chain is one run of two iterations that is killed four times and then ends; five of them are 20 moments. That takes
-long, so ``MARGE_KILLS`` says how many are tried: by default the first two of the first chain.
+half an hour, so ``MARGE_KILLS`` says how many are tried: by default the first 8, which are in every phase.
 """
 
 import os
@@ -19,7 +19,7 @@ from openrlhf_marge.host.local_ray import local_ray
 
 from stack import REWARD, launch, make_task, train
 
-N_KILLS = int(os.environ.get("MARGE_KILLS", "2"))
+N_KILLS = int(os.environ.get("MARGE_KILLS", "8"))
 PER_CHAIN = 4
 METHODS = (
     "",
