@@ -25,6 +25,7 @@ def hoard() -> None:
 
 DEEDS = {
     "sleep": lambda: time.sleep(60),
+    "nap": lambda: time.sleep(0.6),
     "one long C call": lambda: 10 ** (10**9),
     "hoard": hoard,
     "exit": lambda: os._exit(7),

@@ -97,7 +97,7 @@ def test_a_timeout_kills_the_process_and_is_remembered(pool, deed):
     assert_works(pool)
     (pid,) = pids(pool)
     begin = time.monotonic()
-    with pytest.raises(GradingTimeout, match=f"no verdict within {SECONDS} s on '{deed}'"):
+    with pytest.raises(GradingTimeout, match=f"within {SECONDS} s for one answer, last on '{deed}'"):
         pool.symbolically_equal(deed, "1")
     assert SECONDS <= time.monotonic() - begin < SECONDS + 3
     assert not psutil.pid_exists(pid)
@@ -270,3 +270,12 @@ def test_the_shared_pool_is_one_and_of_the_size_that_is_set(monkeypatch):
 def test_sizes_are_checked(bad):
     with pytest.raises(ValueError, match="above 0"):
         GraderPool(**bad)
+
+
+def test_all_comparisons_of_one_answer_share_its_time(pool):
+    budget = pool.budget()
+    with pytest.raises(GradingTimeout, match="within 2 s for one answer"):
+        for number in range(20):
+            pool.symbolically_equal("nap", str(number), budget)
+    assert number <= 3
+    assert_works(pool)

@@ -5,6 +5,7 @@ extraction -> spelling (latex, numbers) -> structure -> comparison -> symbols, t
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -42,17 +43,22 @@ def grade(response: str, gold: str, symbolic: Symbolic | None = None) -> Grade:
     answer = final_answer(response, wants_choice=len(bare) == 1 and bare.isalpha())
     if answer is None:
         return Grade(False, "no_answer")
-    return _verdict(lambda: equal(answer, wanted, symbolic or shared_pool().symbolically_equal))
+    return _verdict(lambda: equal(answer, wanted, symbolic or _pooled()))
 
 
 def grade_gold(gold: str, symbolic: Symbolic | None = None) -> Grade:
     """Whether the grader can read a gold answer: correct, or unparsable, timeout or error as in ``grade``."""
 
     def readable() -> bool:
-        check_readable(gold_answer(gold), symbolic or shared_pool().symbolically_equal)
+        check_readable(gold_answer(gold), symbolic or _pooled())
         return True
 
     return _verdict(readable)
+
+
+def _pooled() -> Symbolic:
+    pool = shared_pool()
+    return functools.partial(pool.symbolically_equal, budget=pool.budget())
 
 
 def _verdict(compare: Callable[[], bool]) -> Grade:

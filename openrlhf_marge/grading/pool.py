@@ -16,7 +16,7 @@ from collections import Counter, OrderedDict
 from contextlib import suppress
 
 from openrlhf_marge.grading.errors import GradingFailed, GradingTimeout, Unparsable
-from openrlhf_marge.grading.process import MEMORY_VARIABLE, Died, Worker, shown
+from openrlhf_marge.grading.process import MEMORY_VARIABLE, Budget, Died, Worker, shown
 
 MAX_CHARS = 10_000  # of a string: sending has no time limit, so a message must fit into the pipe
 CACHED_PAIRS = 4096
@@ -26,7 +26,7 @@ SYMBOLIC = "openrlhf_marge.grading.symbolic:symbolically_equal"
 class GraderPool:
     """Up to ``n_workers`` processes that compare two answers; every method may be called from any thread.
 
-    ``seconds`` is the time for one comparison, ``start_seconds`` for the start of a process, ``memory_mib`` its
+    ``seconds`` is the time for one answer, ``start_seconds`` for the start of a process, ``memory_mib`` its
     address space. ``function`` ("module:name") compares.
     """
 
@@ -65,13 +65,17 @@ class GraderPool:
         with self._lock:
             return dict(self._counts)
 
-    def symbolically_equal(self, answer: str, gold: str) -> bool:
+    def budget(self) -> Budget:
+        """For all comparisons of one answer together."""
+        return Budget(self._options[0])
+
+    def symbolically_equal(self, answer: str, gold: str, budget: Budget | None = None) -> bool:
         """Whether the two are the same mathematics; waits for an idle process first.
 
         Unparsable, GradingTimeout (no verdict in time) or GradingFailed (the process died, twice over the same
         pair, or the comparison raised). All but the last are remembered, so a hostile answer costs its time once.
         """
-        pair = (answer, gold)
+        pair, budget = (answer, gold), budget or self.budget()
         if max(map(len, pair)) > MAX_CHARS:
             raise Unparsable(f"{shown(pair)} is longer than {MAX_CHARS} characters")
         outcome = self._remembered(pair)
@@ -79,7 +83,7 @@ class GraderPool:
             worker = self._idle.get()
             try:
                 outcome = self._remembered(pair)  # another thread may have asked the same meanwhile
-                outcome = self._ask(worker, pair) if outcome is None else outcome
+                outcome = self._ask(worker, pair, budget) if outcome is None else outcome
             finally:
                 self._idle.put(worker)
         if isinstance(outcome, Exception):
@@ -94,15 +98,16 @@ class GraderPool:
             self._cache.move_to_end(pair)
             return self._cache[pair]
 
-    def _ask(self, worker: Worker, pair: tuple[str, str]) -> bool | Exception:
+    def _ask(self, worker: Worker, pair: tuple[str, str], budget: Budget) -> bool | Exception:
+        whole = budget.left >= self._options[0]
         try:
             if worker.process is None or worker.spent:
                 self._start(worker)
             try:
-                outcome = worker.ask(pair)
+                outcome = worker.ask(pair, budget)
             except Died:  # not necessarily by this pair
                 self._start(worker)
-                outcome = worker.ask(pair)
+                outcome = worker.ask(pair, budget)
         except (GradingFailed, OSError) as error:
             self._count("failures")
             raise GradingFailed(str(error)) from error
@@ -110,7 +115,8 @@ class GraderPool:
             self._replace_if_spent(worker)
         with self._lock:
             self._counts["timeouts"] += isinstance(outcome, GradingTimeout)
-            self._cache[pair] = outcome
+            if whole or not isinstance(outcome, GradingTimeout):
+                self._cache[pair] = outcome
             if len(self._cache) > CACHED_PAIRS:
                 self._cache.popitem(last=False)
         return outcome

@@ -10,15 +10,24 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Pipe
 
 from openrlhf_marge.grading.errors import GradingFailed, GradingTimeout, Unparsable
 
 SHOWN_CHARS = 80  # of a string, in a message
 MEMORY_VARIABLE = "MARGE_GRADER_MEMORY_MIB"
+
+
+@dataclass
+class Budget:
+    """Seconds of computing that one answer has left, over all its comparisons."""
+
+    left: float
 
 
 class Died(GradingFailed):
@@ -57,21 +66,23 @@ class Worker:
             self.process.kill()
             self.process.wait()
 
-    def ask(self, pair: tuple[str, str]) -> bool | Exception:
+    def ask(self, pair: tuple[str, str], budget: Budget) -> bool | Exception:
         """The verdict, or the GradingTimeout or Unparsable in its place; GradingFailed when there is none."""
         self.spent = True
         try:
             if not self.ready:
                 self._await_ready()
             self.pipe.send_bytes(json.dumps(dict(zip(("answer", "gold"), pair, strict=True))).encode())
-            reply = json.loads(self.pipe.recv_bytes()) if self.pipe.poll(self.seconds) else None
+            started = time.monotonic()
+            reply = json.loads(self.pipe.recv_bytes()) if self.pipe.poll(max(0.0, budget.left)) else None
+            budget.left -= time.monotonic() - started
         except (EOFError, OSError) as error:
             how = self._how_it_ended()
             if self.process.returncode != -signal.SIGXCPU:  # its own limit, should this thread have come late
                 raise Died(f"the grading worker {how}, comparing {shown(pair)}") from error
             reply = None
         if reply is None:
-            return GradingTimeout(f"no verdict within {self.seconds:g} s on {shown(pair)}")
+            return GradingTimeout(f"no verdict within {self.seconds:g} s for one answer, last on {shown(pair)}")
         return self._outcome(pair, **reply)
 
     def _outcome(self, pair, equal: bool | None = None, unparsable: str = "", error: str = "") -> bool | Exception:
