@@ -30,6 +30,7 @@ setup(
             "transformers==5.15.0",
             "torch==2.13.0",
         ],
+        "server": ["fastapi", "uvicorn"],  # vLLM brings both
         "examples": ["matplotlib", "tensorboard"],
         "test": ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff", "psutil"],
     },

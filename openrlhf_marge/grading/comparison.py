@@ -17,7 +17,12 @@ from openrlhf_marge.grading.structure import Collection, Expression, Node, Relat
 
 MAX_CHARS = 20_000
 CHOICE = re.compile(r"\(?\s*([A-J])\s*\)?")
-CHOICE_FIRST = re.compile(r"⟦?\(?([A-J])\)?⟧?(?:[.:)]|\s|$).*", re.DOTALL)
+# Before anything but another letter, as in "(D) 24".
+CHOICE_FIRST = re.compile(
+    r"⟦?\s*(?:(?:option|choice|answer)\s+)?⟦?\(?⟦?([A-J])⟧?\)?⟧?(?:[.:)]|\s|$)"
+    r"(?!.*(?<![A-Za-z])[A-J](?![A-Za-z])).*",
+    re.DOTALL | re.IGNORECASE,
+)
 
 
 def equal(answer: str, gold: str, symbolic: Symbolic) -> bool:
@@ -33,14 +38,20 @@ def equal(answer: str, gold: str, symbolic: Symbolic) -> bool:
         return same_number(other, number)
     if choice := chosen(g):
         picked = CHOICE_FIRST.fullmatch(a)
-        return picked is not None and picked[1] == choice
-    return Matching(symbolic).equal(parse(a), parse(g))
+        return picked is not None and picked[1].upper() == choice
+    return Matching(symbolic).equal(_alone(parse(a)), _alone(parse(g)))
+
+
+def _alone(node: Node) -> Node:
+    """A set of one is its element; a set of the empty set is not the empty set."""
+    is_single = isinstance(node, Collection) and node.kind == "set" and len(node.items) == 1
+    return node.items[0] if is_single and "empty" not in str(node) else node
 
 
 def chosen(gold: str) -> str | None:
     """The letter of a cleaned gold answer that is a choice among several."""
     match = CHOICE.fullmatch(bare(gold)) or ("⟦" in gold and CHOICE_FIRST.fullmatch(gold))
-    return match[1] if match else None
+    return match[1] if match and match[1].isupper() else None
 
 
 def check_readable(gold: str, symbolic: Symbolic) -> None:

@@ -1,4 +1,4 @@
-"""Value of a parsed expression at a point, in 60 digits, every step bounded.
+"""Value of a parsed expression at a point, in 300 digits, every step bounded.
 
 The tree is sympy's, parsed without evaluation; the arithmetic is mpmath's, whose numbers keep their size in an
 exponent, so that a tower of powers costs nothing and is refused by its size.
@@ -16,7 +16,7 @@ import sympy
 
 from openrlhf_marge.grading.errors import Unparsable
 
-DIGITS = 60
+DIGITS = 300
 MAX_BITS = 10**5  # of a value's size: 2^100000
 MAX_TERMS = 2000  # of a sum or product
 # sympy's name -> mpmath's function; the same name in most cases
@@ -97,7 +97,7 @@ def _series(node, point: Mapping[str, mpmath.mpf]):
 
 def _real(value) -> mpmath.mpf:
     if isinstance(value, mpmath.mpc):
-        if abs(value.imag) > mpmath.mpf(10) ** -40:
+        if abs(value.imag) > mpmath.mpf(10) ** -200:
             raise ZeroDivisionError  # no order among complex numbers
         return value.real
     return mpmath.mpf(value)

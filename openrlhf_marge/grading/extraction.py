@@ -102,13 +102,13 @@ def after_phrase(text: str, wants_choice: bool) -> str | None:
     start = max((m.end() for m in PHRASE.finditer(text)), default=None)
     if start is None:
         return None
-    rest = HOPE.sub("", text[start : start + 4000]).strip()
+    rest = HOPE.sub("", text[start : start + 4000]).replace("\\$", "").strip()
     if wants_choice and (choice := CHOICE.search(rest)):
         return choice[1]
     if not rest:
         return None
     line = rest.split("\n", 1)[0] if not re.match(r"\$\$|\\\[", rest) else rest
-    line = re.split(r"(?<=[\w})$])\.(?:\s|$)", line, maxsplit=1)[0].strip(' *"“”')
+    line = re.split(r"(?<=[\w})$*])[.。](?:\s|$)", line, maxsplit=1)[0].strip(' *_`"“”')
     if WORD.search(re.sub(MATH, "", line, flags=re.DOTALL)) and (value := _last_match(line)):
         return value
     formula = re.match(MATH, line, re.DOTALL)

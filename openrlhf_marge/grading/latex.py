@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import re
 
+from openrlhf_marge.grading.rewrites import CHARACTERS, FIRST, THEN
+from openrlhf_marge.grading.units import UNICODE_UNIT, drop_units
+
 TEXT = re.compile(r"\\(?:text|mbox|textbf|textit|textrm|textnormal|textsf|texttt|hbox)\s*\{([^{}]*)\}")
 FONT = re.compile(r"\\(?:mathrm|mathbf|mathit|mathsf|mathcal|boldsymbol|bm|mathnormal|operatorname\*?)\s*\{([^{}]*)\}")
 WORD = re.compile(r"[A-Za-z]{2,}")
@@ -18,48 +21,6 @@ FUNCTIONS = frozenset(
     )
 )
 AND = re.compile(r"⟦\s*(?:,\s*)?(?:and|or)\s*⟧|(?<![A-Za-z\\])(?:and|or)(?![A-Za-z])", re.IGNORECASE)
-REPLACED = (
-    ("−", "-"), ("–", "-"), ("×", r"\times "), ("·", r"\cdot "), ("÷", "/"), ("≤", r"\le "), ("≥", r"\ge "),
-    ("≠", r"\ne "), ("∞", r"\infty "), ("π", r"\pi "), ("∪", r"\cup "), ("∈", r"\in "), ("≈", r"\approx "),
-    ("°", ""), ("²", "^{2}"), ("³", "^{3}"), ("½", r"\frac{1}{2}"), ("，", ","), ("（", "("), ("）", ")"),
-    ("\u200b", ""), ("\ufeff", ""), ("\xa0", " "), ("€", ""), ("£", ""), ("¥", ""),
-)  # fmt: skip
-SIMPLE = tuple(
-    (re.compile(pattern), by)
-    for pattern, by in (
-        (r"\\\$|\$", ""),
-        (r"\\[()\[\]](?=\s*$)|^\s*\\[(\[]", ""),
-        (r"\\begin\{(?:align|aligned|equation|gather)\*?\}|\\end\{(?:align|aligned|equation|gather)\*?\}", ""),
-        (r"\\(?:displaystyle|textstyle|limits|nolimits|bf|rm|it|hline)(?![A-Za-z])", ""),
-        (r"\\(?:left|right|[bB]igg?[lrm]?)(?![A-Za-z])\.?", ""),
-        (r"\\(?:boxed|fbox)(?=\{)", ""),
-        (r"(?<!\\)\\[!*]|\{\}", ""),
-        (r"(?<=\d)\s*\{\s*,\s*\}\s*(?=\d)", ","),
-        (r"(?<!\\)\\[,;: >]|~|\\q?quad(?![A-Za-z])|\\thinspace(?![A-Za-z])", " "),
-        (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
-        (r"\\(?:leqslant|leqq|leq|le)(?![A-Za-z])|<=|=<", r"\\le "),
-        (r"\\(?:geqslant|geqq|geq|ge)(?![A-Za-z])|>=", r"\\ge "),
-        (r"\\lt(?![A-Za-z])", "<"),
-        (r"\\gt(?![A-Za-z])", ">"),
-        (r"\\(?:neq|ne)(?![A-Za-z])|!=|\\not\s*=", r"\\ne "),
-        (r"\\(?:varnothing|O)(?![A-Za-z])|\\\{\s*\\\}", r"\\emptyset "),
-        (r"\\mathbb\{R\}|\\mathbb R|\\(?:R|reals|Reals)(?![A-Za-z])", r"(-\\infty ,\\infty )"),
-        (r"\\(?:langle|lparen)(?![A-Za-z])", "("),
-        (r"\\(?:rangle|rparen)(?![A-Za-z])", ")"),
-        (r"\\lbrace(?![A-Za-z])", r"\\{"),
-        (r"\\rbrace(?![A-Za-z])", r"\\}"),
-        (r"\\(?:lvert|rvert|vert|mid)(?![A-Za-z])", "|"),
-        (r"\\(?:infin)(?![A-Za-z])|\binfinity\b|\binf\b", r"\\infty "),
-        (r"\+\s*\\infty", r"\\infty "),
-        (r"\^\s*\{?\s*\\circ\s*\}?|\\(?:degree|circ)(?![A-Za-z])", ""),
-        (r"\\(?:overline|widebar)(?![A-Za-z])", r"\\bar"),
-        (r"\\(?:to|rightarrow|Rightarrow|implies)(?![A-Za-z])", r"\\to "),
-        (r"\\(?:ast|star)(?![A-Za-z])|\*\*", lambda m: "^" if m[0] == "**" else "*"),
-        (r"\\(?:approx|simeq|thickapprox|equiv)(?![A-Za-z])", "="),
-        (r"\\(?:cdotp?|times)(?![A-Za-z])|\*", r"\\cdot "),
-        (r"\\%|%|\s+percent\b|\s+pct\b", "%"),
-    )
-)
 TOKEN = r"(?:\d|[A-Za-z]|\\(?:pi|alpha|beta|gamma|theta|lambda|mu|phi|omega|sigma)(?![A-Za-z]))"
 BRACED = r"\{((?:[^{}]|\{[^{}]*\})*)\}"
 FRACTION = re.compile(rf"\\frac\s*(?:{BRACED}|({TOKEN}))\s*(?:{BRACED}|({TOKEN}))")
@@ -70,15 +31,22 @@ THOUSANDS = re.compile(r"(?<![\d.])(\d{1,3})((?:, ?\d{3})+|(?: \d{3})+)(?![\d])"
 def clean(answer: str) -> str:
     """``answer`` in one spelling, without decoration, spaces collapsed; thousands separators are left."""
     text = UNICODE_UNIT.sub("", answer)
-    for old, new in REPLACED:
+    for old, new in CHARACTERS:
         text = text.replace(old, new)
-    for _ in range(3):  # commands within commands
-        text = FONT.sub(_unfont, TEXT.sub(r"⟦\1⟧", text))
-    text = AND.sub(",", text)
-    for pattern, by in SIMPLE:
+    for pattern, by in FIRST:
         text = pattern.sub(by, text)
-    text = _drop_units(_braced(text))
+    for _ in range(3):  # commands within commands
+        text = FONT.sub(_unfont, TEXT.sub(_text, text))
+    text = AND.sub(",", text)
+    for pattern, by in THEN:
+        text = pattern.sub(by, text)
+    text = drop_units(_braced(text))
     return re.sub(r"\s+", " ", text).strip().rstrip(".,;: ").lstrip(",;: ") or text.strip()
+
+
+def _text(match: re.Match) -> str:
+    """Without a letter it is a number or a sign that somebody set as text."""
+    return f"⟦{match[1]}⟧" if re.search("[A-Za-z]", match[1]) else match[1]
 
 
 def _unfont(match: re.Match) -> str:
@@ -98,24 +66,6 @@ def _braced(text: str) -> str:
 
 def _first(braced: str | None, bare: str) -> str:
     return bare if braced is None else braced
-
-
-UNIT_WORDS = (
-    "dollars?|cents?|percent|degrees?|radians?|units?|square|cubic|inch|inches|feet|foot|ft|yards?|miles?|meters?|metres?|"
-    "cm|mm|km|kg|grams?|ounces?|pounds?|lbs?|liters?|litres?|gallons?|seconds?|sec|minutes?|min|hours?|hrs?|days?|weeks?|"
-    "months?|years?|mph|km/h|m/s|people|students|yuan|apples?|ways?|times?|points?|each|per"
-)
-UNITS = re.compile(rf"(?<=[\d}})%])\s*(?:(?:{UNIT_WORDS})\b\.?\s*(?:\^\{{?\d\}}?)?/?\s*)+$", re.IGNORECASE)
-TEXT_AT_END = re.compile(r"(?<=\S)\s*⟦[^⟦⟧]*⟧\s*(?:\^\s*\{?\d\}?)?\s*$")
-UNICODE_UNIT = re.compile(r"(?<=\d)\s*[ck]?m[²³]")
-
-
-def _drop_units(text: str) -> str:
-    """Text behind a value is a unit or a remark; an answer that is all text stays."""
-    text = text.strip()
-    while (shorter := TEXT_AT_END.sub("", text)) != text:
-        text = shorter
-    return UNITS.sub("", text)
 
 
 def without_thousands(text: str) -> str:

@@ -10,18 +10,19 @@ MAX_CHARS = 400
 MAX_DEPTH = 24
 MAX_DIGITS = 40  # of one number
 MAX_LETTERS = 60  # symbols are single letters
-ALLOWED = re.compile(r"[A-Za-z0-9\s+\-*/^_=<>().,|!'{}\[\]\\]*")
+ALLOWED = re.compile(r"[A-Za-z0-9\s+\-*/^_=<>().,|!{}\[\]\\]*")
 COMMAND = re.compile(r"\\([A-Za-z]+|.)")
 COMMANDS = frozenset(
     re.findall(
         r"\w+",
         "frac sqrt cdot pi infty le ge ne binom pmod bmod mod lfloor rfloor lceil rceil sum prod int lim partial to "
         "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh arcsinh arccosh arctanh log ln lg exp max min "
-        "gcd lcm bar vec hat tilde prime ell alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota "
+        "gcd lcm bar vec hat tilde  ell alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota "
         "kappa lambda mu nu xi rho sigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma "
         "Phi Psi Omega",
     )
 )
+SIDE_BY_SIDE = re.compile(r"(?<![_^\d])(?<![_^]\{)\d+\s+\d")  # 3 4 is no product
 E_NOTATION = re.compile(r"\d[eE][+-]?\d{4,}")
 
 
@@ -35,6 +36,8 @@ def check(text: str) -> None:
         raise Unparsable(f"the command \\{unknown}")
     if any(len(digits) > MAX_DIGITS for digits in re.findall(r"\d+", text)) or E_NOTATION.search(text):
         raise Unparsable(f"a number of more than {MAX_DIGITS} digits")
+    if SIDE_BY_SIDE.search(text):
+        raise Unparsable(f"two numbers without a sign between them in {text[:80]!r}")
     depth = deepest = 0
     for char in text:
         depth += (char in "({[") - (char in ")}]")

@@ -64,16 +64,14 @@ class Matching:
             return self._in_any_order(a.items, g.items)
         if {kind(a), kind(g)} == {"list", "()"}:
             return self._in_order(a.items, g.items)
-        for one, other in ((a, g), (g, a)):  # a set of one is its element
-            if kind(one) == "set" and len(one.items) == 1 and kind(other) == "expression":
-                return self.equal(*(x.items[0] if x is one else x for x in (a, g)))
         return False
 
     def _in_order(self, a: tuple[Node, ...], g: tuple[Node, ...]) -> bool:
         return len(a) == len(g) and all(self.equal(x, y) for x, y in zip(a, g, strict=True))
 
     def _in_any_order(self, a: tuple[Node, ...], g: tuple[Node, ...]) -> bool:
-        a, g = _distinct(a), _distinct(g)
+        if len(a) != len(g):
+            a, g = _distinct(a), _distinct(g)  # what is said twice
         if len(a) != len(g) or len(a) > MAX_ITEMS:
             return False
         left = list(a)
@@ -86,7 +84,7 @@ class Matching:
         return True
 
     def _unions(self, a: Node, g: Node) -> bool:
-        parts = [node.items if kind(node) == "union" else (node,) for node in (a, g)]
+        parts = [_parts(node) for node in (a, g)]
         if all(kind(part) == "set" for side in parts for part in side):
             return self._in_any_order(*(_distinct(item for part in side for item in part.items) for side in parts))
         return self._in_any_order(*(merge_intervals(side) for side in parts))
@@ -97,7 +95,10 @@ class Matching:
         if isinstance(a, Relation):
             if _is_assignment(a):
                 return self.equal(a.sides[-1], g)
-            return kind(g) != "()" and (interval := as_interval(_upwards(a))) is not None and self.equal(interval, g)
+            interval = as_interval(_upwards(a))
+            # (1,4) may be a point; what reaches to infinity, or has an end, is an interval.
+            is_interval = kind(g) != "()" or "infty" in str(g)
+            return is_interval and interval is not None and self.equal(interval, g)
         if _is_assignment(g):
             return _is_name(g.sides[0]) and self.equal(a, g.sides[-1])
         return (
@@ -105,11 +106,13 @@ class Matching:
         )
 
     def _two_relations(self, a: Relation, g: Relation) -> bool:
+        if a.operators != g.operators and ("\\in",) in (a.operators, g.operators):
+            return self.equal(*(x.sides[-1] if x.operators == ("\\in",) else x for x in (a, g)))
         a, g = _upwards(a), _upwards(g)
         if a.operators == g.operators and self._safely_in_order(a.sides, g.sides):
             return True
         if a.operators == g.operators == ("=",) and _is_name(a.sides[0]) and _is_name(g.sides[0]):
-            return self.equal(a.sides[1], g.sides[1])
+            return _may_be_the_same(a.sides[0], g.sides[0]) and self.equal(a.sides[1], g.sides[1])
         if len(a.operators) != len(g.operators) or sorted(a.operators) != sorted(g.operators):
             return False
         if "\\in" in a.operators:
@@ -145,6 +148,25 @@ def _is_name(side: Node) -> bool:
     if isinstance(side, Collection):
         return all(_is_name(item) for item in side.items)
     return isinstance(side, Expression) and not NO_NAME.search(SUBSCRIPT_OR_ARGUMENTS.sub("", side.text))
+
+
+def _may_be_the_same(a: Node, g: Node) -> bool:
+    """x_{1} and x may name the same, f(x) and y as well; x and y do not, nor (x,y) and (y,x)."""
+    names = [str(side) for side in (a, g)] if isinstance(g, Collection) else [_letter(a), _letter(g)]
+    return None in names or names[0] == names[1]
+
+
+def _letter(side: Node) -> str | None:
+    """The letter of a plain variable."""
+    name = SUBSCRIPT_OR_ARGUMENTS.sub("", side.text).strip() if isinstance(side, Expression) else ""
+    return name if len(name) == 1 and "(" not in side.text else None
+
+
+def _parts(node: Node) -> tuple[Node, ...]:
+    """Of a union; inequalities between "or" are one, too."""
+    items = node.items if kind(node) in ("union", "list") else (node,)
+    intervals = [as_interval(_upwards(item)) if isinstance(item, Relation) else item for item in items]
+    return tuple(items) if None in intervals else tuple(intervals)
 
 
 def _is_plain(relation: Relation) -> bool:

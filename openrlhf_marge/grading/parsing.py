@@ -9,11 +9,13 @@ from functools import lru_cache
 
 import latex2sympy2
 import sympy
+from antlr4 import Token
 from antlr4.atn.PredictionMode import PredictionMode
 
 from openrlhf_marge.grading.errors import Unparsable
 
-NO_SYMBOL = re.compile(r"(?<![A-Za-z\\_{])([EI])(?:_(\w)|_\{(\w+)\})?(?![A-Za-z]|(?<=\d[EI])[+-]?\d)")
+NO_SYMBOL = re.compile(r"(?<![A-Za-z\\_{])([EIT])(?:_(\w)|_\{(\w+)\})?(?![A-Za-z]|(?<=\d[EI])[+-]?\d)")
+MIXED = re.compile(r"(?<![\w.}^_])(\d+)\s*(\\frac\{\d+\}\{\d+\})")
 UNFINISHED = (sympy.Derivative, sympy.Integral, sympy.Limit)
 # latex2sympy2 would take x(x + 1) for a function x.
 BEFORE_BRACKET = re.compile(
@@ -30,7 +32,8 @@ COEFFICIENT = re.compile(r"(?<![\w.})^])(\d+)/(\d+)(?=\s*(?:[A-Za-z(]|\\(?!cdot)
 def parse_latex(text: str) -> sympy.Basic:
     """Unparsable when latex2sympy2 cannot read it."""
     text = re.sub(r"\\log(?![A-Za-z_]|\s*_)", r"\\ln", text).replace("\\lg", "\\log_{10}")
-    text = NO_SYMBOL.sub(lambda m: f"N_{{{ord(m[1])}{m[2] or m[3] or ''}}}", text)  # E and I it takes for numbers
+    text = NO_SYMBOL.sub(lambda m: f"N_{{{ord(m[1])}{m[2] or m[3] or ''}}}", text)  # others for it
+    text = MIXED.sub(r"(\1+\2)", text)
     text = COEFFICIENT.sub(r"\\frac{\1}{\2}", text)
     text = BEFORE_BRACKET.sub(lambda m: m[1] + r"\cdot ", text)
     text = _braced_functions(text)
@@ -53,6 +56,13 @@ class _Parser(latex2sympy2.PSParser):
     def __init__(self, tokens: object) -> None:
         super().__init__(tokens)
         self._interp.predictionMode = self.mode
+
+    def math(self) -> object:
+        """All of the text: the grammar itself would stop where it no longer understands, and take what it has."""
+        tree = super().math()
+        if self._input.LA(1) != Token.EOF:
+            raise Unparsable("an expression that ends before the text does")
+        return tree
 
 
 latex2sympy2.PSParser = _Parser
@@ -89,6 +99,8 @@ def _braced_functions(text: str) -> str:
 
 def _finished(tree: sympy.Expr) -> sympy.Expr:
     """Derivatives, integrals and limits worked out, within a time of its own where this is the main thread."""
+    if any(not d.expr.has(*d.variables) for d in tree.atoms(sympy.Derivative)):
+        raise Unparsable("a derivative of an unknown function")  # dy/dx is not 0
     if threading.current_thread() is not threading.main_thread():
         return tree.doit()
     before = signal.signal(signal.SIGALRM, _too_long)

@@ -9,8 +9,9 @@ MAX_DEPTH = 8
 OPENING, CLOSING = "([{", ")]}"
 OPERATORS = re.compile(r"\\le(?![A-Za-z])|\\ge(?![A-Za-z])|\\ne(?![A-Za-z])|\\in(?![A-Za-z])|[<>=]")
 MATRIX = re.compile(
-    r"[(\[|]?\s*\\begin\{([pbvBV]?matrix|smallmatrix|array)\}(?:\s*\{[clr| ]*\})?(.*)\\end\{\1\}\s*[)\]|]?", re.DOTALL
+    r"[(\[]?\s*\\begin\{([pbB]?matrix|smallmatrix|array)\}(?:\s*\{[clr| ]*\})?(.*)\\end\{\1\}\s*[)\]]?", re.DOTALL
 )
+POINT_NAME = re.compile(r"^[A-Z](?=\([^()]*,[^()]*\)$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +79,14 @@ def split_top(text: str, separators: re.Pattern) -> list[str] | None:
     return None if depth else [*parts, text[start:]]
 
 
-def _matrix(text: str, depth: int) -> Matrix | None:
+def _matrix(text: str, depth: int) -> Node | None:
     match = MATRIX.fullmatch(text)
     if match is None or "\\begin" in match[2]:
         return None
     lines = [line for line in match[2].split("\\\\") if line.strip()]
     rows = tuple(tuple(parse(cell, depth) for cell in line.split("&")) for line in lines)
+    if [len(row) for row in rows] == [1]:
+        return rows[0][0]
     return Matrix(rows) if rows and len({len(row) for row in rows}) == 1 else None
 
 
@@ -122,6 +125,7 @@ def _union(text: str, depth: int) -> Collection | None:
 
 
 def _bracketed(text: str, depth: int) -> Node | None:
+    text = POINT_NAME.sub("", text)
     is_set = text.startswith("\\{") and text.endswith("\\}")
     inner = text[2:-2] if is_set else text[1:-1]
     brackets = text[:1] + text[-1:]

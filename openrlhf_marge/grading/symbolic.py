@@ -1,6 +1,6 @@
 """Whether two expressions, equations or inequalities are the same: the part that runs in a grader process.
 
-latex2sympy2 parses both without evaluating anything; they are the same when their values agree in 30 digits at random
+latex2sympy2 parses both without evaluating anything; they are the same when their values agree in 250 digits at random
 points, which settles any identity between analytic expressions with certainty for all practical purposes, and needs no
 simplification, whose cost has no bound. Equations are the same when their differences lhs - rhs have a constant ratio,
 inequalities when that ratio is also positive and both are strict or both are not.
@@ -22,7 +22,7 @@ from openrlhf_marge.grading.structure import OPERATORS, split_top
 from openrlhf_marge.grading.warm_up import EXPRESSIONS
 
 N_POSITIVE, N_NEGATIVE = 3, 3
-AGREED = mpmath.mpf(10) ** -30
+AGREED = mpmath.mpf(10) ** -250  # relative; integers of fewer digits than that are told apart
 AGREED_ROUNDED = mpmath.mpf(10) ** -6  # relative, where one of them has a decimal point
 
 
