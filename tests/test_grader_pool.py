@@ -99,7 +99,7 @@ def test_a_timeout_kills_the_process_and_is_remembered(pool, deed):
     begin = time.monotonic()
     with pytest.raises(GradingTimeout, match=f"within {SECONDS} s for one answer, last on '{deed}'"):
         pool.symbolically_equal(deed, "1")
-    assert SECONDS <= time.monotonic() - begin < SECONDS + 3
+    assert 0.9 * SECONDS <= time.monotonic() - begin < SECONDS + 3
     assert not psutil.pid_exists(pid)
     begin = time.monotonic()
     with pytest.raises(GradingTimeout):

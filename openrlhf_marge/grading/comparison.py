@@ -17,12 +17,12 @@ from openrlhf_marge.grading.structure import Collection, Expression, Node, Relat
 
 MAX_CHARS = 20_000
 CHOICE = re.compile(r"\(?\s*([A-J])\s*\)?")
-# Before anything but another letter, as in "(D) 24".
+# The letter alone, or set apart from what follows it, as in "(D) 24"; no second letter.
 CHOICE_FIRST = re.compile(
-    r"⟦?\s*(?:(?:option|choice|answer)\s+)?⟦?\(?⟦?([A-J])⟧?\)?⟧?(?:[.:)]|\s|$)"
-    r"(?!.*(?<![A-Za-z])[A-J](?![A-Za-z])).*",
+    r"⟦?\s*(?:(?:option|choice|answer)\s+)?⟦?(?:([A-J])\s*⟧?\s*|\(⟦?([A-J])⟧?\)⟧?.*|([A-J])⟧?[.:)](?!\d).*)",
     re.DOTALL | re.IGNORECASE,
 )
+OTHER_LETTER = re.compile(r"(?<![A-Za-z])[A-J](?![A-Za-z])")
 
 
 def equal(answer: str, gold: str, symbolic: Symbolic) -> bool:
@@ -35,10 +35,14 @@ def equal(answer: str, gold: str, symbolic: Symbolic) -> bool:
     if spelling(a) == spelling(g):
         return True
     if (number := read_number(g)) is not None and (other := read_number(a)) is not None:
-        return same_number(other, number)
+        # Both may be lists of numbers with three digits, and be the same in another order.
+        return same_number(other, number) or ("," in a and "," in g and _same_structure(a, g, symbolic))
     if choice := chosen(g):
-        picked = CHOICE_FIRST.fullmatch(a)
-        return picked is not None and picked[1].upper() == choice
+        return (picked := _letter(a)) is not None and picked.upper() == choice
+    return _same_structure(a, g, symbolic)
+
+
+def _same_structure(a: str, g: str, symbolic: Symbolic) -> bool:
     return Matching(symbolic).equal(_alone(parse(a)), _alone(parse(g)))
 
 
@@ -50,8 +54,14 @@ def _alone(node: Node) -> Node:
 
 def chosen(gold: str) -> str | None:
     """The letter of a cleaned gold answer that is a choice among several."""
-    match = CHOICE.fullmatch(bare(gold)) or ("⟦" in gold and CHOICE_FIRST.fullmatch(gold))
-    return match[1] if match and match[1].isupper() else None
+    match = CHOICE.fullmatch(bare(gold))
+    letter = match[1] if match else _letter(gold) if "⟦" in gold else None
+    return letter if letter and letter.isupper() else None
+
+
+def _letter(text: str) -> str | None:
+    match = CHOICE_FIRST.fullmatch(text)
+    return match[match.lastindex] if match and len(OTHER_LETTER.findall(text)) < 2 else None
 
 
 def check_readable(gold: str, symbolic: Symbolic) -> None:

@@ -11,7 +11,7 @@ import re
 MAX_CHARS = 400_000  # of the end of a response; an answer further from the end is none
 MAX_BOXES = 20  # looked at from the end
 THINK_END = "</think>"
-SPECIAL = re.compile(r"<\|[^|<>\n]{1,40}\|>|</?s>")  # special tokens that end a decoded response
+SPECIAL = re.compile(r"<\|[^|<>\n]{1,40}\|>|</?s>|<end_of_turn>|<eos>")  # special tokens that end a decoded response
 NEXT_TURN = re.compile(r"<\|im_start\|>\s*user")
 BOX = re.compile(r"\\(?:boxed|fbox)\s*(\{|[^\s{}$\\]+)")
 # What may stand between boxes that belong to one answer.
@@ -25,9 +25,14 @@ PHRASE = re.compile(
 )
 HOPE = re.compile(r"\.?\s*I hope (?:it|this) is correct.*", re.IGNORECASE | re.DOTALL)
 MATH = r"\$\$.{1,2000}?\$\$|\$[^$]{1,2000}\$|\\\[.{1,2000}?\\\]|\\\(.{1,2000}?\\\)"
-NUMBER = r"[-−]?[$€£]?\d[\d,]*(?:\.\d+)?(?:/\d+)?"
-LAST_VALUE = re.compile(rf"{MATH}|(?<![\w.]){NUMBER}\s*(?:\\?%|percent\b|pct\b)?", re.DOTALL)
-CHOICE = re.compile(r"(?<![A-Za-z'\\])\(?([A-J])\)?(?![A-Za-z'])")
+NUMBER = r"[-−]?[$€£]?(?:\d+ \d+/\d+|\d+(?:,\d{3})*(?:\.\d+)?(?:/\d+)?)"
+LAST_VALUE = re.compile(rf"{MATH}|(?<![\w.^]){NUMBER}\s*(?:\\?%|percent\b|pct\b)?", re.DOTALL)
+AFTER_VALUES = r"\s*(?:$|[,;:!?]|\.(?:\s|$)|\\?%)|\s+(?:\(|[A-Za-z]{2})"
+VALUE = f"(?:{NUMBER}|{MATH})"
+VALUES = re.compile(rf"{VALUE}(?:\s*(?:,\s*and|,|and|or)\s*{VALUE})*(?={AFTER_VALUES})", re.DOTALL)
+SENTENCE_END = re.compile(r"""(?<=[\w})$*`"])[.。](?:\s|$)""")
+HEDGE = re.compile(r"\s*\)?\s*(?:,\s*)?(?:,|/|or|and)\s*\(?[A-J](?![A-Za-z])")
+CHOICE = re.compile(r"(?<![A-Za-z'\\])(?<!not )\(?([A-J])\)?(?![A-Za-z'])")
 WORD = re.compile(r"(?<!\\)\b(?!(?:repeating|and|or|pi|sqrt)\b)[A-Za-z]{2,}\b(?![({])")
 
 
@@ -94,7 +99,9 @@ def balanced(text: str, start: int) -> str | None:
 def after_hashes(text: str) -> str | None:
     """GSM8K's form: the rest of the line after the last "####"."""
     found = HASHES.findall(text)
-    return found[-1].strip() if found and any(c.isalnum() for c in found[-1]) else None
+    if not found or not any(c.isalnum() for c in found[-1]):
+        return None
+    return _leading_values(found[-1]) or found[-1].strip()
 
 
 def after_phrase(text: str, wants_choice: bool) -> str | None:
@@ -104,15 +111,25 @@ def after_phrase(text: str, wants_choice: bool) -> str | None:
         return None
     rest = HOPE.sub("", text[start : start + 4000]).replace("\\$", "").strip()
     if wants_choice and (choice := CHOICE.search(rest)):
-        return choice[1]
+        return None if HEDGE.match(rest, choice.end()) else choice[1]
     if not rest:
         return None
     line = rest.split("\n", 1)[0] if not re.match(r"\$\$|\\\[", rest) else rest
-    line = re.split(r"(?<=[\w})$*])[.。](?:\s|$)", line, maxsplit=1)[0].strip(' *_`"“”')
+    line = SENTENCE_END.split(line, maxsplit=1)[0].strip(' *_`"“”')
+    if values := _leading_values(line):
+        return values
     if WORD.search(re.sub(MATH, "", line, flags=re.DOTALL)) and (value := _last_match(line)):
         return value
     formula = re.match(MATH, line, re.DOTALL)
     return (formula[0] if formula else line) or None
+
+
+def _leading_values(line: str) -> str | None:
+    """The value, or list of values, that a line begins with before it goes on in words."""
+    values = VALUES.match(line)
+    if values is None:
+        return None
+    return values[0] + (" percent" if re.match(r"\s*(?:\\?%|percent|pct)", line[values.end() :]) else "")
 
 
 def last_value(text: str) -> str | None:

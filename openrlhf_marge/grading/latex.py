@@ -24,8 +24,8 @@ AND = re.compile(r"⟦\s*(?:,\s*)?(?:and|or)\s*⟧|(?<![A-Za-z\\])(?:and|or)(?![
 TOKEN = r"(?:\d|[A-Za-z]|\\(?:pi|alpha|beta|gamma|theta|lambda|mu|phi|omega|sigma)(?![A-Za-z]))"
 BRACED = r"\{((?:[^{}]|\{[^{}]*\})*)\}"
 FRACTION = re.compile(rf"\\frac\s*(?:{BRACED}|({TOKEN}))\s*(?:{BRACED}|({TOKEN}))")
-ROOT = re.compile(rf"\\sqrt\s*({TOKEN})")
-THOUSANDS = re.compile(r"(?<![\d.])(\d{1,3})((?:, ?\d{3})+|(?: \d{3})+)(?![\d])")
+ROOT = re.compile(rf"\\sqrt\s*(\[[^\[\]]*\])?\s*({TOKEN})")
+THOUSANDS = re.compile(r"(?<![\d.])(\d{1,3})((?:,\d{3})+|(?: \d{3})+)(?![\d])")
 
 
 def clean(answer: str) -> str:
@@ -37,7 +37,7 @@ def clean(answer: str) -> str:
         text = pattern.sub(by, text)
     for _ in range(3):  # commands within commands
         text = FONT.sub(_unfont, TEXT.sub(_text, text))
-    text = AND.sub(",", text)
+    text = AND.sub(", ", text)
     for pattern, by in THEN:
         text = pattern.sub(by, text)
     text = drop_units(_braced(text))
@@ -60,7 +60,7 @@ def _unfont(match: re.Match) -> str:
 
 def _braced(text: str) -> str:
     r"""``\frac12`` -> ``\frac{1}{2}``, ``\sqrt3`` -> ``\sqrt{3}``."""
-    text = ROOT.sub(r"\\sqrt{\1}", text)
+    text = ROOT.sub(lambda m: rf"\sqrt{m[1] or ''}{{{m[2]}}}", text)
     return FRACTION.sub(lambda m: rf"\frac{{{_first(m[1], m[2])}}}{{{_first(m[3], m[4])}}}", text)
 
 

@@ -23,6 +23,8 @@ COMMANDS = frozenset(
     )
 )
 SIDE_BY_SIDE = re.compile(r"(?<![_^\d])(?<![_^]\{)\d+\s+\d")  # 3 4 is no product
+BIG_BINOMIAL = re.compile(r"\\binom\s*\{?\s*\{?\d{6}")
+FUNCTION = re.compile(r"(?<![A-Za-z\\_])[fg]\s*\(")  # an unknown function is no factor
 E_NOTATION = re.compile(r"\d[eE][+-]?\d{4,}")
 
 
@@ -36,6 +38,10 @@ def check(text: str) -> None:
         raise Unparsable(f"the command \\{unknown}")
     if any(len(digits) > MAX_DIGITS for digits in re.findall(r"\d+", text)) or E_NOTATION.search(text):
         raise Unparsable(f"a number of more than {MAX_DIGITS} digits")
+    if BIG_BINOMIAL.search(text):
+        raise Unparsable(f"a binomial of more than 100000 in {text[:80]!r}")
+    if FUNCTION.search(text):
+        raise Unparsable(f"an unknown function in {text[:80]!r}")
     if SIDE_BY_SIDE.search(text):
         raise Unparsable(f"two numbers without a sign between them in {text[:80]!r}")
     depth = deepest = 0

@@ -13,7 +13,10 @@ from openrlhf_marge.grading.structure import Collection, Expression, Matrix, Nod
 Symbolic = Callable[[str, str], bool]
 MAX_ITEMS = 64  # of a list: matching is quadratic
 SUBSCRIPT_OR_ARGUMENTS = re.compile(r"_(?:\{\w+\}|\w)|\([^()]*\)")
-NO_NAME = re.compile(r"[+\-\d]")
+NAME = re.compile(
+    r"[A-Za-z]|[A-Z]{2,4}|[A-Za-z]{3,}|\\(?!sin|cos|tan|ln|log|sqrt|frac)[A-Za-z]+(?:\s*\{?\s*[A-Za-z]+\s*\}?)?|"
+    r"[A-Z]{1,2}\s*:\s*[A-Z]{1,2}|\\frac\s*\{\s*[A-Z]{2}\s*\}\s*\{\s*[A-Z]{2}\s*\}|\|\s*[A-Z]{2}\s*\||⟦[^⟦⟧]*⟧"
+)
 FLIPPED = {">": "<", "\\ge": "\\le"}
 
 
@@ -94,7 +97,7 @@ class Matching:
             return self._two_relations(a, g)
         if isinstance(a, Relation):
             if _is_assignment(a):
-                return self.equal(a.sides[-1], g)
+                return not _is_number(a.sides[0]) and self.equal(a.sides[-1], g)
             interval = as_interval(_upwards(a))
             # (1,4) may be a point; what reaches to infinity, or has an end, is an interval.
             is_interval = kind(g) != "()" or "infty" in str(g)
@@ -144,22 +147,19 @@ def _is_assignment(relation: Relation) -> bool:
 
 
 def _is_name(side: Node) -> bool:
-    """Whether an equation only gives its value a name: x, x_{1}, f(0), (x,y), AB, A:B, \\frac{NO}{BO}."""
+    """Whether an equation only gives its value a name: x, x_{1}, f(0), (x,y), AB, area, A:B, \\frac{NO}{BO}."""
     if isinstance(side, Collection):
         return all(_is_name(item) for item in side.items)
-    return isinstance(side, Expression) and not NO_NAME.search(SUBSCRIPT_OR_ARGUMENTS.sub("", side.text))
+    name = SUBSCRIPT_OR_ARGUMENTS.sub("", side.text).strip() if isinstance(side, Expression) else ""
+    return NAME.fullmatch(name) is not None
 
 
 def _may_be_the_same(a: Node, g: Node) -> bool:
     """x_{1} and x may name the same, f(x) and y as well; x and y do not, nor (x,y) and (y,x)."""
-    names = [str(side) for side in (a, g)] if isinstance(g, Collection) else [_letter(a), _letter(g)]
-    return None in names or names[0] == names[1]
-
-
-def _letter(side: Node) -> str | None:
-    """The letter of a plain variable."""
-    name = SUBSCRIPT_OR_ARGUMENTS.sub("", side.text).strip() if isinstance(side, Expression) else ""
-    return name if len(name) == 1 and "(" not in side.text else None
+    if isinstance(a, Collection) or isinstance(g, Collection):
+        return str(a) == str(g)
+    names = [spelling(SUBSCRIPT_OR_ARGUMENTS.sub("", side.text)) for side in (a, g)]
+    return names[0] == names[1] or any("(" in side.text for side in (a, g))
 
 
 def _parts(node: Node) -> tuple[Node, ...]:
@@ -167,6 +167,10 @@ def _parts(node: Node) -> tuple[Node, ...]:
     items = node.items if kind(node) in ("union", "list") else (node,)
     intervals = [as_interval(_upwards(item)) if isinstance(item, Relation) else item for item in items]
     return tuple(items) if None in intervals else tuple(intervals)
+
+
+def _is_number(side: Node) -> bool:
+    return isinstance(side, Expression) and read_number(side.text) is not None
 
 
 def _is_plain(relation: Relation) -> bool:

@@ -36,13 +36,14 @@ def read_number(text: str) -> Number | None:
         return None
     plain = text.strip()
     percent = plain.endswith("%")
-    plain = without_thousands(plain.removesuffix("%").strip())
-    while plain.startswith("(") and plain.endswith(")") and plain.count("(") == 1:
+    plain = plain.removesuffix("%").strip()
+    while plain.startswith("(") and plain.endswith(")") and plain.count("(") == 1 and "," not in plain:
         plain = plain[1:-1].strip()
     if plain.startswith("{") and plain.endswith("}") and plain.count("{") == 1:
         plain = plain[1:-1].strip()
-    plain = re.sub(r"\|\s*\{?([+-]?\d+)\}?\s*\|", lambda m: m[1].lstrip("+-"), plain)
-    value = _value(re.sub(r"(?<=[+-])\s+", "", plain))
+    if absolute := re.fullmatch(r"\|\s*\{?[+-]?(\d+)\}?\s*\|", plain):
+        plain = absolute[1]
+    value = _value(re.sub(r"(?<=[+-])\s+", "", without_thousands(plain)))
     if value is None:
         return None
     rounded = "." in plain and "/" not in plain and "\\bar" not in plain and value.denominator > 1

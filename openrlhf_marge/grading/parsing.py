@@ -2,19 +2,28 @@ r"""LaTeX -> sympy's unevaluated tree by latex2sympy2, prepared so that its gram
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import re
 import signal
+import sys
 import threading
 from functools import lru_cache
 
-import latex2sympy2
 import sympy
 from antlr4 import Token
 from antlr4.atn.PredictionMode import PredictionMode
 
 from openrlhf_marge.grading.errors import Unparsable
 
-NO_SYMBOL = re.compile(r"(?<![A-Za-z\\_{])([EIT])(?:_(\w)|_\{(\w+)\})?(?![A-Za-z]|(?<=\d[EI])[+-]?\d)")
+# It imports its grammar as "gen", which may be the name of a file of the user's, too.
+_folder = os.path.dirname(importlib.util.find_spec("latex2sympy2").origin)
+sys.path.insert(0, _folder)
+import latex2sympy2  # noqa: E402
+
+sys.path.remove(_folder)
+
+NO_SYMBOL = re.compile(r"(?<![A-Za-z\\_])(?<!_\{)([EIT])(?:_(\w)|_\{(\w+)\})?(?![A-Za-z]|(?<=\d[EI])[+-]?\d)")
 MIXED = re.compile(r"(?<![\w.}^_])(\d+)\s*(\\frac\{\d+\}\{\d+\})")
 UNFINISHED = (sympy.Derivative, sympy.Integral, sympy.Limit)
 # latex2sympy2 would take x(x + 1) for a function x.

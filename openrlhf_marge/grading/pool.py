@@ -19,6 +19,7 @@ from openrlhf_marge.grading.errors import GradingFailed, GradingTimeout, Unparsa
 from openrlhf_marge.grading.process import MEMORY_VARIABLE, Budget, Died, Worker, shown
 
 MAX_CHARS = 10_000  # of a string: sending has no time limit, so a message must fit into the pipe
+COMPUTING = 0.9  # of an answer's seconds; the rest is for noticing and stopping
 CACHED_PAIRS = 4096
 SYMBOLIC = "openrlhf_marge.grading.symbolic:symbolically_equal"
 
@@ -67,7 +68,7 @@ class GraderPool:
 
     def budget(self) -> Budget:
         """For all comparisons of one answer together."""
-        return Budget(self._options[0])
+        return Budget(self._options[0] * COMPUTING)
 
     def symbolically_equal(self, answer: str, gold: str, budget: Budget | None = None) -> bool:
         """Whether the two are the same mathematics; waits for an idle process first.
@@ -99,7 +100,7 @@ class GraderPool:
             return self._cache[pair]
 
     def _ask(self, worker: Worker, pair: tuple[str, str], budget: Budget) -> bool | Exception:
-        whole = budget.left >= self._options[0]
+        whole = budget.left >= self._options[0] * COMPUTING
         try:
             if worker.process is None or worker.spent:
                 self._start(worker)

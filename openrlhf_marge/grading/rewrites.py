@@ -17,9 +17,11 @@ def _radians(match: re.Match) -> str:
     return rf"(\frac{{\pi \cdot {match[1]}}}{{180}})"
 
 
-DEGREE = r"(?:\^\s*\{?\s*\\circ\s*\}?|\\(?:degree|circ)(?![A-Za-z]))"
+DEGREE = r"(?:\^\s*\{?\s*\\circ(?![A-Za-z])\s*\}?|\\degree(?![A-Za-z]))"
 # What has to be seen before fonts and texts are unwrapped.
 FIRST = compiled(
+    (r"(?<=\d)\s*(?:\{\s*,\s*\}|,\s*\\!)\s*(?=\d{3})", ""),  # thousands, as no list is written
+    (r"\\not\s*\\in(?![A-Za-z])", r"\\notin "),
     (rf"{DEGREE}\s*\\(?:mathrm|text)\s*\{{\s*[CF]\s*\}}", ""),
     (r"\\(?:text)?color\s*\{[^{}]*\}", ""),
     (rf"(?<=sin|cos|tan|cot|sec|csc)\s*\(?\s*(\d+(?:\.\d+)?)\s*{DEGREE}\s*\)?", _radians),
@@ -48,11 +50,13 @@ THEN = compiled(
     (r"\\\$|\$", ""),
     (r"\\[()\[\]](?=\s*$)|^\s*\\[(\[]", ""),
     (r"\\begin\{(?:align|aligned|equation|gather)\*?\}|\\end\{(?:align|aligned|equation|gather)\*?\}", ""),
-    (r"\\(?:displaystyle|textstyle|limits|nolimits|bf|rm|it|hline|large|Large|huge|small)(?![A-Za-z])", ""),
+    (
+        r"\\(?:displaystyle|textstyle|limits|nolimits|bf|rm|it|hline|large|Large|LARGE|huge|small|underline)(?![A-Za-z])",
+        "",
+    ),
     (r"\\(?:left|right|[bB]igg?[lrm]?)(?![A-Za-z])\.?", ""),
     (r"\\(?:boxed|fbox)(?=\{)", ""),
     (r"(?<!\\)\\[!*]|\{\}", ""),
-    (r"(?<=\d)\s*\{\s*,\s*\}\s*(?=\d)", ","),
     (r"(?<!\\)\\[,;: >]|~|\\q?quad(?![A-Za-z])|\\thinspace(?![A-Za-z])", " "),
     (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
     (r"\\[dt]binom(?![A-Za-z])", r"\\binom"),

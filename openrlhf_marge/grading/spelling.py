@@ -13,7 +13,7 @@ BASED = re.compile(r"[0-9A-Fa-f]+_\{?\d+\}?")  # 1001_2
 def spelling(text: str) -> str:
     """A cleaned answer without the spaces and, in prose, the case that do not matter."""
     plain = re.sub(r"_\{(\w)\}", r"_\1", bare(SPACES.sub("", text)))
-    return plain.casefold() if PROSE.fullmatch(plain) else plain
+    return plain.casefold() if PROSE.fullmatch(plain) and WORD.search(plain) else plain
 
 
 def bare(text: str) -> str:

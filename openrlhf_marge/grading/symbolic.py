@@ -1,7 +1,7 @@
 """Whether two expressions, equations or inequalities are the same: the part that runs in a grader process.
 
-latex2sympy2 parses both without evaluating anything; they are the same when their values agree in 250 digits at random
-points, which settles any identity between analytic expressions with certainty for all practical purposes, and needs no
+latex2sympy2 parses both without evaluating anything; they are the same when their values agree in 40 digits or more
+at random points. That settles any identity between analytic expressions for all practical purposes, and needs no
 simplification, whose cost has no bound. Equations are the same when their differences lhs - rhs have a constant ratio,
 inequalities when that ratio is also positive and both are strict or both are not.
 """
@@ -10,20 +10,23 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import mpmath
 import sympy
 
 from openrlhf_marge.grading.errors import Unparsable
-from openrlhf_marge.grading.evaluation import DIGITS, evaluate
+from openrlhf_marge.grading.evaluation import Evaluation
 from openrlhf_marge.grading.limits import check
 from openrlhf_marge.grading.parsing import parse_latex
 from openrlhf_marge.grading.structure import OPERATORS, split_top
 from openrlhf_marge.grading.warm_up import EXPRESSIONS
 
-N_POSITIVE, N_NEGATIVE = 3, 3
-AGREED = mpmath.mpf(10) ** -250  # relative; integers of fewer digits than that are told apart
-AGREED_ROUNDED = mpmath.mpf(10) ** -6  # relative, where one of them has a decimal point
+N_POSITIVE, N_NEGATIVE = 4, 3
+RANGES = ((0.3, 2.5), (2, 12), (10, 60))  # of coordinates: |x - 10| is 10 - x near 0 only
+DIGITS = 60
+SPARE_DIGITS = 20  # lost to rounding
+ROUNDED = mpmath.mpf(10) ** -6  # relative, where one of them has a decimal point
 
 
 def symbolically_equal(answer: str, gold: str) -> bool:
@@ -33,10 +36,9 @@ def symbolically_equal(answer: str, gold: str) -> bool:
     a, g = _sides(answer), _sides(gold)
     if len(a) != len(g) or (len(a) == 3 and a[1] != g[1]):
         return False
-    agreed = AGREED_ROUNDED if "." in answer + gold else AGREED
     with mpmath.workdps(DIGITS):
         if len(a) == 1:
-            return _same_values(parse_latex(a[0]), parse_latex(g[0]), agreed)
+            return _same_values(parse_latex(a[0]), parse_latex(g[0]), rounded="." in answer + gold)
         differences = [sympy.Add(parse_latex(x), -parse_latex(y), evaluate=False) for x, _, y in (a, g)]
         return _proportional(*differences, positive=a[1] in ("<", "\\le"))
 
@@ -60,14 +62,16 @@ def _sides(text: str) -> tuple[str, ...]:
 
 
 def _points(symbols: set[str]) -> list[tuple[bool, dict[str, mpmath.mpf]]]:
-    """(whether all coordinates are positive, point); the same for equal names."""
+    """(whether all coordinates are positive, point); equal names have equal coordinates."""
     points = []
     for number in range(N_POSITIVE + N_NEGATIVE if symbols else 1):
         positive = number < N_POSITIVE
         point = {}
         for name in sorted(symbols):
             rng = random.Random(f"{name} {number}")
-            value = mpmath.mpf(rng.randrange(3 * 10**8, 25 * 10**8)) / 10**9
+            value = mpmath.mpf(round(rng.uniform(*RANGES[number % len(RANGES)]) * 10**9)) / 10**9
+            if number == N_POSITIVE - 1:
+                value = mpmath.mpf(rng.choice((6, 12, 24)))  # where rounding up and down is the same
             point[name] = value if positive or rng.random() < 0.3 else -value
         if "i" in point:
             point["i"] = mpmath.mpc(0, 1)
@@ -75,41 +79,83 @@ def _points(symbols: set[str]) -> list[tuple[bool, dict[str, mpmath.mpf]]]:
     return points
 
 
-def _values(one: sympy.Basic, other: sympy.Basic) -> Iterator[tuple[bool, mpmath.mpf, mpmath.mpf]]:
-    """(whether the point is positive, both values) wherever both have one; Unparsable when no positive point has."""
+@dataclass(frozen=True)
+class _Pair:
+    """Values of two expressions at a point, and the size of the largest step on the way to them."""
+
+    positive: bool
+    a: mpmath.mpf
+    g: mpmath.mpf
+    bits: int
+    extreme_bits: int
+
+    def agree(self) -> bool:
+        """Up to rounding: what is lost is relative to the largest step."""
+        noise = mpmath.mpf(2) ** self.bits * mpmath.mpf(10) ** (SPARE_DIGITS - mpmath.mp.dps)
+        return self.a == self.g or (not mpmath.isinf(self.a - self.g) and abs(self.a - self.g) <= noise)
+
+
+def _pair(one: sympy.Basic, other: sympy.Basic, positive: bool, point: dict[str, mpmath.mpf]) -> _Pair | None:
+    """None where one of them has no value."""
+    evaluation = Evaluation(point)
+    try:
+        values = evaluation.value(one), evaluation.value(other)
+    except ZeroDivisionError:
+        return None
+    except (ArithmeticError, TypeError, ValueError) as e:
+        raise Unparsable(f"no value at a point: {e}") from e
+    return _Pair(positive, *values, evaluation.bits, evaluation.extreme_bits)
+
+
+def _pairs(one: sympy.Basic, other: sympy.Basic) -> Iterator[_Pair]:
+    """Wherever both have a value; Unparsable when no positive point is among them."""
     symbols = {s.name for tree in (one, other) for s in tree.free_symbols}
     found = False
     for positive, point in _points(symbols):
-        try:
-            values = evaluate(one, point), evaluate(other, point)
-        except ZeroDivisionError:
+        if (pair := _pair(one, other, positive, point)) is None:
             continue
-        except (ArithmeticError, TypeError, ValueError) as e:
-            raise Unparsable(f"no value at a point: {e}") from e
+        if pair.agree() and pair.extreme_bits > DIGITS:
+            # 2^2024 - 1 needs more digits than 2x, and so does 1 - 2^-100.
+            with mpmath.workdps(DIGITS + int(0.61 * pair.extreme_bits)):
+                pair = _pair(one, other, positive, point)
+                agreed = pair is not None and pair.agree()
+            if not agreed:
+                raise _Differ
         found = found or positive
-        yield positive, *values
+        yield pair
     if not found:
         raise Unparsable("no point at which both have a value")
 
 
-def _same_values(one: sympy.Basic, other: sympy.Basic, agreed: mpmath.mpf) -> bool:
+class _Differ(Exception):
+    """Two values differ by less than the first digits show."""
+
+
+def _same_values(one: sympy.Basic, other: sympy.Basic, rounded: bool) -> bool:
     if one == other:
         return True
-    for positive, a, b in _values(one, other):
-        # Away from the positive numbers roots have branches, on which two right answers may differ.
-        if not positive and any(isinstance(v, mpmath.mpc) and v.imag for v in (a, b)):
-            continue
-        if a != b and (mpmath.isinf(a - b) or abs(a - b) > agreed * max(abs(a), abs(b))):
-            return False
+    try:
+        for pair in _pairs(one, other):
+            # Away from the positive numbers roots have branches, on which two right answers may differ.
+            if not pair.positive and any(isinstance(v, mpmath.mpc) and v.imag for v in (pair.a, pair.g)):
+                continue
+            close = rounded and abs(pair.a - pair.g) <= ROUNDED * max(abs(pair.a), abs(pair.g))
+            if not (pair.agree() or close):
+                return False
+    except _Differ:
+        return rounded
     return True
 
 
 def _proportional(one: sympy.Basic, other: sympy.Basic, positive: bool) -> bool:
     if not (one.free_symbols and other.free_symbols):
         return False  # 1 = 1 says nothing about x = x
-    ratios = [a / b for _, a, b in _values(one, other) if b]
+    try:
+        ratios = [pair.a / pair.g for pair in _pairs(one, other) if pair.g]
+    except _Differ:
+        return False
     if len(ratios) < 2 or not ratios[0]:
         return False
     if positive and not (getattr(ratios[0], "imag", 0) == 0 and ratios[0].real > 0):
         return False
-    return all(abs(r - ratios[0]) <= AGREED * abs(ratios[0]) for r in ratios)
+    return all(abs(r - ratios[0]) <= mpmath.mpf(10) ** -30 * abs(ratios[0]) for r in ratios)
