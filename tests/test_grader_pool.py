@@ -279,3 +279,10 @@ def test_all_comparisons_of_one_answer_share_its_time(pool):
             pool.symbolically_equal("nap", str(number), budget)
     assert number <= 3
     assert_works(pool)
+
+
+def test_a_file_of_the_users_named_as_a_module_of_the_parser_is_no_matter(tmp_path, monkeypatch):
+    (tmp_path / "gen.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    with GraderPool(seconds=30) as pool:
+        assert pool.symbolically_equal("x+x", "2x") is True

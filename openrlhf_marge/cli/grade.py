@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from openrlhf_marge.cli.rows import Row, count_rows, read_rows, writing
 from openrlhf_marge.cli.workers import add_workers, check_workers, start_pool
-from openrlhf_marge.grading import REASONS, Grade, gold_answer, grade
+from openrlhf_marge.grading import REASONS, Grade, gold_answer, grade, grade_gold
 
 AHEAD = 16  # rows read ahead per thread, so that one slow answer does not stop the others
 
@@ -97,11 +97,12 @@ def report(file: Path, reasons: Counter[str]) -> str:
 
 
 def check_gold(args: argparse.Namespace) -> int:
-    """List the rows whose gold answer, in a box, is not graded as correct; returns the exit status."""
+    """List the rows whose gold answer is not accepted, in a box or in another spelling; returns the exit status."""
 
     def verdict(row: Row) -> Grade:
         label = row.text(args.label_key, "--label_key")
-        return grade(f"\\boxed{{{gold_answer(label)}}}", label)
+        as_it_stands = grade(f"\\boxed{{{gold_answer(label)}}}", label)
+        return grade_gold(label) if as_it_stands.correct else as_it_stands
 
     rows = refused = 0
     for row, result in graded(args, verdict):
