@@ -14,7 +14,9 @@ import pytest
 from grader_functions import ENDS, SCRIPTED
 
 from openrlhf_marge.grading import pool as grading_pool
-from openrlhf_marge.grading.pool import GraderPool, GradingFailed, GradingTimeout, Unparsable, shared_pool
+from openrlhf_marge.grading import shared
+from openrlhf_marge.grading.pool import GraderPool, GradingFailed, GradingTimeout, Unparsable
+from openrlhf_marge.grading.shared import shared_pool
 
 SECONDS = 2  # for a comparison: machines are shared, so more than any honest one needs here
 
@@ -251,14 +253,14 @@ def test_close_leaves_nothing():
     [("WORKERS", "0"), ("WORKERS", "1.5"), ("SECONDS", "nan"), ("SECONDS", "inf"), ("MEMORY_MIB", "many")],
 )
 def test_a_bad_variable_is_named(monkeypatch, name, value):
-    monkeypatch.setattr(grading_pool, "_shared", None)
+    monkeypatch.setattr(shared, "_shared", None)
     monkeypatch.setenv(f"MARGE_GRADER_{name}", value)
     with pytest.raises(ValueError, match=f"MARGE_GRADER_{name}='{value}' is not a .*number above 0"):
         shared_pool()
 
 
 def test_the_shared_pool_is_one_and_of_the_size_that_is_set(monkeypatch):
-    monkeypatch.setattr(grading_pool, "_shared", None)
+    monkeypatch.setattr(shared, "_shared", None)
     monkeypatch.setenv("MARGE_GRADER_WORKERS", "3")
     monkeypatch.setenv("MARGE_GRADER_SECONDS", "0.5")
     with ThreadPoolExecutor(8) as threads:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
-from openrlhf_marge.grading.pool import shared_pool
+from openrlhf_marge.grading.shared import shared_pool
 
 
 def add_workers(parser: argparse.ArgumentParser) -> None:

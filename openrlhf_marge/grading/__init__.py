@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from openrlhf_marge.grading.comparison import Symbolic, check_readable, equal
 from openrlhf_marge.grading.errors import GradingFailed, GradingTimeout, Unparsable
 from openrlhf_marge.grading.extraction import boxed, final_answer
-from openrlhf_marge.grading.pool import shared_pool
+from openrlhf_marge.grading.shared import shared_pool
 
 REASONS = ("correct", "wrong", "no_answer", "unparsable", "timeout", "error")
 MAX_GOLD_CHARS = 200_000

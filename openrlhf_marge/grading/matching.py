@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 
 from openrlhf_marge.grading.intervals import as_interval, expand_plus_minus, merge_intervals
 from openrlhf_marge.grading.numbers import read_number, same_number
+from openrlhf_marge.grading.relations import is_assignment, is_name, is_number, is_plain, may_be_the_same, upwards
 from openrlhf_marge.grading.spelling import is_words, spelling
-from openrlhf_marge.grading.structure import Collection, Expression, Matrix, Node, Relation
+from openrlhf_marge.grading.structure import Collection, Matrix, Node, Relation
 
 Symbolic = Callable[[str, str], bool]
 MAX_ITEMS = 64  # of a list: matching is quadratic
-SUBSCRIPT_OR_ARGUMENTS = re.compile(r"_(?:\{\w+\}|\w)|\([^()]*\)")
-NAME = re.compile(
-    r"[A-Za-z]|[A-Z]{2,4}|[A-Za-z]{3,}|\\(?!sin|cos|tan|ln|log|sqrt|frac)[A-Za-z]+(?:\s*\{?\s*[A-Za-z]+\s*\}?)?|"
-    r"[A-Z]{1,2}\s*:\s*[A-Z]{1,2}|\\frac\s*\{\s*[A-Z]{2}\s*\}\s*\{\s*[A-Z]{2}\s*\}|\|\s*[A-Z]{2}\s*\||⟦[^⟦⟧]*⟧"
-)
-FLIPPED = {">": "<", "\\ge": "\\le"}
 
 
 class Matching:
@@ -96,31 +90,31 @@ class Matching:
         if isinstance(a, Relation) and isinstance(g, Relation):
             return self._two_relations(a, g)
         if isinstance(a, Relation):
-            if _is_assignment(a):
-                return not _is_number(a.sides[0]) and self.equal(a.sides[-1], g)
-            interval = as_interval(_upwards(a))
+            if is_assignment(a):
+                return not is_number(a.sides[0]) and self.equal(a.sides[-1], g)
+            interval = as_interval(upwards(a))
             # (1,4) may be a point; what reaches to infinity, or has an end, is an interval.
             is_interval = kind(g) != "()" or "infty" in str(g)
             return is_interval and interval is not None and self.equal(interval, g)
-        if _is_assignment(g):
-            return _is_name(g.sides[0]) and self.equal(a, g.sides[-1])
+        if is_assignment(g):
+            return is_name(g.sides[0]) and self.equal(a, g.sides[-1])
         return (
-            kind(a) not in ("expression", "list") and (i := as_interval(_upwards(g))) is not None and self.equal(a, i)
+            kind(a) not in ("expression", "list") and (i := as_interval(upwards(g))) is not None and self.equal(a, i)
         )
 
     def _two_relations(self, a: Relation, g: Relation) -> bool:
         if a.operators != g.operators and ("\\in",) in (a.operators, g.operators):
             return self.equal(*(x.sides[-1] if x.operators == ("\\in",) else x for x in (a, g)))
-        a, g = _upwards(a), _upwards(g)
+        a, g = upwards(a), upwards(g)
         if a.operators == g.operators and self._safely_in_order(a.sides, g.sides):
             return True
-        if a.operators == g.operators == ("=",) and _is_name(a.sides[0]) and _is_name(g.sides[0]):
-            return _may_be_the_same(a.sides[0], g.sides[0]) and self.equal(a.sides[1], g.sides[1])
+        if a.operators == g.operators == ("=",) and is_name(a.sides[0]) and is_name(g.sides[0]):
+            return may_be_the_same(a.sides[0], g.sides[0]) and self.equal(a.sides[1], g.sides[1])
         if len(a.operators) != len(g.operators) or sorted(a.operators) != sorted(g.operators):
             return False
         if "\\in" in a.operators:
             return self.equal(a.sides[-1], g.sides[-1])
-        return len(a.operators) == 1 and all(map(_is_plain, (a, g))) and self._symbolic(a.text, g.text)
+        return len(a.operators) == 1 and all(map(is_plain, (a, g))) and self._symbolic(a.text, g.text)
 
     def _safely_in_order(self, a: tuple[Node, ...], g: tuple[Node, ...]) -> bool:
         """Side by side; what cannot be read alone may still be read as a whole."""
@@ -142,44 +136,8 @@ def _distinct(items: Iterable[Node]) -> tuple[Node, ...]:
     return tuple(dict.fromkeys(items))
 
 
-def _is_assignment(relation: Relation) -> bool:
-    return set(relation.operators) <= {"=", "\\in"}
-
-
-def _is_name(side: Node) -> bool:
-    """Whether an equation only gives its value a name: x, x_{1}, f(0), (x,y), AB, area, A:B, \\frac{NO}{BO}."""
-    if isinstance(side, Collection):
-        return all(_is_name(item) for item in side.items)
-    name = SUBSCRIPT_OR_ARGUMENTS.sub("", side.text).strip() if isinstance(side, Expression) else ""
-    return NAME.fullmatch(name) is not None
-
-
-def _may_be_the_same(a: Node, g: Node) -> bool:
-    """x_{1} and x may name the same, f(x) and y as well; x and y do not, nor (x,y) and (y,x)."""
-    if isinstance(a, Collection) or isinstance(g, Collection):
-        return str(a) == str(g)
-    names = [spelling(SUBSCRIPT_OR_ARGUMENTS.sub("", side.text)) for side in (a, g)]
-    return names[0] == names[1] or any("(" in side.text for side in (a, g))
-
-
 def _parts(node: Node) -> tuple[Node, ...]:
     """Of a union; inequalities between "or" are one, too."""
     items = node.items if kind(node) in ("union", "list") else (node,)
-    intervals = [as_interval(_upwards(item)) if isinstance(item, Relation) else item for item in items]
+    intervals = [as_interval(upwards(item)) if isinstance(item, Relation) else item for item in items]
     return tuple(items) if None in intervals else tuple(intervals)
-
-
-def _is_number(side: Node) -> bool:
-    return isinstance(side, Expression) and read_number(side.text) is not None
-
-
-def _is_plain(relation: Relation) -> bool:
-    return all(isinstance(side, Expression) for side in relation.sides)
-
-
-def _upwards(relation: Relation) -> Relation:
-    """The sides of a > b as those of b < a, so that one direction is left."""
-    if not set(relation.operators) <= set(FLIPPED):
-        return relation
-    operators = tuple(FLIPPED[o] for o in reversed(relation.operators))
-    return Relation(operators, tuple(reversed(relation.sides)), relation.text)

@@ -6,8 +6,6 @@ multiprocessing's spawn imports the user's script again, so a worker is a plain 
 
 from __future__ import annotations
 
-import atexit
-import math
 import os
 import queue
 import threading
@@ -16,7 +14,7 @@ from collections import Counter, OrderedDict
 from contextlib import suppress
 
 from openrlhf_marge.grading.errors import GradingFailed, GradingTimeout, Unparsable
-from openrlhf_marge.grading.process import MEMORY_VARIABLE, Budget, Died, Worker, shown
+from openrlhf_marge.grading.process import Budget, Died, Worker, shown
 
 MAX_CHARS = 10_000  # of a string: sending has no time limit, so a message must fit into the pipe
 COMPUTING = 0.9  # of an answer's seconds; the rest is for noticing and stopping
@@ -156,37 +154,11 @@ class GraderPool:
         self.close()
 
 
-def shared_pool() -> GraderPool:
-    """The pool of this process, sized by MARGE_GRADER_WORKERS, _SECONDS and _MEMORY_MIB; ValueError for bad ones."""
-    global _shared
-    with _shared_lock:
-        if _shared is None:
-            _shared = GraderPool(
-                _setting("MARGE_GRADER_WORKERS", 1, int),
-                _setting("MARGE_GRADER_SECONDS", 5.0, float),
-                _setting(MEMORY_VARIABLE, 1024, int),
-            )
-            atexit.register(_shared.close)
-        return _shared
-
-
-def _setting(name: str, default: float, kind: type) -> float:
-    text = os.environ.get(name, str(default))
-    with suppress(ValueError):
-        if 0 < kind(text) < math.inf:
-            return kind(text)
-    raise ValueError(f"{name}={text!r} is not a {'whole ' if kind is int else ''}number above 0: set one or unset it")
-
-
 def _begin_in_child() -> None:
-    """A forked child must not use its parent's processes, and finds locks as the fork left them."""
-    global _shared_lock
-    _shared_lock = threading.Lock()
+    """A forked child must not use its parent's processes."""
     for pool in list(_pools):
         pool._begin()
 
 
-_shared: GraderPool | None = None
-_shared_lock = threading.Lock()
 _pools: weakref.WeakSet[GraderPool] = weakref.WeakSet()
 os.register_at_fork(after_in_child=_begin_in_child)
