@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from openrlhf_marge.grading.errors import Unparsable
+from openrlhf_marge.grading.latex import FUNCTIONS
 
 MAX_CHARS = 400
 MAX_DEPTH = 24
@@ -12,14 +13,12 @@ MAX_DIGITS = 40  # of one number
 MAX_LETTERS = 60  # symbols are single letters
 ALLOWED = re.compile(r"[A-Za-z0-9\s+\-*/^_=<>().,|!{}\[\]\\]*")
 COMMAND = re.compile(r"\\([A-Za-z]+|.)")
-COMMANDS = frozenset(
+COMMANDS = FUNCTIONS | frozenset(
     re.findall(
         r"\w+",
         "frac sqrt cdot pi infty le ge ne binom pmod bmod mod lfloor rfloor lceil rceil sum prod int lim partial to "
-        "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh arcsinh arccosh arctanh log ln lg exp max min "
-        "gcd lcm bar vec hat tilde  ell alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota "
-        "kappa lambda mu nu xi rho sigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma "
-        "Phi Psi Omega",
+        "bar vec hat tilde ell alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu "
+        "nu xi rho sigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega",
     )
 )
 SIDE_BY_SIDE = re.compile(r"(?<![_^\d])(?<![_^]\{)\d+\s+\d")  # 3 4 is no product
