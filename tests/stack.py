@@ -87,8 +87,11 @@ def launch(task: TinyTask, out: Path, flags: str | list[str], environment: dict[
     """As ``train``, for runs that may fail."""
     more = flags.split() if isinstance(flags, str) else flags
     command = [sys.executable, "-m", "openrlhf.cli.train_ppo_ray", *task.flags(out), *more]
-    done = subprocess.run(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-        timeout=RUN_SECONDS,
-    )  # fmt: skip
-    return Run(done.returncode, done.stdout, out)
+    try:
+        done = subprocess.run(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=RUN_SECONDS
+        )
+    except subprocess.TimeoutExpired as e:
+        log = (e.output or b"").decode(errors="replace")
+        raise AssertionError(f"not ended after {RUN_SECONDS} s; the end of its log:\n{log[-6000:]}") from None
+    return Run(done.returncode, done.stdout.decode(errors="replace"), out)

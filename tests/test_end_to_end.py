@@ -17,7 +17,7 @@ from openrlhf_marge.host.local_ray import cpu_environment
 
 from stack import launch, train
 
-MARGE = "--experience_maker marge --marge.n_candidates 8 "
+MARGE = "--experience_maker marge --marge.n_candidates 16 "
 # Counts the tokens whose log-probs of engine and actor differ by more than a tenth, in is_filter_ratio. Where all is
 # right 0 to 0.02 of them do; with the engine's log-probs moved by one token 0.54 (even in a band of 0.5 to 5), with
 # weights that never reach the engines 0.15 to 0.19 in the second step.

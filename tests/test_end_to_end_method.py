@@ -17,8 +17,8 @@ from openrlhf_marge.dump import dump_files, read_groups
 
 from stack import launch, train
 
-TOKENS = "--experience_maker marge --marge.n_candidates 8 --marge.split tokens --marge.n_states 3 "
-STEPS = "--experience_maker marge --marge.n_candidates 8 "
+TOKENS = "--experience_maker marge --marge.n_candidates 16 --marge.split tokens --marge.n_states 3 "
+STEPS = "--experience_maker marge --marge.n_candidates 16 "
 
 
 def groups_of(folder):
@@ -100,35 +100,50 @@ def test_asynchronous_training_with_partial_rollouts(task, tmp_path, cluster):
     assert "Resumed with <<guidance of 16 problems>" in resumed.log
     # Three visits of each problem, none left out or done twice.
     visits = Counter(g.problem.id for rollout in groups_of(tmp_path / "dump") for g in rollout if g.state.index == 0)
-    assert set(visits.values()) == {3} and len(visits) == 16
+    without = sum(resumed.values("marge/problems_without_guidance"))  # all candidates alike
+    assert max(visits.values()) == 3 and sum(visits.values()) + without == 3 * 16
     guidances = {(g.problem.id, g.state.guidance.id) for rollout in groups_of(tmp_path / "dump") for g in rollout}
-    assert len(guidances) == 16  # the fixed rule keeps the first
+    assert len(guidances) == len(visits)  # the fixed rule keeps the first
     exported = tmp_path / "guidance.jsonl"
     flags = f"--ckpt_path {tmp_path}/checkpoints --model {task.folder}/model --data {task.folder}/train.jsonl"
     export_guidance.main([*flags.split(), "--out", str(exported)])
-    assert [*json.loads(exported.read_text().splitlines()[15])] == ["query", "guidance hit", "gt"]
+    assert [*json.loads(exported.read_text().splitlines()[-1])] == ["query", "guidance hit", "gt"]
 
 
 KILLS_AN_ENGINE = """
-import os, signal
+import glob, os, signal, threading, time
 import psutil
 calls = [0]
+
+def kill():
+    raylet = psutil.Process().parent()
+    victim = next(p for p in raylet.children(recursive=True) if "VICTIM" in " ".join(p.cmdline()))
+    with open(__file__ + ".killed", "w") as f:
+        f.write(" ".join(str(p.pid) for p in victim.children(recursive=True)))
+    os.kill(victim.pid, signal.SIGKILL)
+
+def kill_after_rollout():
+    while not glob.glob(os.path.dirname(__file__) + "/dump/rollout-*.parquet"):
+        time.sleep(0.01)
+    kill()
+
 def reward_func(queries, prompts, labels):
     calls[0] += 1
-    if calls[0] == 100:
-        raylet = psutil.Process().parent()
-        victim = next(p for p in raylet.children(recursive=True) if "VICTIM" in " ".join(p.cmdline()))
-        with open(__file__ + ".killed", "w") as f:
-            f.write(" ".join(str(p.pid) for p in victim.children(recursive=True)))
-        os.kill(victim.pid, signal.SIGKILL)
+    if "WHEN" == "sampling" and calls[0] == 100:
+        kill()
+    if "WHEN" == "training" and calls[0] == 1:
+        threading.Thread(target=kill_after_rollout, daemon=True).start()
     return {"rewards": [float(sum(map(ord, queries[0])) % 2)]}
 """
 
 
-@pytest.mark.parametrize("victim", ["EngineCore", "ray::RolloutRayActor"])
-def test_a_run_whose_engine_dies_stops_soon_and_names_it(task, tmp_path, cluster, victim):
+@pytest.mark.parametrize(
+    ("victim", "when"),
+    [("EngineCore", "sampling"), ("ray::RolloutRayActor", "sampling"), ("ray::RolloutRayActor", "training")],
+)
+def test_a_run_whose_engine_dies_stops_soon_and_names_it(task, tmp_path, cluster, victim, when):
     reward = tmp_path / "reward.py"
-    reward.write_text(KILLS_AN_ENGINE.replace("VICTIM", victim))
+    reward.write_text(KILLS_AN_ENGINE.replace("VICTIM", victim).replace("WHEN", when))
     flags = f"--vllm.num_engines 2 --reward.remote_url {reward} --marge.dump_dir {tmp_path}/dump"
     run = launch(task, tmp_path, TOKENS + flags, cluster)
     killed = tmp_path / "reward.py.killed"
@@ -136,5 +151,6 @@ def test_a_run_whose_engine_dies_stops_soon_and_names_it(task, tmp_path, cluster
     for pid in filter(psutil.pid_exists, map(int, killed.read_text().split())):
         os.kill(pid, signal.SIGKILL)  # an engine whose actor died that way stays, and nobody else stops it
     assert run.returncode != 0 and seconds < 120
-    assert re.search(r"vLLM engine \d failed while it sampled problem", run.log), run.log[-3000:]
+    # An engine that has nothing to do is missed when the others have finished the rollout.
+    assert re.search(r"vLLM engine \d failed (?:while it sampled problem|before it got)", run.log), run.log[-3000:]
     assert "Global step 1" not in run.log  # no partial group was trained on

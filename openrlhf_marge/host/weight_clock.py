@@ -7,6 +7,8 @@ from typing import Any
 import ray
 from openrlhf.trainer.ppo_trainer import BasePPOTrainer
 
+from openrlhf_marge.host.engines import check_engines
+
 
 class WeightClock:
     """A small Ray actor, one per run: generator and trainer of an asynchronous run are processes apart."""
@@ -37,7 +39,8 @@ class TellsWeightVersion(BasePPOTrainer):
     _trained_steps = 0
 
     def broadcast_to_vllm(self) -> None:
-        """Extends the host's."""
+        """Extends the host's: no weights are sent while an engine is dead."""
+        check_engines(self.vllm_engines or [])
         super().broadcast_to_vllm()
         self._set_weight_version(self._trained_steps)
 
