@@ -12,6 +12,7 @@ again is left out. Exit status: 0, or 2 for bad input.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import MISSING, asdict, fields
@@ -67,6 +68,10 @@ def check_args(args: argparse.Namespace, builder: Builder) -> None:
     for name in sorted(set(HELP) - {"max_len", "seed"} - set(builder.options)):
         if getattr(args, name) != DEFAULTS[name]:
             raise ValueError(f"--{name} changes nothing with --kind {args.kind}; leave it out")
+    try:
+        re.compile(args.step_label)
+    except re.error as e:
+        raise ValueError(f"--step_label {args.step_label!r} is no regular expression: {e}") from e
     is_file = args.out.suffix in ENDINGS
     if args.out.exists() and args.out.is_dir() == is_file:
         raise ValueError(f"--out {args.out} is a {'folder' if is_file else 'file'} already; choose another name")

@@ -21,9 +21,15 @@ BATCH_ROWS = 4096  # written to Parquet at once
 @contextmanager
 def row_writer(path: Path, schema: pa.Schema) -> Iterator[WriteRow]:
     """A function that writes a row with the schema's columns; nothing is left of a file whose body raises."""
+    is_new = not path.parent.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _parquet(path, schema) if is_parquet(path) else _jsonl(path, schema) as write:
-        yield write
+    try:
+        with _parquet(path, schema) if is_parquet(path) else _jsonl(path, schema) as write:
+            yield write
+    except BaseException:
+        if is_new:
+            path.parent.rmdir()
+        raise
 
 
 @contextmanager
