@@ -176,6 +176,21 @@ def test_step_dpo_has_the_published_columns(build):
     assert row["rejected"] == row["full_rejected"] and row["chosen"] == row["full_chosen"] == f" 0{RIGHT}"
 
 
+def test_without_labels_both_steps_have_as_many_tokens(build):
+    groups = visit([mixed(1, 1), *[mixed(0, 1)] * 4], text=COT_PREFIX + " 123456789")
+    (row,), _ = build("step_dpo", groups)
+    assert (row["chosen"], row["rejected"], row["full_rejected"]) == (" 0", " 1", " 123456789")
+
+
+def test_a_pair_of_twice_the_same_is_left_out(build):
+    twice = [completion(" 1"), completion(" 1", 0.0)]
+    status, said = build("outcome", visit([twice, mixed(0, 1), mixed(0, 1)]))
+    assert status == 2 and "1 pairs whose two responses, or steps, are the same" in said
+    saved = completion(" 3+4=7\nStep 2: 7+2=9")
+    status, said = build("step_dpo", visit([[saved], mixed(0, 1), mixed(0, 1)]))
+    assert status == 2 and "1 pairs whose two responses, or steps, are the same" in said
+
+
 @pytest.mark.parametrize("kind", ["marge", "prm"])
 @pytest.mark.parametrize("format", ["jsonl", "parquet"])
 def test_a_folder_is_a_data_set_with_a_card(tmp_path, model, kind, format):

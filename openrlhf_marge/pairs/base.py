@@ -28,6 +28,7 @@ REASONS = {
     "no_steps": "responses without steps: their only state is s_0",
     "correct_guidance": "guidances that are correct, so that no step of them is the first wrong one",
     "no_correct_start": "incorrect guidances without a correct completion of s_0, so that every step is too late",
+    "same": "pairs whose two responses, or steps, are the same",
     "too_long": "rows longer than --max_len",
     "prompt_text": "rows whose prompt text does not give the ids again that the model read",
     "response_text": "rows whose response text does not give the ids again that the model sampled",
@@ -87,8 +88,8 @@ class Builder(Protocol):
     def drafts(self, visit: Visit, settings: Settings, left_out: Counter[str]) -> Iterator[Draft]:
         """Rows of a visit, chosen by generators seeded with ``settings.seed`` and a group's id alone."""
 
-    def row(self, draft: Draft, texts: Texts, settings: Settings) -> dict[str, Any]:
-        """The row of a draft whose texts have been checked."""
+    def row(self, draft: Draft, texts: Texts, settings: Settings) -> dict[str, Any] | str:
+        """The row of a draft whose texts have been checked, or the reason to count it under as left out."""
 
 
 FACTS = [

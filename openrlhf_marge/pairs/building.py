@@ -25,7 +25,9 @@ def build_rows(
     while batch := list(islice(drafts, BATCH_DRAFTS)):
         for draft, texts in checked(batch, codec, left_out):
             row = builder.row(draft, texts, settings)
-            if (digest := _digest(row)) in seen:
+            if isinstance(row, str):
+                left_out[row] += 1
+            elif (digest := _digest(row)) in seen:
                 left_out["duplicate"] += 1
             else:
                 seen.add(digest)
@@ -35,6 +37,9 @@ def build_rows(
 def fitting(drafts: Iterable[Draft], settings: Settings, left_out: Counter[str]) -> Iterator[Draft]:
     """Those that neither data set would cut or drop."""
     for draft in drafts:
+        if len(set(draft.responses)) < len(draft.responses):  # graded twice, with two verdicts
+            left_out["same"] += 1
+            continue
         prompt = len(draft.group.problem.prompt_ids) + len(draft.state_ids)
         longest = prompt + max(map(len, draft.responses))
         if settings.max_len is not None and (longest > settings.max_len or prompt >= settings.max_len - PROMPT_ROOM):

@@ -118,10 +118,12 @@ class StepPairs:
         columns = "dataset prompt initial_reason_steps chosen rejected full_chosen full_rejected answer"
         return pa.schema([(name, pa.string()) for name in columns.split()])
 
-    def row(self, draft: Draft, texts: Texts, settings: Settings) -> dict[str, Any]:
+    def row(self, draft: Draft, texts: Texts, settings: Settings) -> dict[str, Any] | str:
         """Texts without EOS; full ones start with the step."""
         full_chosen, full_rejected = ("".join(pieces[:-1]) for pieces in texts.pieces)
         chosen, rejected = _steps(draft, texts, settings.step_label)
+        if chosen == rejected:  # the completion was saved by a later step
+            return "same"
         return dict(
             dataset=settings.dataset, prompt=texts.prompt, initial_reason_steps=texts.state, chosen=chosen,
             rejected=rejected, full_chosen=full_chosen, full_rejected=full_rejected, answer=draft.group.problem.label,
@@ -131,13 +133,18 @@ class StepPairs:
 def _steps(draft: Draft, texts: Texts, step_label: str) -> tuple[str, str]:
     """The right and the wrong step: up to the label of the next one, or as many tokens where states end at none."""
     (chosen, *rest), (rejected, *_) = texts.pieces
-    labels = list(re.finditer(step_label, rejected))
+    labels = _labels(step_label, rejected)
     at_label = bool(labels) and labels[-1].end() >= len(rejected.rstrip())
     if not at_label and not draft.facts["is_last"]:
         return chosen, rejected
     # Thinned states lie several labels apart; the last step ends with the response, without a label.
     count = len(labels) + draft.facts["is_last"]
     full = "".join([chosen, *rest[:-1]])
-    ends = [m.start() for m in re.finditer(step_label, full)]
-    right = full[: ends[count - 1]] if len(ends) >= count else full
+    following = _labels(step_label, full)
+    right = full[: following[count - 1].start()] if len(following) >= count else full
     return right, rejected if draft.facts["is_last"] else rejected[: labels[-1].start()]
+
+
+def _labels(step_label: str, text: str) -> list[re.Match]:
+    """All but empty ones, as ``split_by_steps`` has it."""
+    return [m for m in re.finditer(step_label, text) if m.end() > m.start()]
