@@ -56,13 +56,10 @@ class StepLabels:
         for guidance, groups in paths(visit, left_out):
             start = groups[0].state.prefix_ids
             values = [*(g.value for g in groups[1:]), float(guidance.is_correct)]
-            yield Draft(
-                group=groups[0],
-                state_ids=start,
-                responses=(guidance.token_ids[len(start) :],),
-                cuts={0: tuple(len(g.state.prefix_ids) - len(start) for g in groups[1:])},
-                facts={"labels": [v > 0 for v in values] if settings.hard_labels else values},
-            )
+            labels = [v > 0 for v in values] if settings.hard_labels else values
+            cuts = {0: tuple(len(g.state.prefix_ids) - len(start) for g in groups[1:])}
+            rest = (guidance.token_ids[len(start) :],)
+            yield Draft(group=groups[0], state_ids=start, responses=rest, cuts=cuts, facts={"labels": labels})
 
     def row(self, draft: Draft, texts: Texts, settings: Settings) -> dict[str, Any]:
         steps = dict(completions=list(texts.pieces[0]), labels=draft.facts["labels"])
@@ -96,8 +93,8 @@ def _pit_draft(path: Path, pit: int, chosen: TokenIds, eos_id: int) -> Draft:
     rejected = (*guidance.token_ids[len(start) :], eos_id)
     is_last = pit == len(groups)
     step = len(rejected) - 1 if is_last else len(groups[pit].state.prefix_ids) - len(start)
-    cuts = {i: (min(step, len(ids) - 1), len(ids) - 1) for i, ids in enumerate((chosen, rejected))}
     responses, facts = (chosen, rejected), {"is_last": is_last}
+    cuts = {i: (min(step, len(ids) - 1), len(ids) - 1) for i, ids in enumerate(responses)}
     return Draft(group=groups[pit - 1], state_ids=start, responses=responses, cuts=cuts, facts=facts)
 
 
