@@ -1,0 +1,38 @@
+"""The tokenizer of a model as ``pairs.Codec``: what OpenRLHF's data sets make of a text, many texts at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from openrlhf_marge.types import TokenIds
+
+
+class TokenizerCodec:
+    """``model`` is a folder or a name that AutoTokenizer loads; ValueError when it does not, or has no EOS."""
+
+    def __init__(self, model: str) -> None:
+        from transformers import AutoTokenizer
+
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(model)
+        except Exception as e:  # from missing files to failed downloads, transformers raises what it likes
+            reason = str(e).splitlines()[0] if str(e) else type(e).__name__
+            raise ValueError(f"--model {model} has no tokenizer that transformers can load: {reason}") from e
+        if self._tokenizer.eos_token_id is None:
+            raise ValueError(f"--model {model}: its tokenizer has no EOS, which every response must end with")
+        self.eos_id, self.eos_text = self._tokenizer.eos_token_id, self._tokenizer.eos_token
+
+    def decode(self, ids: Sequence[TokenIds]) -> list[str]:
+        """Texts with all special tokens; ValueError when an id is none of this tokenizer."""
+        options = dict(skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        try:
+            return self._tokenizer.batch_decode([list(i) for i in ids], **options)
+        except (IndexError, KeyError, OverflowError, TypeError) as e:
+            raise ValueError(f"--model's tokenizer does not know all token ids of the dump: {e}") from e
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids without any special token that the text does not have."""
+        if not texts:
+            return []
+        options = dict(add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False)
+        return self._tokenizer(list(texts), **options)["input_ids"]

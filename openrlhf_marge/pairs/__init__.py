@@ -1,0 +1,28 @@
+"""Training data from a run's dump: preference pairs, SFT and process-reward rows (``cli/build_pairs.py``).
+
+dump -> visits -> a builder's drafts, in token ids -> texts, checked against those ids -> rows
+
+Imports no torch, ray, vllm, deepspeed, openrlhf or transformers: the tokenizer is injected as a ``Codec``.
+"""
+
+from openrlhf_marge.pairs.base import REASONS, Builder, Draft, Settings, Texts, Visit
+from openrlhf_marge.pairs.building import build_rows
+from openrlhf_marge.pairs.reading import find_files, read_visits
+from openrlhf_marge.pairs.registry import BUILDERS, ENTRY_POINT_GROUP, load_builder
+from openrlhf_marge.pairs.texts import Codec
+
+__all__ = [
+    "BUILDERS",
+    "ENTRY_POINT_GROUP",
+    "REASONS",
+    "Builder",
+    "Codec",
+    "Draft",
+    "Settings",
+    "Texts",
+    "Visit",
+    "build_rows",
+    "find_files",
+    "load_builder",
+    "read_visits",
+]

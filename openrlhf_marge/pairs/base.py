@@ -1,0 +1,123 @@
+"""What builders get and give. A builder works on token ids and never on text: texts are made, and checked, later.
+
+One's own is an object with ``schema``, ``drafts`` and ``row`` (see ``Builder``) under the entry-point group
+``openrlhf_marge.pair_builders``; its entry's name is what ``--kind`` takes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from openrlhf_marge.types import StateGroup, TokenIds
+
+Visit = tuple[StateGroup, ...]  # the groups of one visit of one problem, s_0 first
+
+# Why something is no row: name -> what is counted under it. A builder of one's own may count under further names.
+REASONS = {
+    "value_out_of_range": "states with a value outside --min_value to --max_value",
+    "one_outcome": "states with usable completions of one kind of outcome only",
+    "not_closest": "states that lie farther from 0.5 than another one of their visit (--closest_only)",
+    "truncated": "completions or guidances that the length limit stopped, which have no EOS",
+    "no_eos": "completions that do not end with the tokenizer's one EOS",
+    "no_guidance": "visits without guidance",
+    "no_steps": "responses without steps: their only state is s_0",
+    "correct_guidance": "guidances that are correct, so that no step of them is the first wrong one",
+    "no_correct_start": "incorrect guidances without a correct completion of s_0, so that every step is too late",
+    "same": "pairs whose two responses, or steps, are the same",
+    "too_long": "rows longer than --max_len",
+    "prompt_text": "rows whose prompt text does not give the ids again that the model read",
+    "response_text": "rows whose response text does not give the ids again that the model sampled",
+    "duplicate": "exact duplicates of an earlier row",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The flags of ``build_pairs``; lengths in tokens."""
+
+    eos_id: int
+    seed: int = 0
+    max_len: int | None = 2048  # prompt and longest response together; the paper's for DPO
+    min_value: float = 0.3
+    max_value: float = 0.7
+    pairs_per_state: int = 1
+    closest_only: bool = False
+    longest_common: bool = False
+    from_all_states: bool = False
+    hard_labels: bool = False
+    step_label: str = r"Step \d+:"
+    dataset: str = "marge"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A row in token ids: responses to ``problem.prompt_ids + state_ids``."""
+
+    group: StateGroup  # whose problem, state index and value the row tells
+    state_ids: TokenIds
+    responses: tuple[TokenIds, ...]
+    cuts: Mapping[int, tuple[int, ...]] = field(default_factory=dict)  # response -> where its text is cut, ascending
+    facts: Mapping[str, Any] = field(default_factory=dict)  # columns that need no tokenizer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texts:
+    """The texts of a draft; all pieces of a response joined are its text."""
+
+    prompt: str  # x as the model saw it
+    state: str
+    pieces: tuple[tuple[str, ...], ...]  # per response
+
+    def response(self, index: int) -> str:
+        return "".join(self.pieces[index])
+
+
+class Builder(Protocol):
+    """One ``--kind``; the same object builds all rows of a run, so it must keep nothing between visits."""
+
+    options: frozenset[str]  # the fields of Settings that it reads, beside eos_id, seed and max_len
+
+    def schema(self, settings: Settings) -> pa.Schema:
+        """The columns of its rows."""
+
+    def drafts(self, visit: Visit, settings: Settings, left_out: Counter[str]) -> Iterator[Draft]:
+        """Rows of a visit, chosen by generators seeded with ``settings.seed`` and a group's id alone."""
+
+    def row(self, draft: Draft, texts: Texts, settings: Settings) -> dict[str, Any] | str:
+        """The row of a draft whose texts have been checked, or the reason to count it under as left out."""
+
+
+FACTS = [
+    ("problem_id", pa.string()),
+    ("state_index", pa.int32()),
+    ("value", pa.float64()),  # mean reward of the state's completions
+    ("label", pa.string()),  # the gold answer
+]
+PAIR_SCHEMA = pa.schema([("prompt", pa.string()), ("chosen", pa.string()), ("rejected", pa.string()), *FACTS])
+
+
+def facts_of(group: StateGroup) -> dict[str, Any]:
+    """The columns that every kind but step_dpo ends with."""
+    problem = group.problem
+    return dict(problem_id=problem.id, state_index=group.state.index, value=group.value, label=problem.label)
+
+
+class PairRows:
+    """Schema and rows of the kinds that RewardDataset reads; the responses are chosen and rejected."""
+
+    def schema(self, settings: Settings) -> pa.Schema:
+        return PAIR_SCHEMA
+
+    def row(self, draft: Draft, texts: Texts, settings: Settings) -> dict[str, Any]:
+        prompt = texts.prompt + texts.state
+        return dict(prompt=prompt, chosen=texts.response(0), rejected=texts.response(1)) | facts_of(draft.group)
+
+
+def is_whole(ids: TokenIds, eos_id: int) -> bool:
+    """Whether a completion ends with EOS and holds it once."""
+    return eos_id in ids and ids.index(eos_id) == len(ids) - 1

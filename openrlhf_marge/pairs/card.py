@@ -1,0 +1,79 @@
+"""What was built, in words: the lines on the terminal and the data card of a folder (Hugging Face's form)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from openrlhf_marge.pairs.base import REASONS
+
+SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
+USE = {
+    "marge": "openrlhf.cli.train_dpo", "outcome": "openrlhf.cli.train_dpo", "self_explore": "openrlhf.cli.train_dpo",
+    "sft": "openrlhf.cli.train_sft",
+}  # fmt: skip
+# Both data sets must get the text as it is: no chat template, and no template of train_sft's own either.
+KEYS = {
+    "openrlhf.cli.train_dpo": "--data.prompt_key prompt --data.chosen_key chosen --data.rejected_key rejected",
+    "openrlhf.cli.train_sft": '--data.input_key prompt --data.output_key response --data.input_template ""',
+}
+
+
+@dataclass
+class Summary:
+    """Counts of a run of ``build_pairs``."""
+
+    completions: int = 0  # in the dump
+    rows: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    problems: set[str] = field(default_factory=set)
+    low: float = 1.0
+    high: float = 0.0
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Count a row; those of other columns than the package's are counted alone."""
+        self.rows += 1
+        if "problem_id" in row:
+            self.problems.add(row["problem_id"])
+        if (value := row.get("value")) is not None:
+            self.low, self.high = min(self.low, value), max(self.high, value)
+
+    def left_out_lines(self) -> list[str]:
+        """Counts by reason, the most frequent first."""
+        ordered = sorted(self.left_out.items(), key=lambda item: (-item[1], item[0]))
+        return [f"{count} {REASONS.get(reason, reason)}" for reason, count in ordered]
+
+
+def data_card(summary: Summary, kind: str, file: str, model: str, settings: Mapping[str, Any]) -> str:
+    """The README.md of a folder whose one split is ``file``; the same for the same rows, whenever it is made."""
+    lines = [
+        "---", "configs:", "- config_name: default", "  data_files:", "  - split: train", f"    path: {file}",
+        "size_categories:", f"- {size_category(summary.rows)}", "tags:", "- openrlhf_marge", f"- {kind}", "---", "",
+        f"# {kind} rows from a dump of openrlhf_marge", "",
+        f"{summary.rows} rows from {summary.completions} completions"
+        + (f" of {len(summary.problems)} problems" * bool(summary.problems))
+        + f", built by `python -m openrlhf_marge.cli.build_pairs --kind {kind}`.",
+        "", f"- Model whose tokenizer checked every row: `{model}`",
+    ]  # fmt: skip
+    if summary.low <= summary.high:
+        lines.append(f"- Value of the states (mean reward of their completions): {summary.low:g} to {summary.high:g}")
+    lines += ["- Settings: " + ", ".join(f"`{name}` {value}" for name, value in sorted(settings.items())), ""]
+    lines += ["## Left out", "", *(f"- {line}" for line in summary.left_out_lines() or ["nothing"]), ""]
+    return "\n".join([*lines, *_use(kind, settings)])
+
+
+def _use(kind: str, settings: Mapping[str, Any]) -> list[str]:
+    if kind not in USE:
+        return []
+    command = f"python -m {USE[kind]} --data.dataset FOLDER {KEYS[USE[kind]]}"
+    if settings.get("max_len"):
+        command += f" --data.max_len {settings['max_len']}"
+    told = "Prompts are as the model saw them, so no chat template is applied again:"
+    return ["## Use", "", told, "", "```bash", command, "```", ""]
+
+
+def size_category(rows: int) -> str:
+    """Hugging Face's name of a size."""
+    return next((name for most, name in SIZES if rows < most), "10M<n<100M")
