@@ -18,7 +18,7 @@ from openrlhf_marge.grading import shared
 from openrlhf_marge.grading.pool import GraderPool, GradingFailed, GradingTimeout, Unparsable
 from openrlhf_marge.grading.shared import shared_pool
 
-SECONDS = 2  # for a comparison: machines are shared, so more than any honest one needs here
+SECONDS = 4  # for a comparison: machines are shared, so more than any honest one needs here
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def pids(pool):
     return [w.process.pid for w in pool._workers if w.process is not None]
 
 
-def wait_until_gone(pid, seconds=3):
+def wait_until_gone(pid, seconds=20):
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
         deadline = time.monotonic() + seconds
@@ -101,7 +101,7 @@ def test_a_timeout_kills_the_process_and_is_remembered(pool, deed):
     begin = time.monotonic()
     with pytest.raises(GradingTimeout, match=f"within {SECONDS} s for one answer, last on '{deed}'"):
         pool.symbolically_equal(deed, "1")
-    assert 0.9 * SECONDS <= time.monotonic() - begin < SECONDS + 3
+    assert 0.9 * SECONDS <= time.monotonic() - begin < 10 * SECONDS
     assert not psutil.pid_exists(pid)
     begin = time.monotonic()
     with pytest.raises(GradingTimeout):
@@ -276,10 +276,10 @@ def test_sizes_are_checked(bad):
 
 def test_all_comparisons_of_one_answer_share_its_time(pool):
     budget = pool.budget()
-    with pytest.raises(GradingTimeout, match="within 2 s for one answer"):
+    with pytest.raises(GradingTimeout, match=f"within {SECONDS} s for one answer"):
         for number in range(20):
             pool.symbolically_equal("nap", str(number), budget)
-    assert number <= 3
+    assert number <= 6
     assert_works(pool)
 
 

@@ -24,6 +24,7 @@ CPU_ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
     "RAY_prestart_worker_first_driver": "0",
     "RAY_worker_niceness": "0",  # Ray's own choice of 15 starves the workers wherever anything else runs
+    "RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT": "180",  # seconds; 30 are too few on a busy machine
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "PYTHONWARNINGS": "ignore",
