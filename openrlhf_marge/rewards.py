@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from importlib.metadata import entry_points
+
+from openrlhf_marge.installed import load_installed
 
 ENTRY_POINT_GROUP = "openrlhf_marge.rewards"
 MATH = "math"  # the package's own grader, which is no entry point
@@ -24,19 +25,9 @@ class BadReward(ValueError):
 @functools.cache  # every response asks, and entry points are read from disk
 def load_reward(name: str) -> DomainReward:
     """The function called ``name``; ValueError when nothing of that name is installed, or it cannot be loaded."""
-    found = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
-    if name not in found:
-        known = ", ".join([MATH, *sorted(found)])
-        raise ValueError(
-            f"--marge.reward is {name!r}; it must be one of {known}, or another installed name of the entry-point "
-            f"group {ENTRY_POINT_GROUP}"
-        )
-    try:
-        function = found[name].load()
-    except Exception as e:
-        raise ValueError(f"--marge.reward {name} ({found[name].value}) does not load: {type(e).__name__}: {e}") from e
+    function, source = load_installed("--marge.reward", name, ENTRY_POINT_GROUP, [MATH])
     if not callable(function):
-        raise ValueError(f"--marge.reward {name} ({found[name].value}) is no function (response, label) -> float")
+        raise ValueError(f"--marge.reward {name} ({source}) is no function (response, label) -> float")
     return function
 
 

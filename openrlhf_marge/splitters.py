@@ -10,9 +10,9 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Sequence
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Protocol
 
+from openrlhf_marge.installed import load_installed
 from openrlhf_marge.types import Guidance, Problem, State, TokenIds
 
 if TYPE_CHECKING:
@@ -61,11 +61,7 @@ def load_splitter(name: str) -> Splitter:
     """The splitter called ``name``; ValueError when nothing of that name is installed."""
     if name in SPLITTERS:
         return SPLITTERS[name]
-    found = {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
-    if name not in found:
-        known = ", ".join([*SPLITTERS, *sorted(found)])
-        raise ValueError(f"--marge.split is {name!r}; it must be one of {known}, or an installed splitter's name")
-    return found[name].load()
+    return load_installed("--marge.split", name, ENTRY_POINT_GROUP, SPLITTERS)[0]
 
 
 def split_into_states(

@@ -98,10 +98,13 @@ def test_more_states_than_the_cap_are_thinned_evenly(most, kept):
 
 
 def test_ones_own_splitter_is_found_by_its_name(monkeypatch):
-    from openrlhf_marge import splitters
+    from openrlhf_marge import installed, splitters
 
-    entry = SimpleNamespace(name="halves", load=lambda: lambda ids, start, config, decode: [start, len(ids) // 2])
-    monkeypatch.setattr(splitters, "entry_points", lambda group: [entry] * (group == splitters.ENTRY_POINT_GROUP))
+    def halves(ids, start, config, decode):
+        return [start, len(ids) // 2]
+
+    entry = SimpleNamespace(name="halves", value="own:halves", load=lambda: halves)
+    monkeypatch.setattr(installed, "entry_points", lambda group: [entry] * (group == splitters.ENTRY_POINT_GROUP))
     assert states_of("abcdefgh", split="halves") == ["", "abcd"]
 
 
