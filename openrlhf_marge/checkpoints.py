@@ -51,6 +51,10 @@ class CheckpointStore:
             file.seek(0)
             return pickle.load(file)
 
+    def steps(self) -> list[int]:
+        """Steps that have a state, ascending."""
+        return sorted(int(path.stem.removeprefix("state_")) for path in self._folder.glob("state_*.pkl"))
+
     def complete(self) -> dict[str, int]:
         """Tag -> step of all checkpoints that were saved to the end, oldest first."""
         return json.loads(self._index.read_text()) if self._index.is_file() else {}
@@ -60,9 +64,8 @@ class CheckpointStore:
         known = {t: s for t, s in self.complete().items() if t in present and t != tag} | {tag: step}
         with _atomic(self._index) as file:
             file.write(json.dumps(known).encode())
-        for path in self._folder.glob("state_*.pkl"):
-            if int(path.stem.removeprefix("state_")) not in known.values():
-                path.unlink()
+        for stale in set(self.steps()) - set(known.values()):
+            self.state_file(stale).unlink()
 
 
 def repair(ckpt_path: str | os.PathLike) -> str | None:

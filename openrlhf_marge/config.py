@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Collection
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, get_args, get_type_hints
 
@@ -37,8 +38,8 @@ class MargeConfig:
     guidance_rule: str = option(
         "preference",
         "which responses may guide: 'preference' by the pass rate (Sec. 3.3), 'random', 'correct', or 'fixed', by "
-        "preference once and never again (Table 4)",
-        choices=("preference", "random", "correct", "fixed"),
+        "preference once and never again (Table 4), or 'incorrect' (Self-Explore)",
+        choices=("preference", "random", "correct", "incorrect", "fixed"),
     )
     guidance_source: str = option(
         "carried",
@@ -157,12 +158,18 @@ def check_range(flag: str, value: Any, metadata: Any) -> None:
         raise ValueError(f"{flag} is {value}; it must be at most {high:g}")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add one flag per field; what may follow it is what the field's type says."""
+def add_arguments(parser: argparse.ArgumentParser, without: Collection[str] = ()) -> None:
+    """Add one flag per field; what may follow it is what the field's type says.
+
+    Fields in ``without`` keep their defaults: a command that has no use for them refuses their flags.
+    """
     group = parser.add_argument_group("MARGE (--experience_maker marge)")
     hints = get_type_hints(MargeConfig)
     for f in fields(MargeConfig):
         assert f.default is not MISSING, f"{f.name} has no default"
+        if f.name in without:
+            parser.set_defaults(**{f"marge.{f.name}": f.default})
+            continue
         kind = next(t for t in (get_args(hints[f.name]) or (hints[f.name],)) if t is not type(None))
         group.add_argument(f"--marge.{f.name}", type=kind, default=f.default, help=_help(f.metadata, f.default))
 

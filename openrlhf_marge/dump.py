@@ -73,10 +73,15 @@ class DumpWriter:
 
     def _write(self, step: int, groups: tuple[StateGroup, ...]) -> None:
         rows = [row for group in groups for row in _rows(step, group, self._advantage)]
-        path = self._folder / f"rollout-{step:08d}.parquet"
+        path = dump_path(self._folder, step)
         part = path.with_suffix(".part")
         pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), part, compression="zstd")
         os.replace(part, path)
+
+
+def dump_path(folder: str | os.PathLike, step: int) -> Path:
+    """The file of rollout ``step``, from 1 on."""
+    return Path(folder) / f"rollout-{step:08d}.parquet"
 
 
 def dump_files(folder: str | os.PathLike) -> list[Path]:

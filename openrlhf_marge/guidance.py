@@ -27,6 +27,7 @@ GUIDANCE_RULES: dict[str, Wanted] = {
     "preference": _by_pass_rate,
     "fixed": _by_pass_rate,  # and never picked again
     "correct": lambda pass_rate, threshold: (True,),
+    "incorrect": lambda pass_rate, threshold: (False,),
     "random": lambda pass_rate, threshold: (True, False),
 }
 

@@ -36,6 +36,7 @@ HELP = {
     "closest_only": "marge: of every visit of a problem only the state with the value closest to 0.5",
     "longest_common": "marge, outcome: prefer pairs that share the most tokens at their start",
     "from_all_states": "sft: also the correct completions of later states, their guidance prefix included",
+    "responses_per_state": "sft: most responses of a state, chosen at random; 0 for all [%(default)s]",
     "hard_labels": "prm: labels are true for a value above 0, not the values",
     "step_label": "step_dpo: regular expression of a step label, as --marge.step_label [%(default)r]",
     "dataset": "step_dpo: text of the column dataset [%(default)r]",
@@ -62,7 +63,7 @@ def check_args(args: argparse.Namespace, builder: Builder) -> None:
     """ValueError naming the first flag that cannot be what is meant."""
     if args.min_value > args.max_value:
         raise ValueError(f"--min_value {args.min_value} is above --max_value {args.max_value}; swap them")
-    for name, lowest in (("pairs_per_state", 1), ("max_len", 0)):
+    for name, lowest in (("pairs_per_state", 1), ("responses_per_state", 0), ("max_len", 0)):
         if (value := getattr(args, name)) < lowest:
             raise ValueError(f"--{name} is {value}; it must be at least {lowest}")
     for name in sorted(set(HELP) - {"max_len", "seed"} - set(builder.options)):

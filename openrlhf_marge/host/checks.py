@@ -90,8 +90,13 @@ def _complete(args: Any, config: MargeConfig) -> None:
         _set(args.algo.kl, "use_loss", True, "--algo.kl.use_loss", "with --marge.reference iteration, Eq. 4")
         if args.algo.kl.estimator == "k1" and not args.algo.kl.unbiased_gradient:
             _set(args.algo.kl, "estimator", "k3", "--algo.kl.estimator", "k1 as a loss has no gradient on average")
+    complete_reward(args, config, args.ckpt.path)
+
+
+def complete_reward(args: Any, config: MargeConfig, folder: str) -> None:
+    """Let ``--reward.remote_url`` name what ``--marge.reward`` asks for, in a file of its own below ``folder``."""
     if config.reward != MATH:
-        path = write_reward_file(args.ckpt.path, config.reward)
+        path = write_reward_file(folder, config.reward)
         _set(args.reward, "remote_url", path, "--reward.remote_url", f"--marge.reward {config.reward}")
     elif not args.reward.remote_url:
         _set(args.reward, "remote_url", REWARD_FILE, "--reward.remote_url", "MARGE's math grader")

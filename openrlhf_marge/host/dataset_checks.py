@@ -43,10 +43,14 @@ def check_guidance(name: str, rows: Any, config: MargeConfig) -> None:
             )
 
 
+def quiet_strategy(args: Any) -> Any:
+    """What OpenRLHF's loader and data sets ask of its Strategy, outside of a training process."""
+    return SimpleNamespace(print=lambda *_: None, is_rank_0=lambda: False, args=args)
+
+
 def read_rows(args: Any, paths: str, probabilities: str | None, split: str) -> Any:
     """The rows as OpenRLHF's own loader gives them to the run, in the same order."""
-    quiet = SimpleNamespace(print=lambda *_: None, is_rank_0=lambda: False, args=args)
-    return blending_datasets(paths, probabilities, quiet, args.train.seed, dataset_split=split)
+    return blending_datasets(paths, probabilities, quiet_strategy(args), args.train.seed, dataset_split=split)
 
 
 def check_dataset(args: Any, flag: str, paths: str, probabilities: str | None, split: str) -> Any:

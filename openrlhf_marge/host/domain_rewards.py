@@ -36,9 +36,9 @@ def reward_func_of(name: str) -> Callable[..., dict[str, Any]]:
     return reward_func
 
 
-def write_reward_file(ckpt_path: str, name: str) -> str:
-    """Write the file of the reward ``name`` beside the run's checkpoints; returns its absolute path."""
-    path = Path(os.path.abspath(ckpt_path)) / "_marge" / f"reward_{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.py"
+def write_reward_file(folder: str, name: str) -> str:
+    """Write the file of the reward ``name`` into ``folder``/_marge; returns its absolute path."""
+    path = Path(os.path.abspath(folder)) / "_marge" / f"reward_{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}.py"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(FILE.format(name=name), encoding="utf-8")
     return str(path)

@@ -1,4 +1,4 @@
-"""The problems of one rollout through the pure core's Explorer, on the host's engines, grader and tokenizer."""
+"""Problems through the pure core's Explorer, on the host's engines, grader and tokenizer."""
 
 from __future__ import annotations
 
@@ -10,10 +10,27 @@ from typing import Any
 
 from tqdm import tqdm
 
+from openrlhf_marge.config import MargeConfig
 from openrlhf_marge.explorer import Exploration, Explorer
+from openrlhf_marge.guidance import GuidancePool
 from openrlhf_marge.host import tokens
 from openrlhf_marge.host.sampler import EngineSampler
 from openrlhf_marge.types import Problem
+from openrlhf_marge.visit import Sampler
+
+
+def make_explorer(args: Any, config: MargeConfig, tokenizer: Any, pool: GuidancePool, sampler: Sampler) -> Explorer:
+    """The explorer of a run's flags."""
+    return Explorer(
+        config=config,
+        pool=pool,
+        seed=args.train.seed,
+        s0_ids=tokens.s0_token_ids(tokenizer, config),
+        eos_ids=tokens.eos_token_ids(tokenizer),
+        n_completions=args.rollout.n_samples_per_prompt,
+        sampler=sampler,
+        decode_pieces=functools.partial(tokens.decode_pieces, tokenizer),
+    )
 
 
 async def explore_problems(
@@ -21,7 +38,7 @@ async def explore_problems(
 ) -> tuple[list[Exploration], dict[str, float]]:
     """All problems at once, none waiting for another; returns the explorations in their order, and counts to log."""
     start = time.monotonic()
-    args, tokenizer, config = generator.args, generator.tokenizer, generator.config
+    args, tokenizer = generator.args, generator.tokenizer
     sampler = EngineSampler(
         generator.vllm_engines,
         generator.reward_client,
@@ -32,16 +49,7 @@ async def explore_problems(
         seeded=args.train.full_determinism_enable,
         weight_version=generator.weight_version,
     )
-    explorer = Explorer(
-        config=config,
-        pool=generator.pool,
-        seed=args.train.seed,
-        s0_ids=tokens.s0_token_ids(tokenizer, config),
-        eos_ids=tokens.eos_token_ids(tokenizer),
-        n_completions=args.rollout.n_samples_per_prompt,
-        sampler=sampler,
-        decode_pieces=functools.partial(tokens.decode_pieces, tokenizer),
-    )
+    explorer = make_explorer(args, generator.config, tokenizer, generator.pool, sampler)
     with tqdm(total=len(problems), desc="Explore problems") as progress:
 
         async def explore(problem: Problem) -> Exploration:

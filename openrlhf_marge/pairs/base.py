@@ -49,6 +49,7 @@ class Settings:
     closest_only: bool = False
     longest_common: bool = False
     from_all_states: bool = False
+    responses_per_state: int = 0  # 0: all
     hard_labels: bool = False
     step_label: str = r"Step \d+:"
     dataset: str = "marge"

@@ -99,7 +99,7 @@ class OutcomePairs(PairRows):
 class Responses:
     """Correct whole responses, the state included: the prompt is x alone."""
 
-    options = frozenset({"from_all_states"})
+    options = frozenset({"from_all_states", "responses_per_state"})
 
     def schema(self, settings: Settings) -> pa.Schema:
         return pa.schema([("prompt", pa.string()), ("response", pa.string()), *FACTS])
@@ -107,7 +107,10 @@ class Responses:
     def drafts(self, visit: Visit, settings: Settings, left_out: Counter[str]) -> Iterator[Draft]:
         for group in visit:
             if settings.from_all_states or group.state.index == 0:
-                for ids in usable_ids(group, settings, left_out, is_correct=True):
+                correct = usable_ids(group, settings, left_out, is_correct=True)
+                if 0 < settings.responses_per_state < len(correct):
+                    correct = generator(settings.seed, group.id).sample(correct, settings.responses_per_state)
+                for ids in correct:
                     yield Draft(group=group, state_ids=(), responses=(group.state.prefix_ids + ids,))
 
     def row(self, draft: Draft, texts: Texts, settings: Settings) -> dict[str, Any]:

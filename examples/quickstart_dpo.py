@@ -1,0 +1,86 @@
+"""Model and data -> iterations of exploring, pairs and training (cli/marge_dpo.py) -> table, summary.
+
+Started by quickstart_dpo.sh. The flags of a stage (--explore, --pairs, --train) come after the defaults below.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from quickstart import MAX_LEN, STACK, make_base_model, phase
+
+from openrlhf_marge.arithmetic import pretrain
+from openrlhf_marge.host.local_ray import local_ray
+from openrlhf_marge.loop import KINDS
+
+
+def stage_flags(out: Path, kind: str, seed: int) -> dict[str, str]:
+    """Flags of the stages: what runs without a GPU, the embedded task, and settings seen to learn on it."""
+    learning = "--adam.lr 3e-4" if KINDS[kind].trainer.endswith("train_sft") else "--model.beta 0.1 --adam.lr 1e-4"
+    return {
+        "explore": f"""
+            --data.prompt_dataset {out}/base/train.jsonl --data.label_key label --data.apply_chat_template
+            --data.max_len {MAX_LEN} --vllm.enforce_eager --train.seed {seed} --train.full_determinism_enable
+            --problems_per_file 64
+        """,
+        "pairs": f"--seed {seed}",
+        "train": f"""
+            --train.seed {seed} --train.full_determinism_enable --ds.zero_stage 0 --ds.attn_implementation eager
+            --train.batch_size 64 --train.micro_batch_size 64 --train.max_epochs 2 --lr_warmup_ratio 0.1 {learning}
+        """,
+        "evaluate": f"--max_len {MAX_LEN} --seed {seed}",
+    }
+
+
+def run_loop(args: argparse.Namespace, out: Path) -> dict:
+    """Let the loop write its folders and ``summary.json`` into ``out``, all explorations on one Ray cluster."""
+    command = [sys.executable, "-m", "openrlhf_marge.cli.marge_dpo", "--kind", args.kind, "--out", str(out)]
+    command += ["--model", f"{out}/base/model", "--heldout", f"{out}/base/heldout.jsonl"]
+    command += ["--iterations", str(args.iterations), "--patience", "0"]
+    for stage, flags in stage_flags(out, args.kind, args.seed).items():
+        command += [f"--{stage}", shlex.join([*shlex.split(flags), *shlex.split(getattr(args, stage))])]
+    with local_ray() as environment:
+        returncode = subprocess.run(command, env=environment, check=False).returncode
+    if returncode:
+        raise SystemExit(returncode)
+    return json.loads((out / "summary.json").read_text())
+
+
+def print_table(summary: dict) -> None:
+    print(f"\n{'held-out problems':20}{'before':>18}{'after':>18}")
+    for k in ("pass@1", "pass@8"):
+        cells = (f"{summary[w][k]:.3f} +- {summary[w][k + '_standard_error']:.3f}" for w in ("before", "after"))
+        print(f"{k:20}{''.join(f'{cell:>18}' for cell in cells)}")
+    rows = ", ".join(str(i["rows"]) for i in summary["iterations"])
+    print(f"{summary['kind']}: {summary['generated_tokens']} generated tokens, {rows} rows trained on")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/quickstart_dpo"), help="run folder [%(default)s]")
+    parser.add_argument("--kind", choices=tuple(KINDS), default="marge", help="the method [%(default)s]")
+    parser.add_argument("--seed", type=int, default=0, help="seed of model, data and training [%(default)s]")
+    parser.add_argument("--iterations", type=int, default=2, help="[%(default)s]")
+    for stage in ("explore", "pairs", "train", "evaluate"):
+        parser.add_argument(f"--{stage}", default="", metavar="FLAGS", help="further flags of this stage, one string")
+    args = parser.parse_args()
+    out, seconds = args.out.resolve(), {}
+    pretrain.write_problems(out / "base", args.seed)
+    with phase(seconds, "base_model", "base model and data: supervised training from scratch"):
+        make_base_model(out / "base", args.seed)
+    with phase(seconds, "loop", f"{args.iterations} iterations of --kind {args.kind}"):
+        summary = run_loop(args, out)
+    summary |= {"seed": args.seed, "seconds": seconds, "versions": {name: version(name) for name in STACK}}
+    (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    print_table(summary)
+    print(f"run folder: {out}")
+
+
+if __name__ == "__main__":
+    main()

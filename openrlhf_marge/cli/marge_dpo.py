@@ -1,0 +1,146 @@
+"""MARGE-DPO and its relatives: explore, build pairs, train on them with OpenRLHF, and again with the new policy.
+
+    python -m openrlhf_marge.cli.marge_dpo --model MODEL --heldout HELDOUT.jsonl --out DIR --iterations 3 \\
+        --explore "--data.prompt_dataset DATA --data.label_key label --data.apply_chat_template"
+
+Kinds: marge (pairs of all states; MARGE-DPO), self_explore (pairs at the first wrong step), outcome (DPO on whole
+responses) and sft (a correct response per problem). An iteration is a folder of DIR: explore/ (a dump), pairs/,
+model/, heldout.json, logs. The policy that explored is the reference of the training. The same command goes on where
+it was stopped. The flags of a stage are one quoted string each, and come after the defaults of the kind, which are
+the paper's. Exit status: 0, 1 when a stage fails, 2 for bad input.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from openrlhf_marge.cli import build_pairs, evaluate, explore
+from openrlhf_marge.loop import KINDS, OWN_FLAGS, Flags, Kind, Loop, run_loop
+from openrlhf_marge.offline import check_settings
+from openrlhf_marge.processes import Bars, run_logged
+
+LAUNCHER = "{python} -m torch.distributed.run --standalone --nproc_per_node {gpus}"
+COMMANDS = {
+    "explore": "of openrlhf_marge.cli.explore, at least the data",
+    "pairs": "of openrlhf_marge.cli.build_pairs",
+    "train": "of openrlhf.cli.train_dpo, or train_sft with --kind sft",
+    "evaluate": "of openrlhf_marge.cli.evaluate",
+}
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kind", choices=tuple(KINDS), default="marge", help="the method [%(default)s]")
+    parser.add_argument("--model", required=True, help="the model to begin with")
+    parser.add_argument("--heldout", required=True, help="JSONL file of held-out problems, see cli.evaluate")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write; one that was begun goes on")
+    parser.add_argument("--iterations", type=int, default=3, help="at least 1 [%(default)s]")
+    parser.add_argument(
+        "--patience", type=int, default=1,
+        help="stop after so many iterations without a better held-out pass@1; 0 for never [%(default)s]",
+    )  # fmt: skip
+    for stage, text in COMMANDS.items():
+        parser.add_argument(f"--{stage}", default="", metavar="FLAGS", help=f"flags {text}")
+    parser.add_argument("--launcher", default=LAUNCHER, help="what starts the training, before '-m' [%(default)s]")
+    args = parser.parse_args(argv)
+    for name, lowest in (("iterations", 1), ("patience", 0)):
+        if getattr(args, name) < lowest:
+            parser.error(f"--{name} is {getattr(args, name)}; it must be at least {lowest}")
+    return args
+
+
+def make_loop(args: argparse.Namespace) -> Loop:
+    """The loop of the flags, every stage's flags checked; ValueError for what cannot work."""
+    kind, flags = KINDS[args.kind], Flags(**{stage: words_of(stage, getattr(args, stage)) for stage in COMMANDS})
+    model = ["--actor.model_name_or_path", args.model]
+    explored = checked("explore", explore.parse_args, ["--out", "x", *model, *kind.explore_flags, *flags.explore])
+    max_len = getattr(explored, "data.max_len")
+    pairs = ["x", "--kind", kind.pairs, "--model", args.model, "--out", "x", *kind.pairs_flags, *flags.pairs]
+    checked("pairs", build_pairs.parse_args, pairs)
+    checked("evaluate", evaluate.parse_args, ["--model", "x", "--data", args.heldout, "--out", "x", *flags.evaluate])
+    if not Path(args.heldout).is_file():
+        raise ValueError(f"--heldout {args.heldout}: there is no such file")
+    train = [*kind.train_flags, *flags.train]
+    check_train_flags(kind, train)
+    launcher = args.launcher.format(python=sys.executable, gpus=count_gpus())
+    return Loop(
+        kind=kind, out=args.out, model=args.model, heldout=args.heldout, flags=flags, iterations=args.iterations,
+        patience=args.patience, max_len=max_len, launcher=tuple(shlex.split(launcher)),
+        batch_size=int(train[len(train) - train[::-1].index("--train.batch_size")]),
+    )  # fmt: skip
+
+
+def words_of(stage: str, text: str) -> tuple[str, ...]:
+    """The words of a stage's quoted flags, none of which the loop sets itself."""
+    words = tuple(shlex.split(text))
+    for word in words:
+        if word.split("=")[0] in OWN_FLAGS[stage]:
+            raise ValueError(f"--{stage} holds {word.split('=')[0]}, which the loop sets itself; leave it out")
+    return words
+
+
+def checked(stage: str, parse: Callable[[list[str]], argparse.Namespace], words: list[str]) -> argparse.Namespace:
+    """What a command of the package makes of the flags of its stage."""
+    try:
+        return parse(words)
+    except SystemExit as e:
+        raise ValueError(f"the flags of --{stage} do not work, see above") from e
+
+
+def check_train_flags(kind: Kind, words: list[str]) -> None:
+    """Let OpenRLHF's own parser read the flags; exploring would be in vain if it refused them afterwards."""
+    command = [sys.executable, "-m", kind.trainer, *words, "--help"]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ValueError(f"--train does not work: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}")
+    known = set(re.findall(r"--[\w.]+", done.stdout))
+    for word in (w.split("=")[0] for w in words if w.startswith("--")):
+        if word not in known:
+            raise ValueError(f"--train holds {word}, which {kind.trainer} does not know")
+
+
+def count_gpus() -> int:
+    """Training processes; one where there is no GPU."""
+    import torch
+
+    return max(1, torch.cuda.device_count())
+
+
+def environment() -> dict[str, str]:
+    """For the commands: this process's own, completed where DS_ACCELERATOR says that there is no GPU."""
+    if os.environ.get("DS_ACCELERATOR") != "cpu":
+        return dict(os.environ)
+    from openrlhf_marge.host.local_ray import cpu_environment
+
+    return cpu_environment()
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    bars, there = Bars(), environment()
+    try:
+        loop = make_loop(args)
+        settings = {f"--{name}": str(value) for name, value in vars(args).items() if name not in ("out", "iterations")}
+        check_settings(args.out / "settings.json", settings)
+        summary = run_loop(loop, lambda command, log: run_logged(command, log, there, bars))
+    except (ValueError, OSError) as e:
+        print(f"marge_dpo: error: {e}", file=sys.stderr)
+        return 2
+    except RuntimeError as e:
+        print(f"marge_dpo: error: {e}", file=sys.stderr)
+        return 1
+    scores = [f"{s:.3f}" for s in (summary["before"]["pass@1"], *(i["pass@1"] for i in summary["iterations"]))]
+    print(f"held-out pass@1 before and after each iteration: {', '.join(scores)}")
+    print(f"best model: {summary['best_model']}; {summary['generated_tokens']} generated tokens")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""Exploration of a data set without training: OpenRLHF's prompts, engines and reward client (``cli/explore.py``)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from openrlhf.datasets import PromptDataset
+from openrlhf.utils import get_tokenizer
+from tqdm import tqdm
+
+from openrlhf_marge.config import MargeConfig, from_namespace
+from openrlhf_marge.explorer import Explorer
+from openrlhf_marge.host import tokens
+from openrlhf_marge.host.checks import check_reward_file, complete_reward
+from openrlhf_marge.host.dataset_checks import check_dataset, check_guidance, quiet_strategy
+from openrlhf_marge.host.exploring import make_explorer
+from openrlhf_marge.host.given_guidance import given_guidance
+from openrlhf_marge.host.offline_engines import offline_engines, ray_cluster
+from openrlhf_marge.host.rewards import RewardClient
+from openrlhf_marge.host.sampler import EngineSampler
+from openrlhf_marge.offline import ExplorationFolder, JournaledSampler, Totals, read_pool
+from openrlhf_marge.types import Problem
+
+
+def explore_data(args: Any) -> Totals:
+    """Explore what ``args.out`` does not hold yet; ValueError for input that cannot work, before any engine starts."""
+    config = from_namespace(args.marge)
+    complete_reward(args, config, args.out)
+    check_reward_file(args.reward.remote_url)
+    tokenizer = load_tokenizer(args)
+    problems = read_problems(args, config, tokenizer)
+    folder = ExplorationFolder(args.out, [p.id for p in problems], args.problems_per_file, config.advantage)
+    if args.guidance_from and not folder.totals.problems:
+        folder.start_from(read_pool(args.guidance_from))
+    left = [p for p in problems if not folder.is_done(p.id)]
+    if left:
+        with ray_cluster(), offline_engines(args) as engines:
+            asyncio.run(explore_on(engines, args, config, tokenizer, left, folder))
+    folder.finish()
+    return folder.totals
+
+
+def load_tokenizer(args: Any) -> Any:
+    """As OpenRLHF's trainer has it; ValueError when the model has none."""
+    model = args.actor.model_name_or_path
+    try:
+        return get_tokenizer(model, None, "left", None, use_fast=not args.data.disable_fast_tokenizer)
+    except Exception as e:  # from missing files to failed downloads, transformers raises what it likes
+        reason = str(e).splitlines()[0] if str(e) else type(e).__name__
+        raise ValueError(f"--actor.model_name_or_path {model} has no tokenizer that can be loaded: {reason}") from e
+
+
+def read_problems(args: Any, config: MargeConfig, tokenizer: Any) -> list[Problem]:
+    """The problems of the data in their order, equal ones once."""
+    data = args.data
+    rows = check_dataset(args, "--data.prompt_dataset", data.prompt_dataset, data.prompt_probs, data.prompt_split)
+    if config.guidance_key:
+        check_guidance(f"--data.prompt_dataset {data.prompt_dataset}", rows, config)
+    if data.apply_chat_template and not tokenizer.chat_template:
+        raise ValueError(
+            f"--actor.model_name_or_path {args.actor.model_name_or_path} has no chat template; leave "
+            "--data.apply_chat_template out"
+        )
+    rows = rows.select(range(min(data.max_samples, len(rows))))
+    prompts = PromptDataset(rows, tokenizer, quiet_strategy(args), input_template=data.input_template)
+    given = given_guidance(args, prompts, tokenizer)
+    problems = [
+        tokens.make_problem(tokenizer, prompt, str(label), data.max_len, args.rollout.max_new_tokens, given)
+        for prompt, label in zip(prompts.prompts, prompts.labels, strict=True)
+    ]
+    different = list({p.id: p for p in problems}.values())
+    if len(different) < len(problems):
+        print(f"explore: {len(problems) - len(different)} problems occur more than once in the data; once is enough")
+    return different
+
+
+async def explore_on(
+    engines: Sequence[Any], args: Any, config: MargeConfig, tokenizer: Any, problems: Sequence[Problem],
+    folder: ExplorationFolder,
+) -> None:  # fmt: skip
+    """Explore into the folder, ``args.problems_in_flight`` problems per engine at once, none waiting for another."""
+    sampler = EngineSampler(
+        engines,
+        RewardClient(args.reward.remote_url.split(",")),
+        tokenizer,
+        temperature=args.rollout.temperature,
+        top_p=args.rollout.top_p,
+        with_log_probs=False,  # nothing is trained on here
+        seeded=args.train.full_determinism_enable,
+        weight_version=_untrained,
+    )
+    explorer = make_explorer(args, config, tokenizer, folder.pool, JournaledSampler(sampler, folder.journal))
+    done = folder.totals.problems
+    with tqdm(total=done + len(problems), initial=done, desc="Explore problems", unit="problem") as progress:
+        work = Work(explorer, folder, iter(problems), args.max_generated_tokens, progress)
+        await asyncio.gather(*(work.run() for _ in range(args.problems_in_flight * len(engines))))
+
+
+async def _untrained() -> int:
+    """The weight version of all completions here."""
+    return 0
+
+
+class Work:
+    """Problems in flight: as many as there are calls of ``run``, each taking the next problem when it has done one."""
+
+    def __init__(
+        self, explorer: Explorer, folder: ExplorationFolder, problems: Iterator[Problem], most_tokens: int | None,
+        progress: tqdm,
+    ) -> None:  # fmt: skip
+        self._explorer, self._folder, self._problems = explorer, folder, problems
+        self._most_tokens, self._progress, self._start = most_tokens, progress, time.monotonic()
+        self._tokens_before = folder.totals.generated_tokens
+
+    async def run(self) -> None:
+        for problem in self._problems:
+            if self._most_tokens is not None and self._folder.totals.generated_tokens >= self._most_tokens:
+                return
+            self._folder.add(await self._explorer.explore(problem))
+            self._show()
+
+    def _show(self) -> None:
+        tokens_now = self._folder.totals.generated_tokens - self._tokens_before
+        rate = tokens_now / (time.monotonic() - self._start)
+        self._progress.set_postfix_str(f"{rate:.0f} tokens/s", refresh=False)
+        self._progress.update()

@@ -1,0 +1,128 @@
+"""Stage after stage, iteration after iteration; what is done stays done when the loop is started again."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from openrlhf_marge.cli.rows import count_rows, writing
+from openrlhf_marge.loop.commands import STAGES, Flags, evaluate_command, stage_commands
+from openrlhf_marge.loop.kinds import Kind
+
+Run = Callable[[Sequence[str], Path], None]  # (command, log): RuntimeError when the command fails
+SCORE = "pass@1"  # of the held-out problems
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loop:
+    """Everything that a loop is made of."""
+
+    kind: Kind
+    out: Path
+    model: str
+    heldout: str
+    flags: Flags
+    iterations: int
+    patience: int  # iterations without a better held-out score before it stops; 0: never
+    max_len: int  # tokens of prompt and response, in every stage
+    batch_size: int  # rows of an optimizer step
+    launcher: tuple[str, ...]
+
+    def folder(self, number: int) -> Path:
+        """Of an iteration, from 1 on; 0 is the model that the loop begins with."""
+        return self.out / f"iteration_{number}"
+
+
+def run_loop(loop: Loop, run: Run) -> dict[str, Any]:
+    """Run what is not done yet; returns what ``summary.json`` holds."""
+    model, scores = loop.model, []
+    before = loop.folder(0)
+    evaluation = {"evaluate": evaluate_command(model=model, heldout=loop.heldout, out=before, flags=loop.flags)}
+    run_stages(before, evaluation, run, loop.batch_size)
+    for number in range(1, loop.iterations + 1):
+        folder = loop.folder(number)
+        commands = stage_commands(
+            loop.kind, loop.flags, folder, model, loop.folder(number - 1) if number > 1 else None, loop.heldout,
+            loop.max_len, loop.launcher,
+        )  # fmt: skip
+        run_stages(folder, commands, run, loop.batch_size)
+        model = str(folder / "model")
+        summary = summarise(loop, number)
+        with writing(loop.out / "summary.json") as file:
+            json.dump(summary, file, indent=1)
+        scores = [i[SCORE] for i in summary["iterations"]]
+        if loop.patience and number - summary["best_iteration"] >= loop.patience and number < loop.iterations:
+            print(f"== stopped early: held-out {SCORE} was best after iteration {summary['best_iteration']}: {scores}")
+            break
+    return summary
+
+
+def run_stages(folder: Path, commands: Mapping[str, Sequence[str]], run: Run, batch_size: int) -> None:
+    """Run the stages that ``stages.json`` does not name yet, and note how many seconds each took."""
+    folder.mkdir(parents=True, exist_ok=True)
+    done = read_stages(folder)
+    for stage, command in commands.items():
+        if stage in done:
+            continue
+        if stage == "train":
+            check_rows(folder, batch_size)
+        print(f"== {folder.name}: {stage}", flush=True)
+        start = time.monotonic()
+        try:
+            run(command, folder / f"{stage}.log")
+        except RuntimeError as e:
+            raise RuntimeError(f"{stage} of {folder} failed ({e}\nthe same command goes on there") from e
+        done[stage] = round(time.monotonic() - start, 1)
+        with writing(folder / "stages.json") as file:
+            json.dump(done, file)
+
+
+def read_stages(folder: Path) -> dict[str, float]:
+    """Stage -> seconds, of those that are done."""
+    path = folder / "stages.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def check_rows(folder: Path, batch_size: int) -> None:
+    """OpenRLHF trains on whole batches: fewer rows than one would train nothing, or fail late."""
+    rows = count_rows(folder / "pairs" / "train.jsonl")
+    if rows < batch_size:
+        raise ValueError(
+            f"{folder / 'pairs'} has {rows} rows, fewer than --train.batch_size {batch_size}; give --train a smaller "
+            f"one, or --explore more problems (what was left out and why is in {folder / 'pairs' / 'README.md'})"
+        )
+
+
+def summarise(loop: Loop, last: int) -> dict[str, Any]:
+    """The held-out numbers before, after each iteration and of the best one, with what each took."""
+    heldout = [read_json(loop.folder(number) / "heldout.json") for number in range(last + 1)]
+    iterations = [iteration_summary(loop.folder(number)) for number in range(1, last + 1)]
+    best = max(range(last + 1), key=lambda number: heldout[number][SCORE])  # the earliest of equal ones
+    return {
+        "kind": loop.kind.pairs,
+        "before": heldout[0],
+        "after": heldout[last],
+        "best_iteration": best,
+        "best_model": os.path.abspath(loop.folder(best) / "model") if best else loop.model,
+        "generated_tokens": sum(i["explored"]["generated_tokens"] for i in iterations),
+        "iterations": iterations,
+    }
+
+
+def iteration_summary(folder: Path) -> dict[str, Any]:
+    heldout = read_json(folder / "heldout.json")
+    return {
+        SCORE: heldout[SCORE],
+        "explored": read_json(folder / "explore" / "summary.json"),
+        "rows": count_rows(folder / "pairs" / "train.jsonl"),
+        "seconds": {stage: read_stages(folder)[stage] for stage in STAGES},
+    }
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,12 @@
+"""Exploration of a data set without training (``cli/explore.py``): what is kept on disk so that it can stop and go on.
+
+Imports no ray, vllm, deepspeed or openrlhf: engines are behind ``visit.Sampler``.
+"""
+
+from openrlhf_marge.offline.folder import ExplorationFolder, read_pool
+from openrlhf_marge.offline.journal import Journal
+from openrlhf_marge.offline.sampler import JournaledSampler
+from openrlhf_marge.offline.settings import check_settings
+from openrlhf_marge.offline.totals import Totals
+
+__all__ = ["ExplorationFolder", "Journal", "JournaledSampler", "Totals", "check_settings", "read_pool"]

@@ -1,0 +1,58 @@
+"""Commands that run for long: everything they print goes to a log, their progress bars to the terminal."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+BAR = re.compile(r"\d+%\|.*\|")  # a progress bar of tqdm
+TERMINAL_SECONDS, FILE_SECONDS = 0.2, 30.0  # between two bars
+TAIL_LINES = 15
+
+
+def run_logged(
+    command: Sequence[str], log: Path, environment: Mapping[str, str], show: Callable[[str], object]
+) -> None:
+    """Run a command with its output in ``log``; ``show`` is told every line.
+
+    RuntimeError with the end of the log when it fails; the command is ended when the caller is interrupted.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8") as sink, subprocess.Popen(
+        command, env=dict(environment), text=True, errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as process:  # fmt: skip
+        try:
+            for line in process.stdout:
+                sink.write(line)
+                show(line)
+        except BaseException:
+            process.terminate()
+            raise
+    if process.returncode:
+        lines = [line for line in log.read_text(errors="replace").splitlines() if not BAR.search(line)]
+        end = "\n".join(lines[-TAIL_LINES:])
+        raise RuntimeError(f"exit code {process.returncode}; the whole log is {log}, and its end:\n{end}")
+
+
+class Bars:
+    """Shows the progress bars among a command's lines: one that moves on a terminal, now and then a line elsewhere."""
+
+    def __init__(self) -> None:
+        self._moves = sys.stdout.isatty()
+        self._next = 0.0
+
+    def __call__(self, line: str) -> None:
+        if BAR.search(line) and time.monotonic() >= self._next:
+            self._next = time.monotonic() + (TERMINAL_SECONDS if self._moves else FILE_SECONDS)
+            print(f"\r{line.rstrip():.110}\x1b[K" if self._moves else f"   {line.rstrip()}", end="", flush=True)
+            if not self._moves:
+                print(flush=True)
+
+    def end(self) -> None:
+        """Clear the line of the bar."""
+        if self._moves:
+            print("\r\x1b[K", end="", flush=True)
