@@ -65,10 +65,10 @@ class ScriptedModel:
         return self._correct
 
 
-def explorer(model: ScriptedModel, *, s0_ids=(), n: int = 4, seed: int = 0, **config) -> Explorer:
+def explorer(model, *, pool: GuidancePool | None = None, s0_ids=(), n: int = 4, seed: int = 0, **config) -> Explorer:
     return Explorer(
         config=MargeConfig(**{"split": "tokens", "n_states": 3, "n_candidates": 6} | config),
-        pool=GuidancePool(),
+        pool=GuidancePool() if pool is None else pool,
         seed=seed,
         s0_ids=s0_ids,
         eos_ids=frozenset({EOS}),

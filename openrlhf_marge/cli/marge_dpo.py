@@ -23,7 +23,6 @@ from pathlib import Path
 
 from openrlhf_marge.cli import build_pairs, evaluate, explore
 from openrlhf_marge.loop import KINDS, OWN_FLAGS, Flags, Kind, Loop, run_loop
-from openrlhf_marge.offline import check_settings
 from openrlhf_marge.processes import Bars, run_logged
 
 LAUNCHER = "{python} -m torch.distributed.run --standalone --nproc_per_node {gpus}"
@@ -127,8 +126,6 @@ def main(argv: list[str] | None = None) -> int:
     bars, there = Bars(), environment()
     try:
         loop = make_loop(args)
-        settings = {f"--{name}": str(value) for name, value in vars(args).items() if name not in ("out", "iterations")}
-        check_settings(args.out / "settings.json", settings)
         summary = run_loop(loop, lambda command, log: run_logged(command, log, there, bars))
     except (ValueError, OSError) as e:
         print(f"marge_dpo: error: {e}", file=sys.stderr)

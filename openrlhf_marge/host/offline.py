@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from openrlhf.datasets import PromptDataset
 from openrlhf.utils import get_tokenizer
-from tqdm import tqdm
 
 from openrlhf_marge.config import MargeConfig, from_namespace
-from openrlhf_marge.explorer import Explorer
 from openrlhf_marge.host import tokens
 from openrlhf_marge.host.checks import check_reward_file, complete_reward
 from openrlhf_marge.host.dataset_checks import check_dataset, check_guidance, quiet_strategy
@@ -21,7 +18,7 @@ from openrlhf_marge.host.given_guidance import given_guidance
 from openrlhf_marge.host.offline_engines import offline_engines, ray_cluster
 from openrlhf_marge.host.rewards import RewardClient
 from openrlhf_marge.host.sampler import EngineSampler
-from openrlhf_marge.offline import ExplorationFolder, JournaledSampler, Totals, read_pool
+from openrlhf_marge.offline import ExplorationFolder, JournaledSampler, Totals, explore_all, read_pool
 from openrlhf_marge.types import Problem
 
 
@@ -35,10 +32,9 @@ def explore_data(args: Any) -> Totals:
     folder = ExplorationFolder(args.out, [p.id for p in problems], args.problems_per_file, config.advantage)
     if args.guidance_from and not folder.totals.problems:
         folder.start_from(read_pool(args.guidance_from))
-    left = [p for p in problems if not folder.is_done(p.id)]
-    if left:
+    if not all(folder.is_done(p.id) for p in problems):
         with ray_cluster(), offline_engines(args) as engines:
-            asyncio.run(explore_on(engines, args, config, tokenizer, left, folder))
+            asyncio.run(explore_on(engines, args, config, tokenizer, problems, folder))
     folder.finish()
     return folder.totals
 
@@ -81,7 +77,7 @@ async def explore_on(
     engines: Sequence[Any], args: Any, config: MargeConfig, tokenizer: Any, problems: Sequence[Problem],
     folder: ExplorationFolder,
 ) -> None:  # fmt: skip
-    """Explore into the folder, ``args.problems_in_flight`` problems per engine at once, none waiting for another."""
+    """Explore into the folder on these engines."""
     sampler = EngineSampler(
         engines,
         RewardClient(args.reward.remote_url.split(",")),
@@ -93,37 +89,11 @@ async def explore_on(
         weight_version=_untrained,
     )
     explorer = make_explorer(args, config, tokenizer, folder.pool, JournaledSampler(sampler, folder.journal))
-    done = folder.totals.problems
-    with tqdm(total=done + len(problems), initial=done, desc="Explore problems", unit="problem") as progress:
-        work = Work(explorer, folder, iter(problems), args.max_generated_tokens, progress)
-        await asyncio.gather(*(work.run() for _ in range(args.problems_in_flight * len(engines))))
+    in_flight = args.problems_in_flight * len(engines)
+    await explore_all(explorer, folder, problems, in_flight, args.max_generated_tokens)
 
 
 async def _untrained() -> int:
     """The weight version of all completions here."""
     return 0
 
-
-class Work:
-    """Problems in flight: as many as there are calls of ``run``, each taking the next problem when it has done one."""
-
-    def __init__(
-        self, explorer: Explorer, folder: ExplorationFolder, problems: Iterator[Problem], most_tokens: int | None,
-        progress: tqdm,
-    ) -> None:  # fmt: skip
-        self._explorer, self._folder, self._problems = explorer, folder, problems
-        self._most_tokens, self._progress, self._start = most_tokens, progress, time.monotonic()
-        self._tokens_before = folder.totals.generated_tokens
-
-    async def run(self) -> None:
-        for problem in self._problems:
-            if self._most_tokens is not None and self._folder.totals.generated_tokens >= self._most_tokens:
-                return
-            self._folder.add(await self._explorer.explore(problem))
-            self._show()
-
-    def _show(self) -> None:
-        tokens_now = self._folder.totals.generated_tokens - self._tokens_before
-        rate = tokens_now / (time.monotonic() - self._start)
-        self._progress.set_postfix_str(f"{rate:.0f} tokens/s", refresh=False)
-        self._progress.update()

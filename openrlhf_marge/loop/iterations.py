@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +64,12 @@ def run_loop(loop: Loop, run: Run) -> dict[str, Any]:
 
 
 def run_stages(folder: Path, commands: Mapping[str, Sequence[str]], run: Run, batch_size: int) -> None:
-    """Run the stages that ``stages.json`` does not name yet, and note how many seconds each took."""
+    """Run the stages that ``stages.json`` does not hold yet, and note each with its command and seconds."""
     folder.mkdir(parents=True, exist_ok=True)
     done = read_stages(folder)
     for stage, command in commands.items():
         if stage in done:
+            check_same(f"{stage} of {folder}", done[stage]["command"], command)
             continue
         if stage == "train":
             check_rows(folder, batch_size)
@@ -76,16 +78,26 @@ def run_stages(folder: Path, commands: Mapping[str, Sequence[str]], run: Run, ba
         try:
             run(command, folder / f"{stage}.log")
         except RuntimeError as e:
-            raise RuntimeError(f"{stage} of {folder} failed ({e}\nthe same command goes on there") from e
-        done[stage] = round(time.monotonic() - start, 1)
+            raise RuntimeError(f"{stage} of {folder} failed with {e}\nthe same command goes on there") from e
+        done[stage] = {"seconds": round(time.monotonic() - start, 1), "command": list(command)}
         with writing(folder / "stages.json") as file:
-            json.dump(done, file)
+            json.dump(done, file, indent=1)
 
 
-def read_stages(folder: Path) -> dict[str, float]:
-    """Stage -> seconds, of those that are done."""
+def read_stages(folder: Path) -> dict[str, dict[str, Any]]:
+    """Stage -> what is noted of it, of those that are done."""
     path = folder / "stages.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def check_same(name: str, there: Sequence[str], wanted: Sequence[str]) -> None:
+    """ValueError when a stage was done with other flags; its interpreter or launcher may be another."""
+    (there_flags, wanted_flags) = (words[len(words) - words[::-1].index("-m") :] for words in (there, wanted))
+    for word, other in zip_longest(there_flags, wanted_flags, fillvalue="nothing"):
+        if word != other:
+            raise ValueError(
+                f"{name} was done with {word} where there is {other} now; give the same flags, or another --out"
+            )
 
 
 def check_rows(folder: Path, batch_size: int) -> None:
@@ -120,7 +132,7 @@ def iteration_summary(folder: Path) -> dict[str, Any]:
         SCORE: heldout[SCORE],
         "explored": read_json(folder / "explore" / "summary.json"),
         "rows": count_rows(folder / "pairs" / "train.jsonl"),
-        "seconds": {stage: read_stages(folder)[stage] for stage in STAGES},
+        "seconds": {stage: read_stages(folder)[stage]["seconds"] for stage in STAGES},
     }
 
 

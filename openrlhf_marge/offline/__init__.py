@@ -8,5 +8,6 @@ from openrlhf_marge.offline.journal import Journal
 from openrlhf_marge.offline.sampler import JournaledSampler
 from openrlhf_marge.offline.settings import check_settings
 from openrlhf_marge.offline.totals import Totals
+from openrlhf_marge.offline.work import explore_all
 
-__all__ = ["ExplorationFolder", "Journal", "JournaledSampler", "Totals", "check_settings", "read_pool"]
+__all__ = ["ExplorationFolder", "Journal", "JournaledSampler", "Totals", "check_settings", "explore_all", "read_pool"]

@@ -1,0 +1,128 @@
+"""cli.explore on the real engines, and what it refuses before it starts any."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import pytest
+
+pytest.importorskip("openrlhf", reason="the host is not installed")
+
+from openrlhf_marge.arithmetic.problems import split_problems, write_jsonl
+from openrlhf_marge.cli.explore import FLAGS, main, make_parser
+from openrlhf_marge.dump import dump_files, read_groups
+
+EXPLORE = [sys.executable, "-m", "openrlhf_marge.cli.explore"]
+END_SECONDS = 300
+
+
+def flags(task, out, more=""):
+    return f"""
+        --out {out} --actor.model_name_or_path {task.folder}/model --data.prompt_dataset {task.folder}/train.jsonl
+        --data.label_key label --data.apply_chat_template --data.max_len 64 --rollout.max_new_tokens 24
+        --rollout.n_samples_per_prompt 4 --marge.n_candidates 8 --reward.remote_url {task.folder}/reward.py
+        --vllm.enforce_eager --train.full_determinism_enable --problems_per_file 4 --problems_in_flight 4 {more}
+    """.split()
+
+
+def explore(task, out, environment, more=""):
+    done = subprocess.run(
+        [*EXPLORE, *flags(task, out, more)], env=environment, capture_output=True, text=True, timeout=END_SECONDS
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    return done.stdout
+
+
+def explore_and_kill(task, out, environment, more=""):
+    """SIGKILL once a file is written and the journal of another has begun."""
+    process = subprocess.Popen(
+        [*EXPLORE, *flags(task, out, more)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        end = time.monotonic() + END_SECONDS
+        while time.monotonic() < end and process.poll() is None:
+            if list(out.glob("rollout-*")) and list((out / "unfinished").glob("*.jsonl")):
+                break
+            time.sleep(0.01)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    return process.returncode
+
+
+def test_an_exploration_killed_on_two_engines_goes_on_and_loses_and_repeats_no_state(task, tmp_path, cluster):
+    write_jsonl(split_problems(seed=1, num_train=64, num_heldout=4)[0], tmp_path / "train.jsonl")
+    more = f"--data.prompt_dataset {tmp_path}/train.jsonl"
+    killed = tmp_path / "killed"
+    assert explore_and_kill(task, killed, cluster, f"{more} --vllm.num_engines 2") == -signal.SIGKILL
+    kept = {path: path.read_bytes() for path in dump_files(killed)}
+    assert 0 < len(kept) < 16
+    said = explore(task, killed, cluster, more)  # on one engine: that changes where, and not what
+    assert all(path.read_bytes() == content for path, content in kept.items())
+    explore(task, tmp_path / "undisturbed", cluster, more)
+    groups, undisturbed = (
+        [g for path in dump_files(out) for g in read_groups(path)] for out in (killed, tmp_path / "undisturbed")
+    )
+    assert len(dump_files(killed)) == 16
+    assert set(Counter((g.problem.id, g.state.prefix_ids) for g in groups).values()) == {1}
+    assert groups == undisturbed
+    summary = json.loads((killed / "summary.json").read_text())
+    assert summary == json.loads((tmp_path / "undisturbed" / "summary.json").read_text())
+    assert f"64 problems, {len(groups)} states, {4 * len(groups)} completions" in said
+    # The next exploration has guidance already, and needs no candidates.
+    explore(task, tmp_path / "next", cluster, f"{more} --guidance_from {killed} --data.max_samples 8")
+    assert json.loads((tmp_path / "next" / "summary.json").read_text())["candidate_tokens"] == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ("--data.prompt_dataset /no.jsonl", "--data.prompt_dataset /no.jsonl: there is no such file"),
+        ("--data.label_key gold", "has no column 'gold' (--data.label_key)"),
+        ("--actor.model_name_or_path /no/model", "--actor.model_name_or_path /no/model has no tokenizer"),
+        ("--reward.remote_url /no.py", "--reward.remote_url /no.py: there is no such file"),
+        ("--guidance_from /no/run", "/no/run holds no finished exploration"),
+        ("--marge.n_candidates 0", "--marge.n_candidates is 0; it must be at least 1"),
+        ("--marge.split words", "--marge.split is 'words'; it must be one of step, tokens"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_no_engine(task, tmp_path, capsys, more, sentence):
+    assert main(flags(task, tmp_path / "out", more)) == 2
+    assert sentence in capsys.readouterr().err.partition("explore: error: ")[2]
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ("--vllm.num_engines 0", "--vllm.num_engines is 0; it must be at least 1"),
+        ("--marge.dump_dir d", "unrecognized arguments: --marge.dump_dir d"),
+        ("--adam.lr 1", "unrecognized arguments: --adam.lr 1"),
+        ("--marge.reward x", "--marge.reward does not work with --reward.remote_url"),
+    ],
+)
+def test_flags_that_have_no_place_here_are_refused(task, tmp_path, capsys, more, sentence):
+    with pytest.raises(SystemExit, match="2"):
+        main(flags(task, tmp_path / "out", more))
+    assert sentence in capsys.readouterr().err
+
+
+def test_more_engines_than_the_cluster_has_gpus(task, tmp_path, cluster):
+    command = [*EXPLORE, *flags(task, tmp_path / "out", "--vllm.num_engines 99")]
+    done = subprocess.run(command, env=cluster, capture_output=True, text=True, timeout=END_SECONDS)
+    assert done.returncode == 2
+    assert "size 1 need 99 GPUs, and the Ray cluster has 6; ask for fewer, or start a larger" in done.stderr
+
+
+def test_flags_mean_what_they_mean_in_a_launch_script(monkeypatch, capsys):
+    """Names and types; defaults where the paper does not say otherwise."""
+    from openrlhf.cli import train_ppo_ray
+
+    monkeypatch.setattr(sys, "argv", ["train_ppo_ray", "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        train_ppo_ray.parse_args()
+    there = capsys.readouterr().out
+    assert [name for name in FLAGS if f"--{name}" not in there] == []
+    assert "--marge.advantage" not in make_parser().format_help()
