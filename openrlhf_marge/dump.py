@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
@@ -88,7 +88,7 @@ def dump_files(folder: str | os.PathLike) -> list[Path]:
     """The files of a dump in order of their rollouts; ValueError when there are none."""
     files = sorted(Path(folder).glob("rollout-*.parquet"))
     if not files:
-        raise ValueError(f"--marge.replay_dir {folder} holds no rollout-*.parquet file")
+        raise ValueError(f"{folder} holds no rollout-*.parquet file; give the folder of a run's --marge.dump_dir")
     return files
 
 
@@ -103,7 +103,8 @@ def read_groups(path: Path) -> Iterator[StateGroup]:
     except (pa.ArrowException, OSError) as e:
         raise ValueError(f"{path} is not a whole dump file: {e}") from e
     for _, of_group in groupby(rows, key=lambda row: row["group_id"]):
-        yield _group(list(of_group))
+        first, *more = of_group
+        yield group_of(first, tuple(map(_completion, [first, *more])))
 
 
 def _rows(step: int, group: StateGroup, advantage: str) -> Iterator[dict[str, Any]]:
@@ -128,8 +129,9 @@ def _rows(step: int, group: StateGroup, advantage: str) -> Iterator[dict[str, An
         )  # fmt: skip
 
 
-def _group(rows: list[dict[str, Any]]) -> StateGroup:
-    row, guidance = rows[0], None
+def group_of(row: Mapping[str, Any], completions: tuple[Completion, ...]) -> StateGroup:
+    """The group that a row is of; all its rows agree on what is read here."""
+    guidance = None
     if row["guidance_id"] is not None:
         guidance = Guidance(
             token_ids=tuple(row["guidance_ids"]), is_correct=row["guidance_is_correct"],
@@ -146,7 +148,7 @@ def _group(rows: list[dict[str, Any]]) -> StateGroup:
     )  # fmt: skip
     return StateGroup(
         id=row["group_id"], problem=problem, state=state, n_states=row["n_states"], value_gain=row["value_gain"],
-        completions=tuple(map(_completion, rows)),
+        completions=completions,
     )  # fmt: skip
 
 

@@ -33,7 +33,7 @@ def check_arguments(args: Any) -> None:
         if is_asked_for(args, config):
             raise ValueError(sentence)
     if config.replay_dir:
-        dump_files(config.replay_dir)
+        check_replay(config.replay_dir)
     if config.dump_dir and not args.ckpt.load_enable and any(Path(config.dump_dir).glob("rollout-*.parquet")):
         raise ValueError(f"--marge.dump_dir {config.dump_dir} holds the files of another run; give an empty folder")
     _check_batch_sizes(args)
@@ -41,6 +41,13 @@ def check_arguments(args: Any) -> None:
     _complete(args, config)
     check_reward_file(args.reward.remote_url)
     check_datasets(args)
+
+
+def check_replay(folder: str) -> None:
+    try:
+        dump_files(folder)
+    except ValueError as e:
+        raise ValueError(f"--marge.replay_dir {e}") from e
 
 
 def _repair_checkpoints(args: Any) -> None:

@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from openrlhf_marge.dump import SCHEMA
+from openrlhf_marge.dump import SCHEMA, dump_files, group_of
 from openrlhf_marge.pairs.base import Visit
-from openrlhf_marge.types import Completion, Guidance, Problem, State, StateGroup, TokenIds
+from openrlhf_marge.types import Completion, StateGroup, TokenIds
 
 BATCH_ROWS = 2048
 OF_COMPLETION = ("token_ids", "reward", "is_correct", "truncated")
@@ -31,13 +31,7 @@ MAY_BE_NULL = {"guidance_id", *OF_GUIDANCE}
 
 def find_files(folders: Sequence[str | os.PathLike]) -> list[Path]:
     """The files of the dumps in order of the folders and of their rollouts; ValueError when a folder has none."""
-    files = []
-    for folder in folders:
-        found = sorted(Path(folder).glob("rollout-*.parquet"))
-        if not found:
-            raise ValueError(f"{folder} holds no rollout-*.parquet file; give the folder of a run's --marge.dump_dir")
-        files += found
-    return files
+    return [path for folder in folders for path in dump_files(folder)]
 
 
 def check_file(path: Path) -> int:
@@ -114,7 +108,7 @@ def _groups(table: pa.Table, bounds: list[int]) -> Iterator[StateGroup]:
     firsts = table.select(OF_GROUP).take(pa.array(bounds[:-1]))
     shared = zip(*(_values(firsts[name]) for name in OF_GROUP), strict=True)
     for (start, end), values in zip(pairwise(bounds), shared, strict=True):
-        yield _group(dict(zip(OF_GROUP, values, strict=True)), tuple(completions[start:end]))
+        yield group_of(dict(zip(OF_GROUP, values, strict=True)), tuple(completions[start:end]))
 
 
 def _values(column: pa.ChunkedArray) -> list:
@@ -125,24 +119,3 @@ def _values(column: pa.ChunkedArray) -> list:
     ends = np.cumsum(array.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)).tolist()
     flat: TokenIds = tuple(array.flatten().to_numpy(zero_copy_only=False).tolist())
     return [flat[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-
-
-def _group(row: dict, completions: tuple[Completion, ...]) -> StateGroup:
-    guidance = None
-    if row["guidance_id"] is not None:
-        guidance = Guidance(
-            token_ids=row["guidance_ids"], is_correct=row["guidance_is_correct"],
-            pass_rate=row["guidance_pass_rate"], visit=row["guidance_visit"],
-        )  # fmt: skip
-    problem = Problem(
-        id=row["problem_id"], prompt=row["prompt"], label=row["label"], prompt_ids=row["prompt_ids"],
-        max_response_tokens=row["max_response_tokens"],
-    )  # fmt: skip
-    state = State(
-        index=row["state_index"], prefix_ids=row["prefix_ids"], position=row["position"], guidance=guidance,
-        segment=row["segment"],
-    )  # fmt: skip
-    return StateGroup(
-        id=row["group_id"], problem=problem, state=state, n_states=row["n_states"], value_gain=row["value_gain"],
-        completions=completions,
-    )  # fmt: skip
