@@ -44,7 +44,7 @@ def explore_and_kill(task, out, environment, more=""):
     try:
         end = time.monotonic() + END_SECONDS
         while time.monotonic() < end and process.poll() is None:
-            if list(out.glob("rollout-*")) and list((out / "unfinished").glob("*.jsonl")):
+            if list(out.glob("rollout-*.parquet")) and list((out / "unfinished").glob("*.jsonl")):
                 break
             time.sleep(0.01)
     finally:
