@@ -7,7 +7,8 @@ import pytest
 import openrlhf_marge
 
 ROOT = Path(openrlhf_marge.__file__).parent
-CORE = sorted(p.stem for p in ROOT.glob("*.py") if p.stem != "__init__")
+PACKAGES = ["cli.build_pairs", "cli.explore", "cli.marge_dpo", "grading", "loop", "offline", "pairs"]
+CORE = sorted(p.stem for p in ROOT.glob("*.py") if p.stem != "__init__") + PACKAGES
 
 
 @pytest.mark.parametrize("module", CORE)

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,12 @@ pytest.importorskip("openrlhf", reason="the host is not installed")
 
 from openrlhf.cli.train_ppo_ray import parse_args
 
+from openrlhf_marge.cli.marge_dpo import make_loop
+from openrlhf_marge.cli.marge_dpo import parse_args as marge_dpo_args
+from openrlhf_marge.loop import KINDS
+
 SCRIPTS = Path(__file__).parents[1] / "examples" / "scripts"
+PATH = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])  # where python3 has the package
 ESTIMATORS = {"marge": "group_norm", "grpo": "group_norm", "ppo": "gae", "reinforce_pp": "reinforce"}
 
 
@@ -24,7 +30,7 @@ def parsed(tmp_path, monkeypatch):
     def parse(name: str):
         done = subprocess.run(
             ["bash", str(SCRIPTS / f"qwen2_7b_{name}.sh")],
-            env=os.environ | {"DATA": str(data), "DRY_RUN": "1"},
+            env=os.environ | {"DATA": str(data), "DRY_RUN": "1", "PATH": PATH},
             capture_output=True,
             text=True,
             check=True,
@@ -62,3 +68,19 @@ def test_baselines_have_the_settings_of_table_6(parsed, name, rollout):
     assert (args.rollout.batch_size, args.train.batch_size) == (rollout, 512)
     assert (args.rollout.temperature, args.rollout.top_p) == (1.0, 1.0)
     assert (args.actor.adam.lr, args.critic.adam.lr, args.actor.eps_clip) == (5e-7, 9e-6, 0.2)
+
+
+@pytest.mark.parametrize("kind", ["marge", "self_explore", "outcome", "sft"])
+def test_the_dpo_script_is_a_loop_whose_flags_every_command_accepts(tmp_path, kind):
+    (tmp_path / "heldout file.jsonl").write_text(json.dumps({"input": "q", "label": "1"}) + "\n")
+    environment = {"DATA": "a data file.jsonl", "HELDOUT": f"{tmp_path}/heldout file.jsonl", "KIND": kind}
+    done = subprocess.run(
+        ["bash", str(SCRIPTS / "qwen2_7b_marge_dpo.sh")], env=os.environ | environment | {"DRY_RUN": "1"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    words = done.stdout.splitlines()
+    assert words[:3] == ["python3", "-m", "openrlhf_marge.cli.marge_dpo"]
+    loop = make_loop(marge_dpo_args(words[3:]))
+    assert (loop.kind, loop.max_len, loop.iterations) == (KINDS[kind], 2048, 10)
+    assert loop.flags.explore[1] == "a data file.jsonl"
+    assert loop.batch_size == (128 if kind == "sft" else 256)
