@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 BAR = re.compile(r"\d+%\|.*\|")  # a progress bar of tqdm
+ERROR = re.compile(r"(error|Error|Exception): \S")
 TERMINAL_SECONDS, FILE_SECONDS = 0.2, 30.0  # between two bars
 TAIL_LINES = 15
 
@@ -19,7 +20,7 @@ def run_logged(
 ) -> None:
     """Run a command with its output in ``log``; ``show`` is told every line.
 
-    RuntimeError with the end of the log when it fails; the command is ended when the caller is interrupted.
+    RuntimeError with the reason in the log when it fails; the command is ended when the caller is interrupted.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as sink, subprocess.Popen(
@@ -33,9 +34,14 @@ def run_logged(
             process.terminate()
             raise
     if process.returncode:
-        lines = [line for line in log.read_text(errors="replace").splitlines() if not BAR.search(line)]
-        end = "\n".join(lines[-TAIL_LINES:])
-        raise RuntimeError(f"exit code {process.returncode}; the whole log is {log}, and its end:\n{end}")
+        raise RuntimeError(f"exit code {process.returncode}: {_reason(log)} (the whole log is {log})")
+
+
+def _reason(log: Path) -> str:
+    """The last line that names an error, or the end of the log: what follows the first is often noise."""
+    lines = [line for line in log.read_text(errors="replace").splitlines() if not BAR.search(line)]
+    named = [line for line in lines if ERROR.search(line)]
+    return named[-1].strip() if named else "\n".join(lines[-TAIL_LINES:])
 
 
 class Bars:

@@ -206,6 +206,32 @@ def test_a_folder_is_a_data_set_with_a_card(tmp_path, model, kind, format):
     assert sorted(p.name for p in (tmp_path / "data").iterdir()) == ["README.md", f"train.{format}"]
 
 
+@pytest.mark.parametrize("format", ["jsonl", "parquet"])
+def test_every_folder_is_a_data_set_of_its_own_also_when_built_again(tmp_path, model, format):
+    """``datasets`` caches by the folder's name where a card lists configs: a training would get another one's rows."""
+
+    def rows_of(folder, *groups, of="sft"):
+        dump = write_dump(tmp_path / "dump", *groups)
+        out = tmp_path / folder / "pairs"
+        assert main([str(dump), "--kind", of, "--model", model, "--format", format, "--out", str(out)]) == 0
+        (data,) = datasets.load_dataset(str(out), cache_dir=tmp_path / "cache").values()
+        return len(data)
+
+    assert rows_of("a", visit([mixed(2, 0)] + [mixed(1, 1)] * 2)) == 2
+    assert rows_of("b", visit([mixed(3, 0)] + [mixed(1, 1)] * 2)) == 3
+    assert rows_of("a", visit([mixed(4, 0)] + [mixed(1, 1)] * 2)) == 4
+    format = "parquet" if format == "jsonl" else "jsonl"
+    assert rows_of("a", visit([mixed(5, 0)] + [mixed(1, 1)] * 2)) == 5
+
+
+@pytest.mark.parametrize(("most", "rows"), [(1, 1), (3, 3), (9, 4), (0, 4)])
+def test_sft_takes_so_many_responses_of_a_state(build, most, rows):
+    of = [visit([mixed(4, 1)] + [mixed(1, 1)] * 2)]
+    found, _ = build("sft", *of, flags=f"--responses_per_state {most}")
+    everything, _ = build("sft", *of)
+    assert len(found) == rows and all(row in everything for row in found)
+
+
 def test_choices_do_not_depend_on_the_order_of_files(build):
     visits = [visit([mixed(4, 4)] + [mixed(1, 0)] * 2, of=problem(f"What is {n}?"), number=n) for n in range(8)]
     key = functools.partial(json.dumps, sort_keys=True)

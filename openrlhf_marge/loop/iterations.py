@@ -78,7 +78,7 @@ def run_stages(folder: Path, commands: Mapping[str, Sequence[str]], run: Run, ba
         try:
             run(command, folder / f"{stage}.log")
         except RuntimeError as e:
-            raise RuntimeError(f"{stage} of {folder} failed with {e}\nthe same command goes on there") from e
+            raise RuntimeError(f"{stage} of {folder} failed with {e}; the same command goes on there") from e
         done[stage] = {"seconds": round(time.monotonic() - start, 1), "command": list(command)}
         with writing(folder / "stages.json") as file:
             json.dump(done, file, indent=1)

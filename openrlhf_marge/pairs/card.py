@@ -46,11 +46,15 @@ class Summary:
         return [f"{count} {REASONS.get(reason, reason)}" for reason, count in ordered]
 
 
-def data_card(summary: Summary, kind: str, file: str, model: str, settings: Mapping[str, Any]) -> str:
-    """The README.md of a folder whose one split is ``file``; the same for the same rows, whenever it is made."""
+def data_card(summary: Summary, kind: str, model: str, settings: Mapping[str, Any]) -> str:
+    """The README.md of a folder with one file train.*; the same for the same rows, whenever it is made.
+
+    Without a list of ``configs``: with one, ``datasets`` takes any folder of the same name for the same data, and
+    gives the rows of the first that was ever loaded.
+    """
     lines = [
-        "---", "configs:", "- config_name: default", "  data_files:", "  - split: train", f"    path: {file}",
-        "size_categories:", f"- {size_category(summary.rows)}", "tags:", "- openrlhf_marge", f"- {kind}", "---", "",
+        "---", "size_categories:", f"- {size_category(summary.rows)}", "tags:", "- openrlhf_marge", f"- {kind}", "---",
+        "",
         f"# {kind} rows from a dump of openrlhf_marge", "",
         f"{summary.rows} rows from {summary.completions} completions"
         + (f" of {len(summary.problems)} problems" * bool(summary.problems))
