@@ -7,7 +7,7 @@ import pytest
 import openrlhf_marge
 
 ROOT = Path(openrlhf_marge.__file__).parent
-CORE = sorted(p.stem for p in ROOT.glob("*.py") if p.stem != "__init__")
+CORE = [*sorted(p.stem for p in ROOT.glob("*.py") if p.stem != "__init__"), "evaluation"]
 
 
 @pytest.mark.parametrize("module", CORE)
