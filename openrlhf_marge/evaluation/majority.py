@@ -57,7 +57,7 @@ def _draws_of_others(wrong_votes: Collection[int], silent: int, votes: int, most
     free = silent + sum(m for m in wrong_votes if m < votes)  # neither above nor tied, however many are drawn
     by_tied = [_counts(comb(free, d) for d in range(most + 1))]
     for m in (m for m in wrong_votes if m >= votes):
-        below = _counts(comb(m, d) for d in range(min(votes, most + 1)))
+        below = _counts(comb(m, d) for d in range(votes))
         fewer = [np.convolve(draws, below)[: most + 1] for draws in by_tied]
         level = [comb(m, votes) * _shifted(draws, votes) for draws in by_tied]
         none = _counts([0] * (most + 1))
