@@ -7,8 +7,8 @@ import pytest
 import openrlhf_marge
 
 ROOT = Path(openrlhf_marge.__file__).parent
-PACKAGES = ["cli.build_pairs", "cli.explore", "cli.marge_dpo", "grading", "loop", "offline", "pairs"]
-CORE = sorted(p.stem for p in ROOT.glob("*.py") if p.stem != "__init__") + PACKAGES
+PACKAGES = ["cli.build_pairs", "cli.evaluate", "cli.explore", "cli.marge_dpo", "grading", "loop", "offline", "pairs"]
+CORE = sorted(p.stem for p in ROOT.glob("*.py") if p.stem != "__init__") + ["evaluation", *PACKAGES]
 
 
 @pytest.mark.parametrize("module", CORE)

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from openrlhf_marge.cli.errors import first_line
 from openrlhf_marge.types import TokenIds
 
 
+def load_tokenizer(model: str) -> Any:
+    """The tokenizer of ``--model``, a folder or a name on the hub; ValueError when transformers cannot load it."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(model)
+    except Exception as e:  # from missing files to failed downloads, transformers raises what it likes
+        raise ValueError(f"--model {model} has no tokenizer that transformers can load: {first_line(e)}") from e
+
+
 class TokenizerCodec:
-    """``model`` is a folder or a name that AutoTokenizer loads; ValueError when it does not, or has no EOS."""
+    """ValueError when the model has no tokenizer, or that no EOS."""
 
     def __init__(self, model: str) -> None:
-        from transformers import AutoTokenizer
-
-        try:
-            self._tokenizer = AutoTokenizer.from_pretrained(model)
-        except Exception as e:  # from missing files to failed downloads, transformers raises what it likes
-            reason = str(e).splitlines()[0] if str(e) else type(e).__name__
-            raise ValueError(f"--model {model} has no tokenizer that transformers can load: {reason}") from e
+        self._tokenizer = load_tokenizer(model)
         if self._tokenizer.eos_token_id is None:
             raise ValueError(f"--model {model}: its tokenizer has no EOS, which every response must end with")
         self.eos_id, self.eos_text = self._tokenizer.eos_token_id, self._tokenizer.eos_token

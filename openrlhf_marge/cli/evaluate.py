@@ -1,81 +1,97 @@
-"""pass@1 and pass@k of a model on held-out problems: sampled by one vLLM engine, graded by the package's grader.
+"""pass@1, pass@k and maj@k of a model: sampled by one vLLM engine, graded by the package's grader.
 
-python -m openrlhf_marge.cli.evaluate --model DIR --data FILE.jsonl --out result.json
+    python -m openrlhf_marge.cli.evaluate --model MODEL --data gsm8k math500 --prompt auto --out RESULT.json
+    python -m openrlhf_marge.cli.evaluate --model MODEL --data FILE --input_key query --label_key answer --out ...
+
+--data: a test set of the paper by name (math, math500, gsm8k, college_math, olympiadbench; NAME=FOLDER reads a local
+copy), or a .jsonl or .parquet file. RESULT.json holds the numbers, with several data sets as one object for each;
+RESULT-responses/ beside it holds every response. The same command, started again after a crash or with another --k,
+samples only what is missing. Exit status: 0, or 2 for bad input.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
-from openrlhf_marge.evaluation import mean_pass_at_k
-from openrlhf_marge.grading import grade
+from openrlhf_marge.cli.answering import SETTINGS, Task, answer, make_task
+from openrlhf_marge.cli.evaluate_flags import parse_args
+from openrlhf_marge.cli.prompting import Prompter, check_model
+from openrlhf_marge.cli.rows import writing
+from openrlhf_marge.cli.workers import start_pool
+from openrlhf_marge.evaluation import over_problems, problem_metrics
+from openrlhf_marge.grading_guard import GraderGuard, max_failures
 
-
-def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True, help="folder of a Hugging Face model with a chat template")
-    parser.add_argument("--data", required=True, help="JSONL file with a problem and its gold answer per row")
-    parser.add_argument("--input_key", default="input", help="column of the problem [default 'input']")
-    parser.add_argument("--label_key", default="label", help="column of the gold answer [default 'label']")
-    parser.add_argument("--n", type=int, default=16, help="responses per problem [at least k, default 16]")
-    parser.add_argument("--k", type=int, default=8, help="k of pass@k [default 8]")
-    parser.add_argument("--temperature", type=float, default=0.8, help="sampling temperature [default 0.8]")
-    parser.add_argument("--top_p", type=float, default=0.95, help="nucleus [default 0.95]")
-    parser.add_argument("--max_len", type=int, default=2048, help="tokens of prompt and response [default 2048]")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the sampling [default 0]")
-    parser.add_argument("--out", required=True, help="JSON file to write")
-    args = parser.parse_args(argv)
-    if not 1 <= args.k <= args.n:
-        parser.error(f"--k {args.k} must lie between 1 and --n {args.n}")
-    return args
+NAMED = 5  # problems left out whose places are printed
 
 
-def read_rows(path: str, input_key: str, label_key: str) -> list[tuple[str, str]]:
-    """(problem, gold answer) per row; ValueError naming file and row when one is missing."""
-    if not Path(path).is_file():
-        raise ValueError(f"--data {path}: there is no such file")
-    rows = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
-        row = json.loads(line)
-        for flag, key in (("--input_key", input_key), ("--label_key", label_key)):
-            if not str(row.get(key) or "").strip():
-                raise ValueError(f"--data {path}, row {number}: the column {key!r} ({flag}) is missing or empty")
-        rows.append((str(row[input_key]), str(row[label_key])))
-    if not rows:
-        raise ValueError(f"--data {path} has no rows")
-    return rows
+def prepare(args: argparse.Namespace) -> tuple[list[Task], GraderGuard]:
+    """Everything that can be wrong before the engine starts; ValueError or OSError then. Resolves --prompt auto."""
+    check_model(args.model, args.max_len)
+    prompter = Prompter(args.model, args.prompt, args.response_prefix)
+    args.prompt = prompter.name
+    check_out(args.out)
+    start_pool(args.workers)
+    return [make_task(args, data, prompter) for data in args.data], GraderGuard(max_failures())
 
 
-def count_correct(args: argparse.Namespace, rows: list[tuple[str, str]]) -> list[int]:
-    """Correct responses per problem, in the order of the rows."""
-    from vllm import LLM, SamplingParams
-
-    llm = LLM(model=args.model, dtype="bfloat16", max_model_len=args.max_len, enforce_eager=True, seed=args.seed)
-    params = SamplingParams(n=args.n, temperature=args.temperature, top_p=args.top_p, max_tokens=None)
-    outputs = llm.chat([[{"role": "user", "content": problem}] for problem, _ in rows], params)
-    return [
-        sum(grade(response.text, label).correct for response in output.outputs)
-        for output, (_, label) in zip(outputs, rows, strict=True)
-    ]
-
-
-def main(argv: list[str] | None = None) -> None:
-    args = parse_args(argv)
+def check_out(out: Path) -> None:
+    """ValueError when ``--out`` cannot be written."""
+    if out.is_dir():
+        raise ValueError(f"--out {out} is a folder; name a file")
     try:
-        rows = read_rows(args.data, args.input_key, args.label_key)
-    except ValueError as e:
-        raise SystemExit(f"evaluate: error: {e}") from None
-    correct = count_correct(args, rows)
-    result = {"model": args.model, "data": args.data, "problems": len(rows), "responses_per_problem": args.n}
-    for k in (1, args.k):
-        estimate = mean_pass_at_k(correct, args.n, k)
-        result[f"pass@{k}"] = estimate.mean
-        result[f"pass@{k}_standard_error"] = estimate.standard_error
-    Path(args.out).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(result))
+        out.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out.parent).close()
+    except OSError as e:
+        raise ValueError(f"--out {out} cannot be written: {e}; choose another place") from e
+
+
+def numbers(args: argparse.Namespace, task: Task) -> dict[str, Any]:
+    """What the responses of a data set say, and how they were sampled."""
+    estimates = over_problems([problem_metrics(a.sampled, a.greedy, args.k) for a in task.folder.read()])
+    print(f"{task.data}: {len(task.prompts)} problems")
+    found: dict[str, Any] = {
+        "data": task.data,
+        "problems": len(task.prompts),
+        "problems_left_out_prompt_too_long": len(task.too_long()),
+        "responses": str(task.folder.path),
+        **{name: getattr(args, name) for name in SETTINGS},
+    }
+    for name, estimate in estimates.items():
+        print(f"  {name:<20} {estimate.mean:>8.4f} +- {estimate.standard_error:.4f}")
+        found |= {name: estimate.mean, f"{name}_standard_error": estimate.standard_error}
+    return found
+
+
+def warn_of_long_prompts(task: Task, max_len: int) -> None:
+    if places := task.too_long():
+        named = "; ".join(places[:NAMED]) + " ..." * (len(places) > NAMED)
+        print(
+            f"--data {task.data}: {len(places)} of {len(task.problems)} prompts leave no room for a response within "
+            f"--max_len {max_len} and are left out: {named}",
+            file=sys.stderr,
+        )
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv, __doc__)
+    try:
+        tasks, guard = prepare(args)
+    except (ValueError, OSError) as e:
+        print(f"evaluate: error: {e}", file=sys.stderr)
+        return 2
+    for task in tasks:
+        warn_of_long_prompts(task, args.max_len)
+    answer(args, tasks, guard)
+    results = {task.data: numbers(args, task) for task in tasks}
+    with writing(args.out) as file:
+        file.write(json.dumps(results if len(tasks) > 1 else results[tasks[0].data], indent=1) + "\n")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -39,11 +39,16 @@ def grade(response: str, gold: str, symbolic: Symbolic | None = None) -> Grade:
     wanted = gold_answer(gold)
     if not wanted.strip():
         return Grade(False, "unparsable")
-    bare = wanted.strip("() .")
-    answer = final_answer(response, wants_choice=len(bare) == 1 and bare.isalpha())
+    answer = extracted_answer(response, gold)
     if answer is None:
         return Grade(False, "no_answer")
     return _verdict(lambda: equal(answer, wanted, symbolic or _pooled()))
+
+
+def extracted_answer(response: str, gold: str) -> str | None:
+    """The final answer that ``grade`` finds in a response; None when there is none."""
+    bare = gold_answer(gold).strip("() .")
+    return final_answer(response, wants_choice=len(bare) == 1 and bare.isalpha())
 
 
 def grade_gold(gold: str, symbolic: Symbolic | None = None) -> Grade:

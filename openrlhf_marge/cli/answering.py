@@ -1,0 +1,131 @@
+"""The tasks of an evaluation: what each data set still needs, and its responses, sampled, graded and written."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from openrlhf_marge.cli.engine import Engine, Output
+from openrlhf_marge.cli.problems import Problem, load_problems
+from openrlhf_marge.cli.prompting import Prompt, Prompter
+from openrlhf_marge.cli.responses import Answered, ResponseFolder
+from openrlhf_marge.evaluation import Response
+from openrlhf_marge.grading import extracted_answer, grade
+from openrlhf_marge.grading_guard import GraderGuard
+from openrlhf_marge.seeds import stable_hash
+
+# What decides the responses, besides the problems; the flags of the same names.
+SETTINGS = (
+    "model", "prompt", "response_prefix", "n", "greedy_runs", "temperature", "top_p", "max_len", "seed", "engine_args",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One data set. ``prompts`` are those with room for a response, by the index of the problem."""
+
+    data: str
+    problems: list[Problem]
+    prompts: dict[int, Prompt]
+    folder: ResponseFolder
+    done: frozenset[int]
+
+    def too_long(self) -> list[str]:
+        """Places of the problems that are left out."""
+        return [problem.place for i, problem in enumerate(self.problems) if i not in self.prompts]
+
+    def batches(self, size: int) -> list[list[int]]:
+        """Indices of the problems that are not done."""
+        left = sorted(self.prompts.keys() - self.done)
+        return [left[start : start + size] for start in range(0, len(left), size)]
+
+
+def make_task(args: argparse.Namespace, data: str, prompter: Prompter) -> Task:
+    """Read the data and the responses that are there; ValueError when that cannot be done, or no prompt has room."""
+    problems = load_problems(data, args.input_key, args.label_key)
+    prompts = {i: prompter.prompt(problem.text) for i, problem in enumerate(problems)}
+    fitting = {i: prompt for i, prompt in prompts.items() if len(prompt.ids) < args.max_len}
+    if not fitting:
+        shortest = min(len(prompt.ids) for prompt in prompts.values())
+        raise ValueError(f"--data {data}: the shortest prompt has {shortest} tokens; raise --max_len {args.max_len}")
+    settings = {name: getattr(args, name) for name in SETTINGS} | {"files": _files(args.model)}
+    digest = stable_hash(settings, [(problem.text, problem.label) for problem in problems])
+    folder = ResponseFolder(args.out.with_name(f"{args.out.stem}-responses") / f"{Path(data).stem}-{digest:016x}")
+    with (folder.path / "settings.json").open("w", encoding="utf-8") as file:
+        json.dump({"data": data, **settings}, file, indent=1)
+    return Task(data, problems, fitting, folder, frozenset(answered.index for answered in folder.read()))
+
+
+def _files(model: str) -> dict[str, tuple[int, int]]:
+    """Sizes and times of a model's files: one that was trained on in the same folder is another model."""
+    stats = {file.name: file.stat() for file in sorted(Path(model).glob("*")) if file.is_file()}
+    return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
+
+
+def answer(args: argparse.Namespace, tasks: Sequence[Task], guard: GraderGuard) -> None:
+    """Do what is not done; a batch is graded and written while the engine samples the next one."""
+    batches = [(task, batch) for task in tasks for batch in task.batches(args.batch_size)]
+    if not batches:
+        return
+    done = sum(len(task.done) for task in tasks)
+    # What is left must not get the random numbers of what is done.
+    engine = Engine(args.model, args.max_len, args.seed + done, args.engine_args)
+    total = sum(len(task.prompts) for task in tasks)
+    with (
+        tqdm(total=total, initial=done, desc="Evaluate", unit="problem") as progress,
+        Writer(args.response_prefix, args.workers, guard, progress) as writer,
+    ):
+        for task, batch in batches:
+            ids = [task.prompts[i].ids for i in batch]
+            sampled = engine.sample(ids, args.n, args.temperature, args.top_p) if args.n else [[] for _ in ids]
+            writer.submit(task, batch, sampled, engine.greedy(ids, args.greedy_runs))
+
+
+class Writer:
+    """Grades and writes batches in the background, one after the other; leaving the context waits for the last."""
+
+    def __init__(self, response_prefix: str, workers: int, guard: GraderGuard, progress: tqdm) -> None:
+        self._prefix, self._guard, self._progress = response_prefix, guard, progress
+        self._graders = ThreadPoolExecutor(workers, thread_name_prefix="grade")
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="write")
+        self._last: Future | None = None
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._graders, self._background:
+            self._wait()
+
+    def _wait(self) -> None:
+        if self._last:
+            self._last.result()
+
+    def submit(self, task: Task, batch: Sequence[int], *outputs: Sequence[list[Output]]) -> None:
+        """``outputs`` are the sampled and the greedy ones of each problem. What the batch before raised is raised
+        here: RuntimeError when the guard finds the grader broken."""
+        self._wait()
+        self._last = self._background.submit(self._write, task, batch, *outputs)
+
+    def _write(self, task: Task, *batch: Sequence[Any]) -> None:
+        task.folder.write(self._graders.map(partial(self._answered, task), *batch))
+        self._progress.update(len(batch[0]))
+
+    def _answered(self, task: Task, index: int, *outputs: Sequence[Output]) -> Answered:
+        problem = task.problems[index]
+        sampled, greedy = ([self._graded(output, problem.label) for output in of_kind] for of_kind in outputs)
+        return Answered(index, problem.text, problem.label, task.prompts[index].text, sampled, greedy)
+
+    def _graded(self, output: Output, label: str) -> Response:
+        text = self._prefix + output.text
+        verdict = grade(text, label)
+        self._guard.record(verdict, text, label)
+        return Response(text, extracted_answer(text, label), verdict.correct, verdict.reason, output.truncated)

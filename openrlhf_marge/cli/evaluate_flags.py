@@ -1,0 +1,82 @@
+"""The flags of ``evaluate``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import fields
+from pathlib import Path
+
+from openrlhf_marge.cli.workers import add_workers, check_workers
+from openrlhf_marge.config import MargeConfig
+from openrlhf_marge.evaluation import DATA_SETS, PROMPTS
+
+DEFAULT_KS = (1, 8)
+STEP_PREFIX = next(f.default for f in fields(MargeConfig) if f.name == "cot_prefix")
+LOWEST = {"n": 0, "greedy_runs": 0, "max_len": 2, "batch_size": 1}
+
+
+def parse_args(argv: list[str] | None, description: str) -> argparse.Namespace:
+    """The flags as they are meant: ``k`` sorted, with 1; ``response_prefix`` a text. Ends with a sentence if bad."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    _add_inputs(parser)
+    _add_sampling(parser)
+    add_workers(parser)
+    args = parser.parse_args(argv)
+    check_workers(parser, args.workers)
+    _check(parser, args)
+    args.k = sorted({1, *(args.k or [k for k in DEFAULT_KS if k <= args.n])})
+    args.response_prefix = STEP_PREFIX if args.response_prefix == "step" else args.response_prefix
+    return args
+
+
+def _add_inputs(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--model", required=True, help="folder of a Hugging Face model, or its name on the hub")
+    add("--data", required=True, nargs="+", help=f"{', '.join(DATA_SETS)}, NAME=FOLDER, or files")
+    add("--input_key", default="input", help="column of the problem in files [%(default)s]")
+    add("--label_key", default="label", help="column of the gold answer in files [%(default)s]")
+    add("--out", type=Path, required=True, help="JSON file to write")
+    add(
+        "--prompt",
+        choices=PROMPTS,
+        default="chat",
+        help="chat: the chat template alone, as in training; chat_boxed, alpaca: with the paper's sentence (App. E); "
+        "auto: one of these two by model [%(default)s]",
+    )
+    add(
+        "--response_prefix",
+        default="",
+        help="what every response starts with: a text, or 'step' for the default of --marge.cot_prefix, with which "
+        "step mode trains [none]",
+    )
+
+
+def _add_sampling(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--n", type=int, default=16, help="responses sampled per problem, 0 for none [%(default)s]")
+    add("--k", type=int, nargs="+", help="the k of pass@k and maj@k, at most n [1 8]")
+    add("--greedy_runs", type=int, default=1, help="greedy responses per problem; 3 in the paper [%(default)s]")
+    add("--temperature", type=float, default=0.8, help="sampling temperature [%(default)s]")
+    add("--top_p", type=float, default=0.95, help="nucleus [%(default)s]")
+    add("--max_len", type=int, default=2048, help="tokens of prompt and response [%(default)s]")
+    add("--seed", type=int, default=0, help="seed of the engine [%(default)s]")
+    add("--batch_size", type=int, default=256, help="problems sampled, then written, at once [%(default)s]")
+    add("--engine_args", type=json.loads, default={}, help="JSON object of further arguments of vllm.LLM")
+
+
+def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    for name, lowest in LOWEST.items():
+        if (value := getattr(args, name)) < lowest:
+            parser.error(f"--{name} {value} must be at least {lowest}")
+    if not args.n and not args.greedy_runs:
+        parser.error("--n 0 and --greedy_runs 0 leave nothing to evaluate; raise one of them")
+    for k in args.k or ():
+        if not 1 <= k <= args.n:
+            parser.error(f"--k {k} must lie between 1 and --n {args.n}: pass@k is never extrapolated; raise --n")
+    if not args.temperature > 0 or not 0 < args.top_p <= 1:
+        parser.error("--temperature must be above 0 (greedy responses are --greedy_runs), --top_p in (0, 1]")
+    if not isinstance(args.engine_args, dict):
+        parser.error("--engine_args must be a JSON object, such as '{\"tensor_parallel_size\": 2}'")
+    if doubled := {data for data in args.data if args.data.count(data) > 1}:
+        parser.error(f"--data names {', '.join(doubled)} twice; leave one out")

@@ -1,0 +1,314 @@
+"""python -m openrlhf_marge.cli.evaluate: with a scripted engine, and once with vLLM."""
+
+import itertools
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+pytest.importorskip("transformers", reason="the host is not installed")
+
+from transformers import AutoTokenizer
+
+from openrlhf_marge.cli import answering, evaluate
+from openrlhf_marge.cli.engine import Output
+from openrlhf_marge.evaluation import DATA_SETS, vote_of
+from openrlhf_marge.grading import Grade
+from openrlhf_marge.host.local_ray import cpu_environment
+
+PROBLEMS = [{"input": f"What is {i}+1?", "label": f"{i + 1}"} for i in range(7)]
+ANSWERS = (
+    "so {right}",
+    r"\boxed{{{right}}}",
+    r"\boxed{{7/2}}",
+    r"\boxed{{3.5}}",
+    r"\boxed{{x}}",
+    "no idea",
+    "{right}.0",
+)
+
+
+class ScriptedEngine:
+    """Answers problems of PROBLEMS by number and place; ``left`` calls of ``sample``, then it dies."""
+
+    left = 10**9
+
+    def __init__(self, model, max_len, seed, options):
+        type(self).started.append((max_len, seed, options))
+        self.tokenizer = AutoTokenizer.from_pretrained(model)
+
+    def sample(self, prompts, n, temperature, top_p):
+        if not type(self).left:
+            raise RuntimeError("the engine died")
+        type(self).left -= 1
+        type(self).prompts += [self.tokenizer.decode(ids) for ids in prompts]
+        return [[self.output(ids, place) for place in range(n)] for ids in prompts]
+
+    def greedy(self, prompts, runs):
+        return [[self.output(ids, 0)] * runs for ids in prompts]
+
+    def output(self, ids, place):
+        number = int(re.search(r"What is (\d+)\+1", self.tokenizer.decode(ids))[1])
+        text = ANSWERS[(number * place + place // 2) % len(ANSWERS)].format(right=number + 1)
+        return Output(text, truncated=place == 3)
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    scripted = type("Scripted", (ScriptedEngine,), {"started": [], "prompts": []})
+    monkeypatch.setattr(answering, "Engine", scripted)
+    monkeypatch.setenv("MARGE_GRADER_WORKERS", "1")
+    return scripted
+
+
+@pytest.fixture
+def data(tmp_path):
+    path = tmp_path / "data.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in PROBLEMS))
+    return path
+
+
+@pytest.fixture
+def run(task, tmp_path, data):
+    """Evaluate with the flags given; the JSON written."""
+
+    def run(flags="", data=data):
+        out = tmp_path / "result.json"
+        command = f"--model {task.folder}/model --data {data} --out {out} --max_len 128 --workers 2 {flags}"
+        assert evaluate.main(command.split()) == 0
+        return json.loads(out.read_text())
+
+    return run
+
+
+def stored(result):
+    """The rows of the Parquet files, by problem."""
+    files = sorted(Path(result["responses"]).glob("*.parquet"))
+    return sorted((row for file in files for row in pq.read_table(file).to_pylist()), key=lambda row: row["index"])
+
+
+def by_brute_force(rows, k):
+    """pass@k and maj@k from the responses in the file, over all subsets of k."""
+    passed, won = [], []
+    for row in rows:
+        votes = [
+            None if r["answer"] is None else "right" if r["correct"] else vote_of(r["answer"]) for r in row["sampled"]
+        ]
+        draws = list(itertools.combinations(votes, k))
+        passed.append(sum("right" in drawn for drawn in draws) / len(draws))
+        won.append(sum(map(share_of_right, draws)) / len(draws))
+    return sum(passed) / len(rows), sum(won) / len(rows)
+
+
+def share_of_right(drawn):
+    counts = Counter(vote for vote in drawn if vote is not None)
+    best = [vote for vote in counts if counts[vote] == max(counts.values())]
+    return ("right" in best) / max(len(best), 1)
+
+
+def test_the_numbers_are_those_of_the_responses_in_the_file(engine, run):
+    result = run("--n 6 --k 2 3 6 --greedy_runs 3 --batch_size 3")
+    rows = stored(result)
+    assert [(row["problem"], row["label"]) for row in rows] == [(p["input"], p["label"]) for p in PROBLEMS]
+    for k in (1, 2, 3, 6):
+        passed, won = by_brute_force(rows, k)
+        assert result[f"pass@{k}"] == pytest.approx(passed)
+        assert result.get(f"maj@{k}", result["pass@1"]) == pytest.approx(won)
+    assert 0 < result["maj@3"] < result["pass@3"] < 1
+    responses = [r for row in rows for r in row["sampled"]]
+    assert result["no_answer"] == pytest.approx(sum(r["answer"] is None for r in responses) / len(responses))
+    assert result["no_answer"] > 0
+    assert result["truncated"] == pytest.approx(1 / 6)
+    assert result["greedy_pass@1"] == 1.0 and [len(row["greedy"]) for row in rows] == [3] * 7
+    second = rows[1]["sampled"]
+    assert second[0] == {"text": "so 2", "answer": "2", "correct": True, "reason": "correct", "truncated": False}
+    assert (result["problems"], result["n"], len(list(Path(result["responses"]).glob("*.parquet")))) == (7, 6, 3)
+
+
+def test_what_is_done_is_not_sampled_again(engine, run, capsys):
+    engine.left = 2
+    with pytest.raises(RuntimeError, match="the engine died"):
+        run("--batch_size 3")
+    assert len(engine.prompts) == 6
+    engine.left = 10
+    resumed = run("--batch_size 2")
+    assert len(engine.prompts) == 7 and "What is 6+1?" in engine.prompts[-1]
+    assert [options[1] for options in engine.started] == [0, 6]  # other seeds for other problems
+    torn = Path(resumed["responses"]) / "problems-00000003.parquet"
+    torn.write_bytes(torn.read_bytes()[:-50])
+    assert run() == resumed and len(engine.prompts) == 10
+    assert "problems-00000003.parquet is no Parquet file" in capsys.readouterr().out
+    # Another k is a question to the same responses; another seed is not.
+    assert "pass@16" in run("--k 16") and len(engine.prompts) == 10
+    assert run("--seed 1")["responses"] != resumed["responses"] and len(engine.prompts) == 17
+
+
+def test_a_model_trained_on_is_another_model(engine, run, task):
+    first = run()
+    weights = task.folder / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes())
+    assert run()["responses"] != first["responses"]
+
+
+def test_prompt_and_prefix_as_the_engine_gets_them(engine, run):
+    run("--response_prefix step --n 1 --greedy_runs 0")
+    user = "<|im_start|>user\nWhat is 0+1?{}<|im_end|>\n<|im_start|>assistant\n{}"
+    assert engine.prompts[0] == user.format("", "Let's think step by step.\n\nStep 1:")
+    sentence = r" Please reason step by step, and put your final answer within \boxed{}."
+    result = run("--prompt auto --n 1")
+    assert engine.prompts[7] == user.format(sentence, "")
+    assert result["prompt"] == "chat_boxed" and stored(result)[0]["prompt"] == engine.prompts[7]
+
+
+def test_the_response_prefix_is_part_of_the_response(engine, run):
+    result = run("--n 2 --greedy_runs 0 --response_prefix Hm")
+    assert [r["text"] for r in stored(result)[0]["sampled"]] == ["Hmso 1", "Hmso 1"]
+
+
+def test_several_data_sets_and_prompts_that_are_too_long(engine, run, tmp_path, data, capsys):
+    long = tmp_path / "long.jsonl"
+    rows = [PROBLEMS[1], {"input": "9" * 128, "label": "1"}, PROBLEMS[2]]
+    long.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    result = run("--n 0", data=f"{data} {long}")
+    assert [result[str(path)]["problems"] for path in (data, long)] == [7, 2]
+    assert [result[str(path)]["problems_left_out_prompt_too_long"] for path in (data, long)] == [0, 1]
+    assert "pass@1" not in result[str(long)] and result[str(long)]["greedy_pass@1"] == 1.0
+    assert f"1 of 3 prompts leave no room for a response within --max_len 128 and are left out: {long}, line 2" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_grader_that_fails_stops_the_evaluation(engine, run, monkeypatch):
+    monkeypatch.setattr(answering, "grade", lambda text, label: Grade(False, "error"))
+    with pytest.raises(RuntimeError, match=r"the grader failed on 100\.0% of the last 50 answers"):
+        run()
+
+
+def publish(folder, path, rows, config="default", split="test"):
+    """A data set as on the hub: a file, and the card that says which configuration and split it is."""
+    file = folder / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows), file)
+    else:
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    card = folder / "README.md"
+    entry = f"- config_name: {config}\n  data_files:\n  - split: {split}\n    path: {path}\n"
+    before = card.read_text().removesuffix("---\n") if card.exists() else "---\nconfigs:\n"
+    card.write_text(f"{before}{entry}---\n")
+
+
+def published(folder, name):
+    """Columns and layout of each data set's own files, a row or two of each."""
+    if name == "math":
+        for subject in DATA_SETS["math"].configs:
+            row = {"problem": "What is 1+1?", "level": "Level 1", "type": subject, "solution": r"It is $\boxed{2}$."}
+            publish(folder, f"{subject}/test-00000-of-00001.parquet", [row], subject)
+    elif name == "math500":
+        row = {"problem": "What is 1+1?", "solution": "", "answer": "2", "subject": "Algebra", "level": 1}
+        publish(folder, "test.jsonl", [row | {"unique_id": "test/algebra/1.json"}])
+    elif name == "gsm8k":
+        row = {"question": "What is 1+1?", "answer": "1+1 = <<1+1=2>>2\n#### 2"}
+        publish(folder, "main/test-00000-of-00001.parquet", [row], "main")
+        publish(folder, "socratic/test-00000-of-00001.parquet", [row, row], "socratic")
+    elif name == "college_math":
+        row = {
+            "data_source": "college_math.algebra",
+            "question_number": "1",
+            "question": "What is 1+1?",
+            "answer": "$2$",
+        }
+        publish(folder, "college-math-test.jsonl", [row])
+    else:
+        row = {"id": 1, "question": "What is 1+1?", "solution": [""], "final_answer": ["$2$"], "context": None}
+        path = "OlympiadBench/OE_TO_maths_en_COMP/OE_TO_maths_en_COMP.parquet"
+        publish(folder, path, [row, row | {"final_answer": ["2", "3"]}], "OE_TO_maths_en_COMP", "train")
+
+
+@pytest.mark.parametrize("name", DATA_SETS)
+def test_the_published_data_sets_are_read_in_their_own_layout(engine, run, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    published(tmp_path / "local", name)
+    rows = stored(run("--n 1", data=f"{name}={tmp_path}/local"))
+    assert len(rows) == {"math": 7, "olympiadbench": 2}.get(name, 1)
+    assert rows[0]["problem"] == "What is 1+1?" and rows[0]["sampled"][0]["correct"]
+    assert [row["label"] for row in rows[1:]] == (["2, 3"] if name == "olympiadbench" else [rows[0]["label"]] * 6)[
+        : len(rows) - 1
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ("--k 8 --n 4", "--k 8 must lie between 1 and --n 4: pass@k is never extrapolated; raise --n"),
+        ("--n 0 --greedy_runs 0", "--n 0 and --greedy_runs 0 leave nothing to evaluate"),
+        ("--n -1", "--n -1 must be at least 0"),
+        ("--temperature 0", "--temperature must be above 0 (greedy responses are --greedy_runs)"),
+        ("--workers 0", "--workers 0 must be at least 1"),
+        ("--engine_args []", "--engine_args must be a JSON object"),
+        ("--data a.jsonl a.jsonl", "--data names a.jsonl twice"),
+        ("--prompt cot", "argument --prompt: invalid choice: 'cot'"),
+        ("--data gsm8 ", "--data gsm8: there is no such file; data sets with a name are math, math500, gsm8k, "),
+        ("--data {tmp}/empty.jsonl", "{tmp}/empty.jsonl has no rows"),
+        ("--data {tmp}/torn.jsonl", "{tmp}/torn.jsonl, line 2 is not JSON"),
+        (
+            "--data {tmp}/half.jsonl",
+            "{tmp}/half.jsonl, line 1: the value of 'label' (--label_key) holds half a surrogate",
+        ),
+        ("--label_key answer", "{tmp}/data.jsonl, line 1: the key 'answer' (--label_key) is missing; there is input,"),
+        ("--data gsm8k={tmp}", "--data gsm8k: {tmp} (config main, split test) cannot be loaded ("),
+        ("--model {tmp}/none", "--model {tmp}/none is neither the folder of a Hugging Face model nor the name of one"),
+        ("--model {tmp}", "--model {tmp}: the folder holds no weights (*.safetensors); give the folder of a model"),
+        (
+            "--model {bare}",
+            "--prompt chat needs a chat template and the tokenizer of --model {bare} has none; add one",
+        ),
+        ("--max_len 513", "--max_len 513 is more than the 512 positions of --model {model}; lower it"),
+        ("--max_len 4", "--data {tmp}/data.jsonl: the shortest prompt has "),
+        ("--out {tmp}", "--out {tmp} is a folder; name a file"),
+        ("--out {tmp}/data.jsonl/result.json", "--out {tmp}/data.jsonl/result.json cannot be written: "),
+    ],
+)
+def test_bad_input_is_a_sentence_before_the_engine_starts(engine, task, tmp_path, data, capsys, flags, sentence):
+    (tmp_path / "empty.jsonl").write_text("\n")
+    (tmp_path / "torn.jsonl").write_text(json.dumps(PROBLEMS[0]) + '\n{"input": ')
+    (tmp_path / "half.jsonl").write_text(json.dumps({"input": "1+1?", "label": "\ud83d"}))
+    places = {"tmp": tmp_path, "model": task.folder / "model", "bare": tmp_path / "bare"}
+    shutil.copytree(places["model"], places["bare"])
+    (places["bare"] / "chat_template.jinja").unlink()
+    command = f"--model {{model}} --data {{tmp}}/data.jsonl --out {{tmp}}/result.json --max_len 128 {flags}"
+    try:
+        status = evaluate.main(command.format(**places).split())
+    except SystemExit as e:
+        status = e.code
+    assert (status, engine.started) == (2, [])
+    assert sentence.format(**places) in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_with_vllm(task, tmp_path):
+    """Two data sets in one engine, resumed with what vLLM sampled."""
+    (tmp_path / "more.jsonl").write_text(json.dumps(PROBLEMS[0]) + "\n")
+    flags = f"""--model {task.folder}/model --data {task.folder}/heldout.jsonl {tmp_path}/more.jsonl
+        --out {tmp_path}/result.json --n 4 --k 4 --greedy_runs 2 --max_len 64 --batch_size 3 --response_prefix step"""
+    command = [sys.executable, "-m", "openrlhf_marge.cli.evaluate", *flags.split()]
+    done = subprocess.run(command, env=cpu_environment(), capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Evaluate: 100%" in done.stderr
+    result = json.loads((tmp_path / "result.json").read_text())
+    rows = [stored(of_data) for of_data in result.values()]
+    assert [len(of_data) for of_data in rows] == [4, 1]
+    for row in itertools.chain(*rows):
+        assert (len(row["sampled"]), len(row["greedy"])) == (4, 2)
+        assert row["greedy"][0] == row["greedy"][1]
+        assert all(r["text"].startswith("Let's think step by step.\n\nStep 1:") for r in row["sampled"])
+        assert len({r["text"] for r in row["sampled"]}) > 1
+    responses = [r for row in rows[0] for r in row["sampled"]]
+    assert result[f"{task.folder}/heldout.jsonl"]["truncated"] == sum(r["truncated"] for r in responses) / 16 > 0
