@@ -39,8 +39,7 @@ def grade(response: str, gold: str, symbolic: Symbolic | None = None) -> Grade:
     wanted = gold_answer(gold)
     if not wanted.strip():
         return Grade(False, "unparsable")
-    bare = wanted.strip("() .")
-    answer = final_answer(response, wants_choice=len(bare) == 1 and bare.isalpha())
+    answer = answer_of(response, wanted)
     if answer is None:
         return Grade(False, "no_answer")
     return _verdict(lambda: equal(answer, wanted, symbolic or _pooled()))
@@ -78,6 +77,12 @@ def gold_answer(gold: str) -> str:
     if len(gold) > MAX_GOLD_CHARS:
         return gold
     return boxed(gold) or (gold.rsplit("####", 1)[1] if "####" in gold else gold).strip()
+
+
+def answer_of(response: str, wanted: str) -> str | None:
+    """The final answer of a response, read as one to a problem whose gold answer says ``wanted``; None without one."""
+    bare = wanted.strip("() .")
+    return final_answer(response, wants_choice=len(bare) == 1 and bare.isalpha())
 
 
 def response_of(query: str, prompt: str) -> str:
