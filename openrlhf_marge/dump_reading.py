@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from openrlhf_marge.dump import SCHEMA
+from openrlhf_marge.dump import IDS, SCHEMA
 from openrlhf_marge.types import TokenIds
 
 OF_GUIDANCE = ("guidance_ids", "guidance_is_correct", "guidance_pass_rate", "guidance_visit")
@@ -63,9 +63,9 @@ def check_filled(table: pa.Table) -> None:
 
 
 def values_of(column: pa.ChunkedArray) -> list:
-    """Python values, of lists of ids tuples; null lists are empty ones. Many times faster than ``to_pylist``."""
+    """Python values, of token ids tuples; null ones are empty. For those many times faster than ``to_pylist``."""
     array = column.combine_chunks()
-    if not pa.types.is_list(array.type):
+    if array.type != IDS:
         return array.to_pylist()
     ends = np.cumsum(array.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)).tolist()
     flat: TokenIds = tuple(array.flatten().to_numpy(zero_copy_only=False).tolist())

@@ -17,7 +17,9 @@ class TokenizerCodec:
             self._tokenizer = AutoTokenizer.from_pretrained(model)
         except Exception as e:  # from missing files to failed downloads, transformers raises what it likes
             reason = str(e).splitlines()[0] if str(e) else type(e).__name__
-            raise ValueError(f"--model {model} has no tokenizer that transformers can load: {reason}") from e
+            raise ValueError(
+                f"--model {model} has no tokenizer that transformers can load; give the model of the run ({reason})"
+            ) from e
         if self._tokenizer.eos_token_id is None:
             raise ValueError(f"--model {model}: its tokenizer has no EOS, which every response must end with")
         self.eos_id, self.eos_text = self._tokenizer.eos_token_id, self._tokenizer.eos_token

@@ -1,0 +1,46 @@
+"""Token ids -> the texts of a visit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os.path import commonprefix
+from typing import Protocol
+
+from openrlhf_marge.types import TokenIds
+
+# Ids decoded before others to see what these add to the text, as in host/tokens.py.
+WINDOW = 8
+
+
+class Decoder(Protocol):
+    """A tokenizer that drops no special tokens."""
+
+    def decode(self, ids: Sequence[TokenIds]) -> list[str]: ...
+
+
+def added_texts(decoder: Decoder, spans: Sequence[tuple[TokenIds, TokenIds]]) -> list[str]:
+    """Of each (ids before, ids) what the second add to the text of the first."""
+    windows = [(before[-WINDOW:], before[-WINDOW:] + ids) for before, ids in spans]
+    distinct = list(dict.fromkeys(ids for window in windows for ids in window))
+    texts = dict(zip(distinct, decoder.decode(distinct), strict=True))
+    return [added(texts[before], texts[both]) for before, both in windows]
+
+
+def added(before: str, both: str) -> str:
+    """What stands in ``both`` after ``before``, whose last character may be only half decoded."""
+    return both[len(commonprefix((before, both))) :]
+
+
+def questions(prompts: Sequence[str]) -> list[str]:
+    """The prompts without what all of them begin and end with, which is the chat template and instructions.
+
+    Cut at ends of lines and of special tokens only. Whole where one is alone or nothing would be left.
+    """
+    different = list(dict.fromkeys(prompts))
+    if len(different) < 2:
+        return list(prompts)
+    start = commonprefix(different)
+    end = commonprefix([prompt[len(start) :][::-1] for prompt in different])[::-1]
+    n_start = max(start.rfind("\n"), start.rfind(">")) + 1
+    n_end = len(end) - min((i for i in map(end.find, "\n<") if i >= 0), default=len(end))
+    return [prompt[n_start : len(prompt) - n_end].strip() or prompt for prompt in prompts]
