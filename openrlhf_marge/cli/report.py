@@ -78,8 +78,8 @@ def check_args(args: argparse.Namespace, out: Path) -> None:
 
 def find_all(dumps: list[Path]) -> list[VisitRows]:
     """The visits of all dumps; ValueError when there are none."""
-    files = tqdm(find_files(dumps), desc="Find visits", unit="file")
-    visits = [visit for path in files for visit in find_visits(path)]
+    with tqdm(find_files(dumps), desc="Find visits", unit="file") as files:
+        visits = [visit for path in files for visit in find_visits(path)]
     if not visits:
         raise ValueError(f"{', '.join(map(str, dumps))}: the files hold no completions; give the dump of another run")
     return visits
@@ -102,7 +102,7 @@ def curves_or_note(run: Path) -> tuple[list[CurveData], str]:
 
 
 def write_report(args: argparse.Namespace, out: Path) -> str:
-    """The page; returns what it shows of the dump. ValueError or OSError for bad input, and then nothing is written."""
+    """Write the page; returns what it shows of the dump. ValueError or OSError, and no page, for bad input."""
     check_args(args, out)
     summary = read_summary(args.run)
     flags = flag_values(summary.get("training_flags", []))

@@ -1,4 +1,4 @@
-"""page.html with style, script and data inside: it loads nothing, and no text of a model becomes part of its markup."""
+"""page.html with style, script and data inside: it loads nothing, and no text of a model becomes markup."""
 
 from __future__ import annotations
 

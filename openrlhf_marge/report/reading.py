@@ -15,7 +15,9 @@ from openrlhf_marge.dump_reading import OF_GUIDANCE, check_file, check_filled, n
 
 BATCH_ROWS = 2048
 OF_VISIT = ("group_id", "problem_id", "state_index")
-OF_GROUP = (*OF_VISIT, "step", "prompt", "label", "prompt_ids", "prefix_ids", "value_gain", "guidance_id", *OF_GUIDANCE)
+OF_GROUP = (
+    *OF_VISIT, "step", "prompt", "label", "prompt_ids", "prefix_ids", "value_gain", "guidance_id", *OF_GUIDANCE,
+)  # fmt: skip
 OF_COMPLETION = (
     "token_ids", "reward", "is_correct", "truncated", "advantage", "extra_logs", "first_weight_version",
     "last_weight_version",

@@ -22,7 +22,8 @@ class Count:
         return cls(len({v.problem_id for v in visits}), len(visits), sum(v.end - v.start for v in visits))
 
     def __str__(self) -> str:
-        return f"{self.completions:,} completions of {self.visits:,} visits of {self.problems:,} problems"
+        counts = dict(completion=self.completions, visit=self.visits, problem=self.problems)
+        return " of ".join(f"{count:,} {noun}{'s' * (count != 1)}" for noun, count in counts.items())
 
 
 def sample_visits(visits: Sequence[VisitRows], max_completions: int, seed: int) -> list[VisitRows]:
@@ -46,6 +47,6 @@ def sampling_sentence(shown: Count, found: Count, seed: int, max_completions: in
     if shown == found:
         return f"Everything of the dump is here: {found}."
     return (
-        f"This is a sample: {shown}, out of {found}. Problems are drawn with seed {seed}, with all their visits as far "
-        f"as --max_completions {max_completions:,} reaches."
+        f"This is a sample: {shown}, out of {found}. Problems are drawn with seed {seed}, with all their visits as "
+        f"far as --max_completions {max_completions:,} reaches."
     )

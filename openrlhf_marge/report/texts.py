@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from os.path import commonprefix
 from typing import Protocol
 
 from openrlhf_marge.types import TokenIds
@@ -28,7 +27,7 @@ def added_texts(decoder: Decoder, spans: Sequence[tuple[TokenIds, TokenIds]]) ->
 
 def added(before: str, both: str) -> str:
     """What stands in ``both`` after ``before``, whose last character may be only half decoded."""
-    return both[len(commonprefix((before, both))) :]
+    return both[len(shared_start((before, both))) :]
 
 
 def questions(prompts: Sequence[str]) -> list[str]:
@@ -39,8 +38,14 @@ def questions(prompts: Sequence[str]) -> list[str]:
     different = list(dict.fromkeys(prompts))
     if len(different) < 2:
         return list(prompts)
-    start = commonprefix(different)
-    end = commonprefix([prompt[len(start) :][::-1] for prompt in different])[::-1]
+    start = shared_start(different)
+    end = shared_start([prompt[len(start) :][::-1] for prompt in different])[::-1]
     n_start = max(start.rfind("\n"), start.rfind(">")) + 1
     n_end = len(end) - min((i for i in map(end.find, "\n<") if i >= 0), default=len(end))
     return [prompt[n_start : len(prompt) - n_end].strip() or prompt for prompt in prompts]
+
+
+def shared_start(texts: Sequence[str]) -> str:
+    """What all of them begin with."""
+    low, high = min(texts), max(texts)  # so it is what these two begin with
+    return low[: next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), len(low))]
