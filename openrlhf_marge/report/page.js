@@ -318,7 +318,8 @@ function fillChoices() {
 
 drawRun();
 fillChoices();
-byId("filters").addEventListener("input", applyFilters);
+byId("search").addEventListener("input", applyFilters);
+for (const select of document.querySelectorAll("select")) select.addEventListener("change", applyFilters);
 byId("filters").addEventListener("reset", () => setTimeout(applyFilters)); // the fields are reset after the event
 byId("filters").addEventListener("submit", (event) => event.preventDefault());
 byId("more").addEventListener("click", listMore);
