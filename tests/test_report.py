@@ -197,6 +197,13 @@ def test_a_run_without_log_or_summary_says_so(report):
     assert data["curves"] == [] and "no TensorBoard log" in data["curvesNote"] and data["flags"] == []
 
 
+def test_without_tensorboard_only_the_curves_are_missing(report, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard.backend.event_processing.event_accumulator", None)
+    data, _ = report(*seven_visits())
+    assert data["curvesNote"] == "The curves are missing: tensorboard is not installed."
+    assert len(data["problems"]) == 3
+
+
 def test_the_summary_tells_dump_and_model(tmp_path, model, capsys):
     write_dump(tmp_path / "elsewhere", *seven_visits())
     flags = ["--marge.dump_dir", str(tmp_path / "elsewhere"), "--ckpt.output_dir", model]

@@ -32,7 +32,8 @@ function axes(curve) {
   const points = curve.series.flatMap(([, ofSeries]) => ofSeries);
   const xs = points.map(([x]) => x), ys = points.map(([, y]) => y);
   const x0 = Math.min(...xs), x1 = Math.max(...xs);
-  const yTicks = ticks(Math.min(0, ...ys), Math.max(...ys) || 1, 3);
+  const low = Math.min(0, ...ys), high = Math.max(0, ...ys);
+  const yTicks = ticks(low, high > low ? high : 1, 3);
   const xTicks = ticks(x0, Math.max(x1, x0 + 1), 5, 1).filter((x) => x >= x0 && x <= x1);
   return {
     xTicks, yTicks,

@@ -207,6 +207,7 @@ function openVisit(place, visit) {
     for (const node of place.querySelectorAll("[data-state]")) {
       node.setAttribute("aria-pressed", node.dataset.state === String(index));
     }
+    for (const text of place.querySelectorAll(".text")) scrollToCut(text, index);
   };
   place.replaceChildren(...visit.guidances.flatMap((guidance) => guidanceNodes(visit, guidance, select)), panel);
   const first = visit.states.findIndex((state) => passes(STATE_FILTERS, state));
@@ -250,7 +251,13 @@ function guidanceText(visit, guidance, select) {
       stateName(state.index), ` ${fixed(state.value)}`);
     return [piece, colour(cut, state.value)];
   });
-  return el("div", { class: "text guidance-text" }, ...parts);
+  return el("div", { class: "text" }, ...parts);
+}
+
+// Only within the text: the page itself stays where it is.
+function scrollToCut(text, place) {
+  const cut = text.querySelector(`[data-state="${place}"]`);
+  if (cut) text.scrollTop = cut.offsetTop - text.offsetTop - text.clientHeight / 3;
 }
 
 // ---------------------------------------------------------------- completions
@@ -272,12 +279,16 @@ function completionNode(completion) {
   if (completion.failure) badges.push(badge("warning", `grader: ${completion.failure.replace("_", " ")}`));
   const summary = [
     el("span", { class: "badges" }, ...badges),
-    el("span", { class: "answer" }, completion.answer ?? "no answer"),
+    el("span", { class: "answer" }, ...answerNodes(completion)),
     el("span", { class: "quiet numbers" }, `reward ${fixed(completion.reward)} \u00b7 advantage `,
       `${signed(completion.advantage)} \u00b7 ${plural(completion.tokens, "token")} \u00b7 ${weightWords(completion)}`),
     el("span", { class: "snippet" }, completion.text.slice(0, SNIPPET)),
   ];
   return lazyDetails({ class: "completion" }, summary, () => [...logNodes(completion), el("pre", {}, completion.text)]);
+}
+
+function answerNodes({ answer }) {
+  return answer === null ? [el("span", { class: "quiet" }, "no answer")] : [el("span", { class: "quiet" }, "answer "), answer];
 }
 
 function weightWords({ weights: [first, last] }) {
