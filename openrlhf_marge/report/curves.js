@@ -45,8 +45,10 @@ function axes(curve) {
 function grid({ x, y, xTicks, yTicks }, xName) {
   const middle = (LEFT + WIDTH - RIGHT) / 2;
   return [
-    ...yTicks.map((tick) => svgNode("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(tick), y2: y(tick) })),
-    ...yTicks.map((tick) => svgNode("text", { x: LEFT - 5, y: y(tick) + 4, "text-anchor": "end" }, short.format(tick))),
+    ...yTicks.map((tick) =>
+      svgNode("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(tick), y2: y(tick) })),
+    ...yTicks.map((tick) =>
+      svgNode("text", { x: LEFT - 5, y: y(tick) + 4, "text-anchor": "end" }, short.format(tick))),
     ...xTicks.map((tick) =>
       svgNode("text", { x: x(tick), y: HEIGHT - BOTTOM + 14, "text-anchor": "middle" }, short.format(tick))),
     svgNode("text", { x: middle, y: HEIGHT - 4, "text-anchor": "middle" }, xName),

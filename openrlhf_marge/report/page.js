@@ -37,7 +37,7 @@ function badge(kind, text) {
 }
 
 function stateName(index) {
-  return el("span", { class: "name" }, "s", el("sub", {}, index));
+  return el("span", {}, "s", el("sub", {}, index));
 }
 
 // Colours a node by a value in [0, 1]; the number itself is for the caller to show.
@@ -168,7 +168,7 @@ function openProblem(problem) {
   shown.problem = problem;
   markListed();
   const visits = problem.visits.filter(visitPasses);
-  const place = el("div", { class: "visit" });
+  const place = el("div");
   const choices = visits.map((visit) => button({ "aria-pressed": "false" }, (event) => {
     press(event.currentTarget);
     openVisit(place, visit);
@@ -192,7 +192,7 @@ function problemHead(problem, passing) {
   const all = problem.visits.length;
   const visits = passing === all ? plural(all, "visit") : `${passing} of ${plural(all, "visit")} pass the filters`;
   return [
-    el("h3", { class: "question" }, problem.question),
+    el("h3", {}, problem.question),
     el("p", {}, "Gold answer ", el("strong", { class: "answer" }, problem.gold),
       el("span", { class: "quiet" }, ` \u00b7 ${visits} \u00b7 id ${problem.id}`)),
     lazyDetails({}, ["Prompt as the model read it, and label"], () => [
@@ -226,16 +226,20 @@ function guidanceNodes(visit, guidance, select) {
 }
 
 function guidanceHead(guidance) {
-  if (guidance.correct === null) return el("p", {}, badge("plain", "no guidance"), " Everything was sampled from s_0.");
+  if (guidance.correct === null) {
+    return el("p", {}, badge("none", "no guidance"), " Everything was sampled from s", el("sub", {}, "0"), ".");
+  }
   const kind = kindOfGuidance(guidance);
-  const origin = `picked at pass rate ${fixed(guidance.passRate)}, sampled at visit ${guidance.visit + 1} of this problem`;
-  return el("p", {}, badge(kind, `${MARKS[kind]} ${kind} guidance`), el("span", { class: "quiet" }, ` ${origin}`));
+  return el("p", {}, badge(kind, `${MARKS[kind]} ${kind} guidance`), el("span", { class: "quiet" },
+    ` picked at pass rate ${fixed(guidance.passRate)}, sampled at visit ${guidance.visit + 1} of this problem`));
 }
 
 function stateTile(state, place, select) {
   const kind = kindOfState(state);
   const counts = `${countCorrect(state)} of ${state.completions.length} correct`;
-  const notes = [counts, ...(kind === "mixed" ? [] : [kind]), ...(hasFailure(state, "some") ? ["grader failure"] : [])];
+  const notes = [counts];
+  if (kind !== "mixed") notes.push(kind);
+  if (hasFailure(state, "some")) notes.push("grader failure");
   const tile = button({ class: "tile", "data-state": place, "aria-pressed": "false" }, () => select(place),
     stateName(state.index), el("strong", {}, fixed(state.value)),
     ...notes.map((note) => el("span", { class: "note" }, note)));
@@ -277,22 +281,25 @@ function completionNode(completion) {
   const badges = [badge(kind, `${MARKS[kind]} ${kind}`)];
   if (completion.truncated) badges.push(badge("warning", "truncated"));
   if (completion.failure) badges.push(badge("warning", `grader: ${completion.failure.replace("_", " ")}`));
+  const numbers = [`reward ${fixed(completion.reward)}`, `advantage ${signed(completion.advantage)}`,
+    plural(completion.tokens, "token"), weightWords(completion)];
   const summary = [
     el("span", { class: "badges" }, ...badges),
     el("span", { class: "answer" }, ...answerNodes(completion)),
-    el("span", { class: "quiet numbers" }, `reward ${fixed(completion.reward)} \u00b7 advantage `,
-      `${signed(completion.advantage)} \u00b7 ${plural(completion.tokens, "token")} \u00b7 ${weightWords(completion)}`),
+    el("span", { class: "quiet numbers" }, numbers.join(" \u00b7 ")),
     el("span", { class: "snippet" }, completion.text.slice(0, SNIPPET)),
   ];
-  return lazyDetails({ class: "completion" }, summary, () => [...logNodes(completion), el("pre", {}, completion.text)]);
+  const body = () => [...logNodes(completion), el("pre", {}, completion.text)];
+  return lazyDetails({ class: "completion" }, summary, body);
 }
 
 function answerNodes({ answer }) {
-  return answer === null ? [el("span", { class: "quiet" }, "no answer")] : [el("span", { class: "quiet" }, "answer "), answer];
+  const words = el("span", { class: "quiet" }, answer === null ? "no answer" : "answer ");
+  return [words, answer ?? ""];
 }
 
 function weightWords({ weights: [first, last] }) {
-  return first === last ? `weights ${first}` : `weights ${first} to ${last}`;
+  return first === last ? `weight version ${first}` : `weight versions ${first} to ${last}`;
 }
 
 function logNodes(completion) {
@@ -303,7 +310,8 @@ function logNodes(completion) {
 // ---------------------------------------------------------------- the run
 
 function drawRun() {
-  byId("headline").append(...data.headline.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+  byId("headline").append(...data.headline.map(([name, value]) =>
+    el("div", {}, el("dt", {}, name), el("dd", {}, value))));
   byId("sampling").textContent = data.sampling;
   byId("curves-note").textContent = data.curvesNote;
   byId("curves").append(...data.curves.slice(0, MAIN_CURVES).map(drawCurve));

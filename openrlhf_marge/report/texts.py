@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from openrlhf_marge.pairs.texts import WINDOW
 from openrlhf_marge.types import TokenIds
-
-# Ids decoded before others to see what these add to the text, as in host/tokens.py.
-WINDOW = 8
 
 
 class Decoder(Protocol):
@@ -18,7 +16,7 @@ class Decoder(Protocol):
 
 
 def added_texts(decoder: Decoder, spans: Sequence[tuple[TokenIds, TokenIds]]) -> list[str]:
-    """Of each (ids before, ids) what the second add to the text of the first."""
+    """Of each (ids before, ids) what the second add to the text of the first; all are decoded at once."""
     windows = [(before[-WINDOW:], before[-WINDOW:] + ids) for before, ids in spans]
     distinct = list(dict.fromkeys(ids for window in windows for ids in window))
     texts = dict(zip(distinct, decoder.decode(distinct), strict=True))
