@@ -17,7 +17,10 @@ setup(
     python_requires=">=3.10,<3.13",
     packages=[*find_packages(include=["openrlhf_marge", "openrlhf_marge.*"]), "openrlhf_marge._patches"],
     package_dir={"openrlhf_marge._patches": "patches"},
-    package_data={"openrlhf_marge._patches": ["*.patch", "README.md"]},
+    package_data={
+        "openrlhf_marge._patches": ["*.patch", "README.md"],
+        "openrlhf_marge.report": ["*.html", "*.css", "*.js"],
+    },
     # OpenRLHF and vLLM are not required here: on a GPU this goes beside the OpenRLHF that is installed, on a CPU
     # examples/setup_cpu.sh installs the builds that exist there.
     install_requires=["latex2sympy2==1.9.1", "pyarrow", "tqdm", "unidiff>=1.0"],
@@ -32,7 +35,7 @@ setup(
         ],
         "server": ["fastapi", "uvicorn"],  # vLLM brings both
         "examples": ["matplotlib", "tensorboard"],
-        "test": ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff", "psutil"],
+        "test": ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff", "psutil", "selenium"],
     },
     entry_points={"openrlhf.experience_makers": ["marge = openrlhf_marge.host.plugin:MargePlugin"]},
 )

@@ -7,8 +7,9 @@ import pytest
 import openrlhf_marge
 
 ROOT = Path(openrlhf_marge.__file__).parent
-PACKAGES = ["cli.build_pairs", "cli.evaluate", "cli.explore", "cli.marge_dpo", "grading", "loop", "offline", "pairs"]
-CORE = sorted(p.stem for p in ROOT.glob("*.py") if p.stem != "__init__") + ["evaluation", *PACKAGES]
+COMMANDS = [f"cli.{name}" for name in ("build_pairs", "evaluate", "explore", "marge_dpo", "report")]
+PACKAGES = ["evaluation", "grading", "loop", "offline", "pairs", "report", *COMMANDS]
+CORE = [*sorted(p.stem for p in ROOT.glob("*.py") if p.stem != "__init__"), *PACKAGES]
 
 
 @pytest.mark.parametrize("module", CORE)

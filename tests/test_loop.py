@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from openrlhf_marge.cli.marge_dpo import main, parse_args, words_of
+from openrlhf_marge.cli.loop_checks import words_of
+from openrlhf_marge.cli.marge_dpo import main, parse_args
 from openrlhf_marge.loop import KINDS, Flags, Loop, run_loop
 from openrlhf_marge.loop.kinds import PAPER_FLAGS
 
@@ -162,9 +163,11 @@ def command(tmp_path, more=()):
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        (["--heldout", "/no.jsonl"], "--heldout /no.jsonl: there is no such file"),
+        (["--heldout", "/no.jsonl"], "--heldout cannot be evaluated: --data /no.jsonl: there is no such file"),
         (["--explore", "--nope 1"], "the flags of --explore do not work, see above"),
         (["--pairs", "--min_value x"], "the flags of --pairs do not work, see above"),
+        (["--evaluate", "--n 0"], "--evaluate holds --n 0, but iterations are compared by sampled pass@1"),
+        (["--evaluate", "--label_key gold"], "--heldout cannot be evaluated: "),
         (["--evaluate", "--n 1 --k 2"], "the flags of --evaluate do not work, see above"),
     ],
 )

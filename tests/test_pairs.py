@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 import openrlhf_marge.pairs
 from openrlhf_marge import dump
 from openrlhf_marge.cli.build_pairs import main
-from openrlhf_marge.pairs import find_files, reading
+from openrlhf_marge.dump_reading import check_file, find_files
+from openrlhf_marge.pairs import reading
 from openrlhf_marge.pairs.card import Summary, data_card
 from openrlhf_marge.pairs.outcomes import all_pairs, common_length
 from openrlhf_marge.seeds import generator
@@ -53,7 +54,7 @@ def test_a_file_is_read_by_visits_whatever_the_batches(tmp_path, monkeypatch, ba
     visits = list(reading.read_visits(path, read.append))
     assert [len(v) for v in visits] == [3, 3, 1]
     assert [g for v in visits for g in v] == list(dump.read_groups(path))
-    assert sum(read) == 22 and reading.check_file(path) == 22
+    assert sum(read) == 22 and check_file(path, reading.COLUMNS) == 22
 
 
 @given(st.integers(1, 6), st.integers(1, 6), st.integers())

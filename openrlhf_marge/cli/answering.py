@@ -18,7 +18,7 @@ from openrlhf_marge.cli.problems import Problem, load_problems
 from openrlhf_marge.cli.prompting import Prompt, Prompter
 from openrlhf_marge.cli.responses import Answered, ResponseFolder
 from openrlhf_marge.evaluation import Response
-from openrlhf_marge.grading import extracted_answer, grade
+from openrlhf_marge.grading import answer_of, gold_answer, grade
 from openrlhf_marge.grading_guard import GraderGuard
 from openrlhf_marge.seeds import stable_hash
 
@@ -128,4 +128,4 @@ class Writer:
         text = self._prefix + output.text
         verdict = grade(text, label)
         self._guard.record(verdict, text, label)
-        return Response(text, extracted_answer(text, label), verdict.correct, verdict.reason, output.truncated)
+        return Response(text, answer_of(text, gold_answer(label)), verdict.correct, verdict.reason, output.truncated)

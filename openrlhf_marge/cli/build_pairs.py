@@ -23,9 +23,10 @@ from tqdm import tqdm
 from openrlhf_marge.cli.codec import TokenizerCodec
 from openrlhf_marge.cli.row_writers import row_writer
 from openrlhf_marge.cli.rows import writing
-from openrlhf_marge.pairs import BUILDERS, Builder, Settings, Visit, build_rows, find_files, load_builder, read_visits
+from openrlhf_marge.dump_reading import check_file, find_files
+from openrlhf_marge.pairs import BUILDERS, Builder, Settings, Visit, build_rows, load_builder, read_visits
 from openrlhf_marge.pairs.card import Summary, data_card
-from openrlhf_marge.pairs.reading import check_file
+from openrlhf_marge.pairs.reading import COLUMNS
 
 ENDINGS = (".jsonl", ".parquet")
 DEFAULTS = {f.name: f.default for f in fields(Settings) if f.default is not MISSING}
@@ -83,7 +84,7 @@ def build(args: argparse.Namespace) -> Summary:
     builder = load_builder(args.kind)
     check_args(args, builder)
     files = find_files(args.dumps)
-    summary = Summary(completions=sum(map(check_file, files)))
+    summary = Summary(completions=sum(check_file(path, COLUMNS) for path in files))
     codec = TokenizerCodec(args.model)
     flags = {name: getattr(args, name) for name in HELP} | {"max_len": args.max_len or None}
     settings = Settings(eos_id=codec.eos_id, **flags)

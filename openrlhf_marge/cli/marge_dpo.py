@@ -13,16 +13,13 @@ the paper's. Exit status: 0, 1 when a stage fails, 2 for bad input.
 from __future__ import annotations
 
 import argparse
-import os
-import re
 import shlex
-import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
-from openrlhf_marge.cli import build_pairs, evaluate, explore
-from openrlhf_marge.loop import KINDS, OWN_FLAGS, Flags, Kind, Loop, run_loop
+from openrlhf_marge.cli import build_pairs, explore
+from openrlhf_marge.cli.loop_checks import check_heldout, check_train_flags, checked, environment, words_of
+from openrlhf_marge.loop import KINDS, Flags, Loop, run_loop
 from openrlhf_marge.processes import Bars, run_logged
 
 LAUNCHER = "{python} -m torch.distributed.run --standalone --nproc_per_node {gpus}"
@@ -38,7 +35,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kind", choices=tuple(KINDS), default="marge", help="the method [%(default)s]")
     parser.add_argument("--model", required=True, help="the model to begin with")
-    parser.add_argument("--heldout", required=True, help="JSONL file of held-out problems, see cli.evaluate")
+    parser.add_argument("--heldout", required=True, help="held-out problems, as --data of cli.evaluate")
     parser.add_argument("--out", type=Path, required=True, help="folder to write; one that was begun goes on")
     parser.add_argument("--iterations", type=int, default=3, help="at least 1 [%(default)s]")
     parser.add_argument(
@@ -63,9 +60,7 @@ def make_loop(args: argparse.Namespace) -> Loop:
     max_len = getattr(explored, "data.max_len")
     pairs = ["x", "--kind", kind.pairs, "--model", args.model, "--out", "x", *kind.pairs_flags, *flags.pairs]
     checked("pairs", build_pairs.parse_args, pairs)
-    checked("evaluate", evaluate.parse_args, ["--model", "x", "--data", args.heldout, "--out", "x", *flags.evaluate])
-    if not Path(args.heldout).is_file():
-        raise ValueError(f"--heldout {args.heldout}: there is no such file")
+    check_heldout(args.heldout, flags.evaluate)
     train = [*kind.train_flags, *flags.train]
     check_train_flags(kind, train)
     launcher = args.launcher.format(python=sys.executable, gpus=count_gpus())
@@ -76,49 +71,11 @@ def make_loop(args: argparse.Namespace) -> Loop:
     )  # fmt: skip
 
 
-def words_of(stage: str, text: str) -> tuple[str, ...]:
-    """The words of a stage's quoted flags, none of which the loop sets itself."""
-    words = tuple(shlex.split(text))
-    for word in words:
-        if word.split("=")[0] in OWN_FLAGS[stage]:
-            raise ValueError(f"--{stage} holds {word.split('=')[0]}, which the loop sets itself; leave it out")
-    return words
-
-
-def checked(stage: str, parse: Callable[[list[str]], argparse.Namespace], words: list[str]) -> argparse.Namespace:
-    """What a command of the package makes of the flags of its stage."""
-    try:
-        return parse(words)
-    except SystemExit as e:
-        raise ValueError(f"the flags of --{stage} do not work, see above") from e
-
-
-def check_train_flags(kind: Kind, words: list[str]) -> None:
-    """Let OpenRLHF's own parser read the flags; exploring would be in vain if it refused them afterwards."""
-    command = [sys.executable, "-m", kind.trainer, *words, "--help"]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise ValueError(f"--train does not work: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}")
-    known = set(re.findall(r"--[\w.]+", done.stdout))
-    for word in (w.split("=")[0] for w in words if w.startswith("--")):
-        if word not in known:
-            raise ValueError(f"--train holds {word}, which {kind.trainer} does not know")
-
-
 def count_gpus() -> int:
     """Training processes; one where there is no GPU."""
     import torch
 
     return max(1, torch.cuda.device_count())
-
-
-def environment() -> dict[str, str]:
-    """For the commands: this process's own, completed where DS_ACCELERATOR says that there is no GPU."""
-    if os.environ.get("DS_ACCELERATOR") != "cpu":
-        return dict(os.environ)
-    from openrlhf_marge.host.local_ray import cpu_environment
-
-    return cpu_environment()
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -39,16 +39,10 @@ def grade(response: str, gold: str, symbolic: Symbolic | None = None) -> Grade:
     wanted = gold_answer(gold)
     if not wanted.strip():
         return Grade(False, "unparsable")
-    answer = extracted_answer(response, gold)
+    answer = answer_of(response, wanted)
     if answer is None:
         return Grade(False, "no_answer")
     return _verdict(lambda: equal(answer, wanted, symbolic or _pooled()))
-
-
-def extracted_answer(response: str, gold: str) -> str | None:
-    """The final answer that ``grade`` finds in a response; None when there is none."""
-    bare = gold_answer(gold).strip("() .")
-    return final_answer(response, wants_choice=len(bare) == 1 and bare.isalpha())
 
 
 def grade_gold(gold: str, symbolic: Symbolic | None = None) -> Grade:
@@ -83,6 +77,12 @@ def gold_answer(gold: str) -> str:
     if len(gold) > MAX_GOLD_CHARS:
         return gold
     return boxed(gold) or (gold.rsplit("####", 1)[1] if "####" in gold else gold).strip()
+
+
+def answer_of(response: str, wanted: str) -> str | None:
+    """The final answer of a response, read as one to a problem whose gold answer says ``wanted``; None without one."""
+    bare = wanted.strip("() .")
+    return final_answer(response, wants_choice=len(bare) == 1 and bare.isalpha())
 
 
 def response_of(query: str, prompt: str) -> str:

@@ -1,0 +1,65 @@
+"""The flags of the loop's stages, checked before the first of them runs; ValueError for what cannot work."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+
+from openrlhf_marge.cli import evaluate_flags
+from openrlhf_marge.cli.problems import load_problems
+from openrlhf_marge.loop import OWN_FLAGS, Kind
+
+
+def check_heldout(heldout: str, words: tuple[str, ...]) -> None:
+    """ValueError when it cannot be read, or the flags give no sampled pass@1, by which iterations are compared."""
+    command = ["--model", "x", "--data", heldout, "--out", "x", *words]
+    flags = checked("evaluate", lambda given: evaluate_flags.parse_args(given, ""), command)
+    if not flags.n:
+        raise ValueError("--evaluate holds --n 0, but iterations are compared by sampled pass@1; leave it out")
+    try:
+        load_problems(heldout, flags.input_key, flags.label_key)
+    except ValueError as e:
+        raise ValueError(f"--heldout cannot be evaluated: {e}") from e
+
+
+def words_of(stage: str, text: str) -> tuple[str, ...]:
+    """The words of a stage's quoted flags, none of which the loop sets itself."""
+    words = tuple(shlex.split(text))
+    for word in words:
+        if word.split("=")[0] in OWN_FLAGS[stage]:
+            raise ValueError(f"--{stage} holds {word.split('=')[0]}, which the loop sets itself; leave it out")
+    return words
+
+
+def checked(stage: str, parse: Callable[[list[str]], argparse.Namespace], words: list[str]) -> argparse.Namespace:
+    """What a command of the package makes of the flags of its stage."""
+    try:
+        return parse(words)
+    except SystemExit as e:
+        raise ValueError(f"the flags of --{stage} do not work, see above") from e
+
+
+def check_train_flags(kind: Kind, words: list[str]) -> None:
+    """Let OpenRLHF's own parser read the flags; exploring would be in vain if it refused them afterwards."""
+    command = [sys.executable, "-m", kind.trainer, *words, "--help"]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ValueError(f"--train does not work: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}")
+    known = set(re.findall(r"--[\w.]+", done.stdout))
+    for word in (w.split("=")[0] for w in words if w.startswith("--")):
+        if word not in known:
+            raise ValueError(f"--train holds {word}, which {kind.trainer} does not know")
+
+
+def environment() -> dict[str, str]:
+    """For the commands: this process's own, completed where DS_ACCELERATOR says that there is no GPU."""
+    if os.environ.get("DS_ACCELERATOR") != "cpu":
+        return dict(os.environ)
+    from openrlhf_marge.host.local_ray import cpu_environment
+
+    return cpu_environment()

@@ -1,0 +1,132 @@
+"""What page.js reads: problems with their visits, of each visit guidance and states, of each state its completions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TypedDict
+
+from openrlhf_marge.batch_grading import LOGGED
+from openrlhf_marge.grading import answer_of, gold_answer
+from openrlhf_marge.report.reading import Row
+from openrlhf_marge.report.texts import Decoder, added, added_texts
+
+FAILURES = {f"grader_{reason}": reason for reason in LOGGED}
+Groups = Sequence[tuple[Row, Sequence[Row]]]  # as report.reading.read_visits gives them
+
+
+class CompletionData(TypedDict):
+    text: str
+    tokens: int
+    answer: str | None  # as the package's grader reads it, whatever graded
+    correct: bool
+    truncated: bool
+    reward: float
+    advantage: float
+    failure: str | None  # of the package's grader
+    logs: dict[str, float]  # what else the reward function returned and is not 0
+    weights: tuple[int, int]  # weight updates before the first and before the last token
+
+
+class StateData(TypedDict):
+    index: int
+    tokens: int  # of the prefix
+    value: float
+    gain: float  # over the state before it
+    completions: list[CompletionData]
+
+
+class GuidanceData(TypedDict):
+    correct: bool | None  # None where s_0 was sampled without guidance
+    passRate: float | None
+    visit: int | None
+    pieces: list[str]  # s_0, what stands between states, and what follows the last one
+    states: list[int]  # places in the visit's states
+
+
+class VisitData(TypedDict):
+    step: int
+    guidances: list[GuidanceData]
+    states: list[StateData]
+
+
+class ProblemData(TypedDict):
+    id: str
+    question: str
+    prompt: str
+    label: str
+    gold: str  # what the label says
+    visits: list[VisitData]
+
+
+def visit_data(groups: Groups, decoder: Decoder) -> VisitData:
+    """One visit of a problem; ValueError when the decoder does not know its token ids."""
+    rows = [row for row, _ in groups]
+    prompt_ids = rows[0]["prompt_ids"]
+    guided = list(dict.fromkeys(row["guidance_ids"] for row in rows if row["guidance_id"] is not None))
+    spans = [(prompt_ids, ids) for ids in (*guided, *(row["prefix_ids"] for row in rows))]
+    spans += [(prompt_ids + row["prefix_ids"], c["token_ids"]) for row, completions in groups for c in completions]
+    texts = iter(added_texts(decoder, spans))
+    guidance_texts = [next(texts) for _ in guided]
+    state_texts = [next(texts) for _ in rows]
+    states = [
+        _state(row, completions, state_text, [next(texts) for _ in completions])
+        for (row, completions), state_text in zip(groups, state_texts, strict=True)
+    ]
+    guidances = [_guidance(ids, text, rows, state_texts) for ids, text in zip(guided, guidance_texts, strict=True)]
+    return VisitData(step=rows[0]["step"], guidances=guidances or [_no_guidance(state_texts)], states=states)
+
+
+def _guidance(ids: tuple[int, ...], text: str, rows: Sequence[Row], state_texts: Sequence[str]) -> GuidanceData:
+    """Its states are all prefixes of it: guidances of one visit share those of their common start."""
+    states = [i for i, row in enumerate(rows) if ids[: len(row["prefix_ids"])] == row["prefix_ids"]]
+    states.sort(key=lambda i: len(rows[i]["prefix_ids"]))
+    ends = [*(state_texts[i] for i in states), text]
+    own = next(row for row in rows if row["guidance_ids"] == ids)
+    return GuidanceData(
+        correct=own["guidance_is_correct"],
+        passRate=number(own["guidance_pass_rate"]),
+        visit=own["guidance_visit"],
+        pieces=[added(before, end) for before, end in zip(["", *ends], ends, strict=False)],
+        states=states,
+    )
+
+
+def _no_guidance(state_texts: Sequence[str]) -> GuidanceData:
+    return GuidanceData(correct=None, passRate=None, visit=None, pieces=[state_texts[0], ""], states=[0])
+
+
+def _state(row: Row, completions: Sequence[Row], state_text: str, texts: Sequence[str]) -> StateData:
+    wanted = gold_answer(row["label"])
+    rewards = [c["reward"] for c in completions]
+    return StateData(
+        index=row["state_index"],
+        tokens=len(row["prefix_ids"]),
+        value=number(sum(rewards) / len(rewards)),
+        gain=number(row["value_gain"]),
+        completions=[
+            _completion(c, text, answer_of(state_text + text, wanted))
+            for c, text in zip(completions, texts, strict=True)
+        ],
+    )
+
+
+def _completion(row: Row, text: str, answer: str | None) -> CompletionData:
+    logs = {log["name"]: log["value"] for log in row["extra_logs"] if log["value"]}
+    return CompletionData(
+        text=text,
+        tokens=len(row["token_ids"]),
+        answer=answer,
+        correct=row["is_correct"],
+        truncated=row["truncated"],
+        reward=number(row["reward"]),
+        advantage=number(row["advantage"]),
+        failure=next((reason for name, reason in FAILURES.items() if name in logs), None),
+        logs={name: number(value) for name, value in logs.items() if name not in FAILURES},
+        weights=(row["first_weight_version"], row["last_weight_version"]),
+    )
+
+
+def number(value: float) -> float | None:
+    """With as many digits as a page can show; None for infinity and NaN, which JSON lacks."""
+    return float(f"{value:.6g}") if math.isfinite(value) else None

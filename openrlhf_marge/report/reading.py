@@ -1,0 +1,104 @@
+"""Where the visits of a dump are, from three narrow columns, and the rows of those that were chosen."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from openrlhf_marge.dump_reading import OF_GUIDANCE, check_file, check_filled, not_whole, open_file, values_of
+
+BATCH_ROWS = 2048
+OF_VISIT = ("group_id", "problem_id", "state_index")
+OF_GROUP = (
+    *OF_VISIT, "step", "prompt", "label", "prompt_ids", "prefix_ids", "value_gain", "guidance_id", *OF_GUIDANCE,
+)  # fmt: skip
+OF_COMPLETION = (
+    "token_ids", "reward", "is_correct", "truncated", "advantage", "extra_logs", "first_weight_version",
+    "last_weight_version",
+)  # fmt: skip
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class VisitRows:
+    """One visit of a problem: the rows from ``start`` to before ``end`` of a file, one per completion."""
+
+    problem_id: str
+    path: Path
+    start: int
+    end: int
+
+
+def find_visits(path: Path) -> list[VisitRows]:
+    """All visits of a file in order; ValueError naming a file that is torn or no dump."""
+    check_file(path, (*OF_GROUP, *OF_COMPLETION))
+    try:
+        table = open_file(path).read(columns=list(OF_VISIT))
+    except (pa.ArrowException, OSError) as e:
+        raise not_whole(path, e) from e
+    _check_filled(path, table)
+    if not len(table):
+        return []
+    problems = table["problem_id"].combine_chunks().dictionary_encode()
+    starts = [0, *_changes(table, problems), len(table)]
+    ids = problems.take(pa.array(starts[:-1])).to_pylist()
+    return [VisitRows(*visit) for visit in zip(ids, [path] * len(ids), starts, starts[1:], strict=False)]
+
+
+def _changes(table: pa.Table, problems: pa.DictionaryArray) -> list[int]:
+    """Rows at which another visit begins: another problem, or another group of s_0."""
+    group, problem, index = (c.to_numpy() for c in (table["group_id"], problems.indices, table["state_index"]))
+    is_first = (group[1:] != group[:-1]) & ((problem[1:] != problem[:-1]) | (index[1:] == 0))
+    return (np.flatnonzero(is_first) + 1).tolist()
+
+
+def read_visits(path: Path, visits: Sequence[VisitRows]) -> Iterator[list[tuple[Row, list[Row]]]]:
+    """For each of a file's visits, which are in order, its groups: (what its completions share, one row for each)."""
+    for table in _tables(path, visits):
+        _check_filled(path, table)
+        yield _groups(table)
+
+
+def _check_filled(path: Path, table: pa.Table) -> None:
+    try:
+        check_filled(table)
+    except ValueError as e:
+        raise ValueError(f"{path}: {e}") from e
+
+
+def _tables(path: Path, visits: Sequence[VisitRows]) -> Iterator[pa.Table]:
+    """The rows of each visit; only a few batches are in memory at a time."""
+    wanted, first = deque(visits), 0  # number of the first row that is held
+    held = None
+    try:
+        for batch in open_file(path).iter_batches(BATCH_ROWS, columns=[*OF_GROUP, *OF_COMPLETION]):
+            table = pa.Table.from_batches([batch])
+            held = table if held is None else pa.concat_tables([held, table])
+            while wanted and wanted[0].end <= first + len(held):
+                visit = wanted.popleft()
+                yield held.slice(visit.start - first, visit.end - visit.start)
+            if not wanted:
+                return
+            unused = min(max(wanted[0].start - first, 0), len(held))
+            held, first = held.slice(unused), first + unused
+    except (pa.ArrowException, OSError) as e:
+        raise not_whole(path, e) from e
+
+
+def _groups(table: pa.Table) -> list[tuple[Row, list[Row]]]:
+    group_ids = table["group_id"].to_numpy()
+    starts = [0, *(np.flatnonzero(group_ids[1:] != group_ids[:-1]) + 1).tolist(), len(table)]
+    shared = _rows(table.select(OF_GROUP).take(pa.array(starts[:-1])))
+    rows = _rows(table.select(OF_COMPLETION))
+    return [(row, rows[start:end]) for row, start, end in zip(shared, starts, starts[1:], strict=False)]
+
+
+def _rows(table: pa.Table) -> list[Row]:
+    columns = [values_of(table[name]) for name in table.column_names]
+    return [dict(zip(table.column_names, values, strict=True)) for values in zip(*columns, strict=True)]

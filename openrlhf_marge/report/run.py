@@ -1,0 +1,109 @@
+"""What a run folder tells beside its dump: flags and results from summary.json, curves from the TensorBoard log."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+from openrlhf_marge.report.model import number
+from openrlhf_marge.run_log import Series, read_series, state_value_curve
+
+# Title -> the series in it, by their names.
+CURVES = {
+    "Reward of completions, mean": {"": "train/rollout/reward_mean"},
+    "Pass rate, mean V(s_0)": {"": "train/marge/pass_rate"},
+    "Groups with signal, share": {"": "train/marge/groups_with_signal"},
+    "Outcome entropy per 1000 tokens, bits": {"": "train/marge/outcome_entropy_per_1k_tokens"},
+    "States per problem": {"": "train/marge/states_per_problem"},
+    "Generated tokens": {"": "train/marge/generated_tokens"},
+    "Correct guidance, share": {"": "train/marge/guidance_correct"},
+    "Completion length, tokens": {"": "train/rollout/response_length_mean"},
+    "KL to the reference": {"": "train/kl"},
+    "Problems without guidance": {"": "train/marge/problems_without_guidance"},
+    "Grader failures, share": {
+        "no answer": "train/grader_no_answer",
+        "unparsable": "train/grader_unparsable",
+        "timeout": "train/grader_timeout",
+        "error": "train/grader_error",
+    },
+}
+MAX_POINTS = 500  # of a curve
+
+
+class CurveData(TypedDict):
+    title: str
+    x: str
+    series: list[tuple[str, list[tuple[int, float]]]]  # name -> points
+
+
+def read_summary(run: Path) -> dict[str, Any]:
+    """RUN/summary.json, empty when it is not there; ValueError when it is no JSON object."""
+    path = run / "summary.json"
+    if not path.exists():
+        return {}
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as e:
+        raise ValueError(f"{path} is not JSON: {e}; mend it or move it away") from e
+    if not isinstance(summary, dict):
+        raise ValueError(f"{path} is JSON but no object with keys; mend it or move it away")
+    return summary
+
+
+def flag_values(flags: Sequence[str]) -> dict[str, str]:
+    """Command line flags -> their values, "" for a switch; the last one wins, as on the command line."""
+    values: dict[str, str] = {}
+    name = ""
+    for word in flags:
+        if word.startswith("--"):
+            name, _, value = word.partition("=")
+            values[name] = value
+        elif name:
+            values[name] = f"{values[name]} {word}".strip()
+    return values
+
+
+def facts(summary: Mapping[str, Any], before: str = "") -> dict[str, str]:
+    """Everything in the summary but the flags; the names of nested keys are joined."""
+    found = {}
+    for key, value in summary.items():
+        name = f"{before}{key}"
+        if isinstance(value, dict):
+            found |= facts(value, f"{name} ")
+        elif key != "training_flags":
+            found[name] = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return found
+
+
+def headline(known: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Of the facts what one wants to know of a run first."""
+    names = ("method", "seed", "steps", "generated_tokens")
+    found = [(name.replace("_", " "), known[name]) for name in names if name in known]
+    for name, value in known.items():
+        if (score := re.fullmatch(r"before (pass@\d+)", name)) and (after := known.get(f"after {score[1]}")):
+            found.append((f"held-out {score[1]}", f"{value} \u2192 {after}"))
+    return found
+
+
+def read_curves(run: Path) -> list[CurveData]:
+    """The curves that the log below the run folder has; FileNotFoundError when there is no log."""
+    series = read_series(run)
+    found = [_over_steps(title, tags, series) for title, tags in CURVES.items()]
+    by_state = [(f"{kind} guidance", _points(state_value_curve(series, kind))) for kind in ("correct", "incorrect")]
+    found.insert(2, CurveData(title="Value by state index, mean V(s_j)", x="state index", series=by_state))
+    return [curve for curve in found if any(points for _, points in curve["series"])]
+
+
+def _over_steps(title: str, tags: Mapping[str, str], series: Series) -> CurveData:
+    return CurveData(
+        title=title, x="step", series=[(name, _points(series[tag])) for name, tag in tags.items() if tag in series]
+    )
+
+
+def _points(series: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    """At most ``MAX_POINTS``, evenly spread; without NaN and infinity."""
+    step = -(-len(series) // MAX_POINTS) or 1
+    return [(x, shown) for x, y in series[::step] if (shown := number(y)) is not None]

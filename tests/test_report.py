@@ -1,0 +1,254 @@
+"""The report's data, sample and errors; the page itself in a browser: test_report_browser.py."""
+
+import dataclasses
+import itertools
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from openrlhf_marge import Guidance, MargeConfig, StateGroup, split_into_states
+from openrlhf_marge.cli.report import main
+from openrlhf_marge.dump_reading import find_files
+from openrlhf_marge.host.tokens import decode_pieces, encode
+from openrlhf_marge.report import reading
+from openrlhf_marge.report.run import facts, flag_values, headline
+from openrlhf_marge.report.sampling import Count, sample_visits
+from openrlhf_marge.report.texts import added, questions
+
+from scripted_dumps import COT_PREFIX, GUIDANCE, completion, mixed, problem, save_model, tokenizer, visit, write_dump
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return save_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def report(tmp_path, model, capsys):
+    """The data in the page of a run whose rollouts are given, and the whole page."""
+
+    def run(*rollouts, flags=()):
+        write_dump(tmp_path / "dump", *rollouts)
+        assert main([str(tmp_path), "--model", model, *flags]) == 0
+        page = (tmp_path / "report.html").read_text()
+        (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page)
+        return json.loads(data), page
+
+    return run
+
+
+def seven_visits():
+    """Of three problems, 6 completions each."""
+    numbers = [("What is 1+1?", range(3)), ("What is 2+2?", range(2)), ("What is 3+3?", range(2))]
+    states = [mixed(1, 1)] * 3
+    return [
+        [g for q, visits in numbers if n in visits for g in visit(states, of=problem(q), number=n)] for n in range(3)
+    ]
+
+
+def test_a_visit_holds_what_figure_7_shows(report):
+    failed = dataclasses.replace(
+        completion(" hm", 0.0, truncated=True), extra_logs=(("grader_no_answer", 1.0), ("length", 2.5), ("zero", 0.0))
+    )
+    right = dataclasses.replace(completion(" 7+1=8\n\nThe answer is: \\boxed{9}."), weight_versions=(3, 4))
+    groups = visit([[right, failed], mixed(0, 1), mixed(1, 0)], of=problem())
+    data, _ = report(groups)
+    (shown,) = data["problems"]
+    (of_visit,) = shown.pop("visits")
+    assert shown.pop("prompt") == shown.pop("question") == problem().prompt
+    assert shown == dict(id="What is 3+4+1+1?", label="9", gold="9")
+    assert of_visit["step"] == 1
+    assert of_visit["guidances"] == [
+        dict(
+            correct=False, passRate=0.5, visit=0, states=[0, 1, 2],
+            pieces=[COT_PREFIX, " 3+4=7\nStep 2:", " 7+1=9\nStep 3:", " 9+1=10\nThe answer is: \\boxed{10}."],
+        )
+    ]  # fmt: skip
+    assert [(s["index"], s["value"], s["tokens"], s["gain"]) for s in of_visit["states"]] == [
+        (0, 0.5, 3, 0.0), (1, 0.0, 10, 0.0), (2, 1.0, 17, 0.0)
+    ]  # fmt: skip
+    shared = dict(truncated=False, failure=None, logs={}, weights=[0, 0])
+    assert of_visit["states"][0]["completions"] == [
+        shared | dict(
+            text=" 7+1=8\n\nThe answer is: \\boxed{9}.<|im_end|>", tokens=10, answer="9", correct=True, reward=1.0,
+            advantage=0.5, weights=[3, 4],
+        ),
+        shared | dict(
+            text=" hm", tokens=3, answer="1", correct=False, reward=0.0, advantage=-0.5, truncated=True,
+            failure="no_answer", logs={"length": 2.5},
+        ),
+    ]  # fmt: skip
+
+
+def test_guidances_of_one_visit_share_the_states_of_their_common_start(report):
+    other = f"{COT_PREFIX} 3+4=7\nStep 2: 7+1=8\nStep 3: 8+1=9\nThe answer is: \\boxed{{9}}."
+    guidances = [
+        Guidance(token_ids=encode(tokenizer(), text), is_correct=text == other, pass_rate=0.5)
+        for text in (GUIDANCE, other)
+    ]
+    s0 = encode(tokenizer(), COT_PREFIX)
+    states = split_into_states(
+        problem(), guidances, s0, MargeConfig(n_guidances=2), lambda ids: decode_pieces(tokenizer(), ids)
+    )
+    data, _ = report([
+        StateGroup(id=i, problem=problem(), state=s, n_states=len(states), completions=tuple(mixed(1, 1)))
+        for i, s in enumerate(states)
+    ])  # fmt: skip
+    first, second = data["problems"][0]["visits"][0]["guidances"]
+    assert (first["states"], second["states"]) == ([0, 1, 2], [0, 1, 3])
+    assert second["correct"] and second["pieces"][2] == " 7+1=8\nStep 3:"
+
+
+def test_without_guidance_s0_is_the_only_state(report):
+    (s0, *_) = visit([mixed(1, 1)] * 3)
+    data, _ = report([dataclasses.replace(s0, state=dataclasses.replace(s0.state, guidance=None), n_states=1)])
+    (shown,) = data["problems"][0]["visits"]
+    assert shown["guidances"] == [
+        dict(correct=None, passRate=None, visit=None, pieces=[COT_PREFIX, ""], states=[0])
+    ]  # fmt: skip
+
+
+def test_a_character_over_a_cut_is_shown_once_it_is_whole():
+    assert added("ab\ufffd", "ab\u4f60c") == "\u4f60c"
+
+
+def test_questions_are_prompts_without_their_template():
+    template = "<|im_start|>user\nWhat is {}?\nReason step by step.<|im_end|>\n<|im_start|>assistant\n"
+    assert questions([template.format(q) for q in ("1+2", "1+3", "1+2")]) == [
+        "What is 1+2?", "What is 1+3?", "What is 1+2?"
+    ]  # fmt: skip
+    assert questions(["only one\n"]) == ["only one\n"]
+    assert questions(["Hi\n", "Hi\nyou"]) == ["Hi\n", "you"]  # nothing would be left of the first
+
+
+def test_all_problems_keep_the_order_and_the_steps_of_the_dump(report):
+    data, _ = report(*seven_visits())
+    assert [(p["id"], [v["step"] for v in p["visits"]]) for p in data["problems"]] == [
+        ("What is 1+1?", [1, 2, 3]), ("What is 2+2?", [1, 2]), ("What is 3+3?", [1, 2])
+    ]  # fmt: skip
+    assert data["sampling"] == "Everything of the dump is here: 42 completions of 7 visits of 3 problems."
+
+
+def test_a_sample_is_stated_seeded_and_grows(report, tmp_path):
+    data, page = report(*seven_visits(), flags=["--max_completions", "20"])
+    assert data["sampling"] == (
+        "This is a sample: 18 completions of 3 visits of 2 problems, out of 42 completions of 7 visits of 3 problems. "
+        "Problems are drawn with seed 0, with all their visits as far as --max_completions 20 reaches."
+    )
+    assert report(*seven_visits(), flags=["--max_completions", "20"])[1] == page
+    found = [v for path in find_files([tmp_path / "dump"]) for v in reading.find_visits(path)]
+    sizes = [set(sample_visits(found, n, seed=1)) for n in (1, 12, 24, 42)]
+    assert [Count.of(tuple(s)).completions for s in sizes] == [6, 12, 24, 42]
+    assert all(a < b for a, b in itertools.pairwise(sizes))
+    assert len({v.problem_id for seed in range(20) for v in sample_visits(found, 1, seed)}) == 3
+
+
+@pytest.mark.parametrize("batch_rows", [1, 5, 4096])
+def test_visits_are_read_whatever_the_batches(tmp_path, monkeypatch, batch_rows):
+    monkeypatch.setattr(reading, "BATCH_ROWS", batch_rows)
+    (path,) = find_files([write_dump(tmp_path, [g for rollout in seven_visits() for g in rollout])])
+    visits = reading.find_visits(path)
+    assert [(v.problem_id[8], v.end - v.start) for v in visits] == [(n, 6) for n in "1231231"]
+    read = list(reading.read_visits(path, visits[1::3]))
+    assert [[(row["problem_id"][8], row["state_index"], len(rows)) for row, rows in groups] for groups in read] == [
+        [("2", 0, 2), ("2", 1, 2), ("2", 2, 2)]
+    ] * 2
+
+
+def test_no_text_of_a_model_becomes_markup(report):
+    hostile = " </script><!--<script>alert(1)</script>{{data}}"
+    data, page = report(visit([[completion(hostile)], mixed(1, 0), mixed(0, 1)]))
+    assert data["problems"][0]["visits"][0]["states"][0]["completions"][0]["text"] == f"{hostile}<|im_end|>"
+    assert page.count("<script") == page.count("</script") == 2 and "<!--" not in page
+    assert not re.search(r"https?://(?!www\.w3\.org)|@import|url\(", page)
+
+
+def test_flags_facts_and_headline():
+    assert flag_values(["--a", "1", "--on", "--b=2", "3", "--a", "4"]) == {"--a": "4", "--on": "", "--b": "2 3"}
+    scores = {"before": {"pass@1": 0.25, "n": 3}, "after": {"pass@1": 0.5}}
+    known = {"method": "marge", "before pass@1": "0.25", "before n": "3", "after pass@1": "0.5"}
+    assert facts({"method": "marge", "training_flags": ["--a"]} | scores) == known
+    assert headline(known) == [("method", "marge"), ("held-out pass@1", "0.25 \u2192 0.5")]
+
+
+def test_curves_come_from_the_log(report, tmp_path):
+    writer = pytest.importorskip("torch.utils.tensorboard", reason="tensorboard is not installed").SummaryWriter(
+        tmp_path / "tensorboard"
+    )
+    for step, reward in enumerate((0.25, float("nan"), 0.5), start=1):
+        writer.add_scalar("train/rollout/reward_mean", reward, step)
+    writer.add_scalar("train/marge/value_correct/state_1", 0.75, 1)
+    writer.close()
+    data, _ = report(*seven_visits())
+    assert data["curves"] == [
+        dict(title="Reward of completions, mean", x="step", series=[["", [[1, 0.25], [3, 0.5]]]]),
+        dict(
+            title="Value by state index, mean V(s_j)", x="state index",
+            series=[["correct guidance", [[1, 0.75]]], ["incorrect guidance", []]],
+        ),
+    ]  # fmt: skip
+
+
+def test_a_run_without_log_or_summary_says_so(report):
+    data, _ = report(*seven_visits())
+    assert data["curves"] == [] and "no TensorBoard log" in data["curvesNote"] and data["flags"] == []
+
+
+def test_without_tensorboard_only_the_curves_are_missing(report, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard.backend.event_processing.event_accumulator", None)
+    data, _ = report(*seven_visits())
+    assert data["curvesNote"] == "The curves are missing: tensorboard is not installed."
+    assert len(data["problems"]) == 3
+
+
+def test_the_summary_tells_dump_and_model(tmp_path, model, capsys):
+    write_dump(tmp_path / "elsewhere", *seven_visits())
+    flags = ["--marge.dump_dir", str(tmp_path / "elsewhere"), "--ckpt.output_dir", model]
+    (tmp_path / "summary.json").write_text(json.dumps(dict(training_flags=flags)))
+    assert main([str(tmp_path), "--out", str(tmp_path / "page.html")]) == 0
+    assert capsys.readouterr().out == (
+        f"{tmp_path / 'page.html'}: Everything of the dump is here: 42 completions of 7 visits of 3 problems.\n"
+    )
+
+
+BAD = {
+    "{run}/nowhere": "RUN {run}/nowhere is no folder; give the folder of a run",
+    "{run}": "{run} has no dump: neither the --marge.dump_dir of its summary.json nor {run}/dump ",
+    "{run} --dump {run}/empty --model {model}": "{run}/empty holds no rollout-*.parquet file; ",
+    "{run} --dump {run}/torn --model {model}": "{run}/torn/rollout-00000001.parquet is not a whole dump file",
+    "{run} --dump {run}/good --model {run}/empty": "--model {run}/empty has no tokenizer that transformers can load",
+    "{run} --dump {run}/good": "--model is missing, and no {run}/summary.json names one; give the run's model",
+    "{run} --dump {run}/good --model {model} --out {run}/no/x.html": "--out {run}/no/x.html: its folder is not there",
+    "{run} --dump {run}/good --model {model} --out {run}/empty": "--out {run}/empty is a folder; name a file in it",
+    "{run} --dump {run}/good --model {model} --max_completions 0": "--max_completions is 0; it must be at least 1",
+}
+
+
+@pytest.mark.parametrize("command", BAD)
+def test_bad_input_is_one_sentence_and_no_page(tmp_path, model, capsys, command):
+    (tmp_path / "empty").mkdir()
+    (torn,) = find_files([write_dump(tmp_path / "torn", seven_visits()[0])])
+    torn.write_bytes(torn.read_bytes()[:-9])
+    write_dump(tmp_path / "good", seven_visits()[0])
+    assert main(command.format(run=tmp_path, model=model).split()) == 2
+    *_, said = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"report: error: {BAD[command].format(run=tmp_path)}")
+    assert not list(tmp_path.glob("*.html*"))
+
+
+def test_a_bad_summary_is_named(tmp_path, capsys):
+    (tmp_path / "summary.json").write_text("{")
+    assert main([str(tmp_path)]) == 2
+    assert f"{tmp_path / 'summary.json'} is not JSON" in capsys.readouterr().err
+
+
+def test_the_core_loads_nothing_heavy():
+    code = (
+        "import sys, openrlhf_marge.report.building, openrlhf_marge.report.page, openrlhf_marge.report.run; "
+        "print([m for m in ('ray', 'vllm', 'deepspeed', 'openrlhf', 'torch') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
