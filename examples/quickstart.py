@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -49,7 +50,8 @@ def train_flags(out: Path, method: str, seed: int) -> list[str]:
         --algo.kl.init_coef 0.01 --algo.kl.use_loss --algo.kl.estimator k3
     """.split()
     if method == "marge":
-        flags += ["--marge.expected_states", "5"]  # the problems have 4 to 6 steps
+        # The problems have 4 to 6 steps. The dump is for cli.report and cli.build_pairs.
+        flags += ["--marge.expected_states", "5", "--marge.dump_dir", f"{out}/dump"]
     return flags
 
 
@@ -148,6 +150,7 @@ def main() -> None:
     args, passed_on = parser.parse_known_args()
     out, seconds = args.out.resolve(), {}
     out.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(out / "dump", ignore_errors=True)  # of an earlier quickstart; a dump is of one run
     args.train_flags = [*train_flags(out, args.method, args.seed), *passed_on]
     pretrain.write_problems(out / "base", args.seed)
     check_flags(args.train_flags, out / "check.log")

@@ -15,7 +15,8 @@ FLAGS = (
 
 
 def find_browser() -> str | None:
-    return next(filter(None, map(shutil.which, BROWSERS)), None)
+    """Its path, where its driver is there, too."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None) if shutil.which("chromedriver") else None
 
 
 @contextmanager
