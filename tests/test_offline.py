@@ -3,6 +3,8 @@
 import asyncio
 import json
 import random
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +18,7 @@ from openrlhf_marge.offline import (
     Totals,
     check_settings,
     explore_all,
+    only_one,
     read_pool,
 )
 
@@ -160,3 +163,22 @@ def test_other_flags_do_not_go_on_in_the_same_folder(tmp_path):
     assert json.loads(path.read_text()) == {"--train.seed": 1, "--rollout.top_p": 0.95}
     with pytest.raises(ValueError, match=r"out was begun with --train.seed 1, not 2; give the same flags"):
         check_settings(path, {"--train.seed": 2, "--rollout.top_p": 0.95})
+
+
+def test_two_processes_do_not_write_to_one_folder(tmp_path):
+    code = f"""
+from pathlib import Path
+from openrlhf_marge.offline import only_one
+with only_one(Path({str(tmp_path)!r})):
+    print("in", flush=True)
+    input()
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        try:
+            assert other.stdout.readline() == b"in\n"
+            with pytest.raises(ValueError, match="is being written to by another process"), only_one(tmp_path):
+                pass
+        finally:
+            other.kill()
+    with only_one(tmp_path):
+        pass

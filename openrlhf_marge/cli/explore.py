@@ -20,7 +20,7 @@ from typing import Any
 
 from openrlhf_marge import config
 from openrlhf_marge.cli.rows import writing
-from openrlhf_marge.offline import Totals, check_settings
+from openrlhf_marge.offline import Totals, check_settings, only_one
 from openrlhf_marge.rewards import MATH
 
 # flag -> (type, default, help); bool is a switch, and ... stands for a flag that must be given
@@ -99,7 +99,8 @@ def explore(flat: argparse.Namespace) -> Totals:
     check_settings(out / "settings.json", {f"--{k}": v for k, v in vars(flat).items() if k not in {"out", *FREE}})
     from openrlhf_marge.host.offline import explore_data
 
-    totals = explore_data(args)
+    with only_one(out):
+        totals = explore_data(args)
     if not totals.states:
         raise ValueError(f"none of the {totals.problems} problems gave a state: {problems_left_out(totals)}")
     with writing(out / "summary.json") as file:

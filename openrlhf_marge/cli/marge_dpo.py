@@ -7,13 +7,14 @@ Kinds: marge (pairs of all states; MARGE-DPO), self_explore (pairs at the first 
 responses) and sft (a correct response per problem). An iteration is a folder of DIR: explore/ (a dump), pairs/,
 model/, heldout.json, logs. The policy that explored is the reference of the training. The same command goes on where
 it was stopped. The flags of a stage are one quoted string each, and come after the defaults of the kind, which are
-the paper's. Exit status: 0, 1 when a stage fails, 2 for bad input.
+the paper's. Exit status: 0, 1 when a stage fails, 2 for bad input, 143 when ended by SIGTERM.
 """
 
 from __future__ import annotations
 
 import argparse
 import shlex
+import signal
 import sys
 from pathlib import Path
 
@@ -81,6 +82,7 @@ def count_gpus() -> int:
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     bars, there = Bars(), environment()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that its stage is ended, too
     try:
         loop = make_loop(args)
         summary = run_loop(loop, lambda command, log: run_logged(command, log, there, bars))

@@ -1,10 +1,13 @@
-"""What an unfinished folder was begun with: going on with other settings would mix two things under one name."""
+"""What keeps two things from being mixed in one folder: other settings than it was begun with, a second process."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,3 +28,17 @@ def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
                 f"--out {path.parent} was begun with {flag} {there.get(flag)}, not {wanted.get(flag)}; give the same "
                 "flags to go on, or another --out"
             )
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """ValueError when another process is in this context with the same folder; its death in any way ends that."""
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as e:
+            if e.errno in (errno.EAGAIN, errno.EACCES):
+                raise ValueError(f"--out {folder} is being written to by another process; wait for it or end it") from e
+            if e.errno not in (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK):  # file systems without locks
+                raise
+        yield
