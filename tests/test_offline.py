@@ -176,7 +176,7 @@ with only_one(Path({str(tmp_path)!r})):
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         try:
             assert other.stdout.readline() == b"in\n"
-            with pytest.raises(ValueError, match="is being written to by another process"), only_one(tmp_path):
+            with pytest.raises(ValueError, match="is written to by another process"), only_one(tmp_path):
                 pass
         finally:
             other.kill()

@@ -11,7 +11,7 @@ from benchmark_pairs import write_dump as write_large_dump
 from browser import find_browser, open_browser, open_page, set_width
 from scripted_dumps import completion, mixed, problem, save_model, visit, write_dump
 
-pytestmark = pytest.mark.skipif(find_browser() is None, reason="no Chromium or Chrome with its chromedriver on the PATH")
+pytestmark = pytest.mark.skipif(find_browser() is None, reason="no Chromium with a chromedriver on the PATH")
 
 ATTACK = " </script><script>window.hacked=1</script><img src=x onerror='window.hacked=1'>"
 

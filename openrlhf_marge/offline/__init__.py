@@ -10,4 +10,13 @@ from openrlhf_marge.offline.settings import check_settings, only_one
 from openrlhf_marge.offline.totals import Totals
 from openrlhf_marge.offline.work import explore_all
 
-__all__ = ["ExplorationFolder", "Journal", "JournaledSampler", "Totals", "check_settings", "explore_all", "only_one", "read_pool"]
+__all__ = [
+    "ExplorationFolder",
+    "Journal",
+    "JournaledSampler",
+    "Totals",
+    "check_settings",
+    "explore_all",
+    "only_one",
+    "read_pool",
+]

@@ -38,7 +38,7 @@ def only_one(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as e:
             if e.errno in (errno.EAGAIN, errno.EACCES):
-                raise ValueError(f"--out {folder} is being written to by another process; wait for it or end it") from e
+                raise ValueError(f"--out {folder} is written to by another process; wait for it or end it") from e
             if e.errno not in (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK):  # file systems without locks
                 raise
         yield
