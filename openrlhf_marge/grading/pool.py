@@ -40,6 +40,7 @@ class GraderPool:
         if not (n_workers >= 1 and seconds > 0 and memory_mib > 0):
             raise ValueError("a pool of graders needs n_workers, seconds and memory_mib above 0")
         self._n_workers, self._options = n_workers, (seconds, memory_mib, start_seconds, function)
+        self._computing_seconds = seconds * COMPUTING
         self._closed = False
         self._workers: list[Worker] = []
         self._begin()
@@ -66,7 +67,7 @@ class GraderPool:
 
     def budget(self) -> Budget:
         """For all comparisons of one answer together."""
-        return Budget(self._options[0] * COMPUTING)
+        return Budget(self._computing_seconds)
 
     def symbolically_equal(self, answer: str, gold: str, budget: Budget | None = None) -> bool:
         """Whether the two are the same mathematics; waits for an idle process first.
@@ -98,7 +99,7 @@ class GraderPool:
             return self._cache[pair]
 
     def _ask(self, worker: Worker, pair: tuple[str, str], budget: Budget) -> bool | Exception:
-        whole = budget.left >= self._options[0] * COMPUTING
+        whole = budget.left >= self._computing_seconds
         try:
             if worker.process is None or worker.spent:
                 self._start(worker)
