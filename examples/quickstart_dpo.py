@@ -20,19 +20,29 @@ from openrlhf_marge.host.local_ray import local_ray
 from openrlhf_marge.loop import KINDS
 
 
+# About 0.95 million generated tokens in two iterations, as many as the quickstart's 20 steps of MARGE-RL.
+EXPLORE = {
+    "marge": "--data.max_samples 248",
+    "self_explore": "--rollout.n_samples_per_prompt 7",
+    "outcome": "--data.max_samples 256",
+    "sft": "--data.max_samples 256",
+}
+PAIRS = {"marge": "--min_value 0.1 --max_value 0.9 --pairs_per_state 4", "outcome": "--pairs_per_state 4"}
+
+
 def stage_flags(out: Path, kind: str, seed: int) -> dict[str, str]:
     """Flags of the stages: what runs without a GPU, the embedded task, and settings seen to learn on it."""
-    learning = "--adam.lr 3e-4" if KINDS[kind].trainer.endswith("train_sft") else "--model.beta 0.1 --adam.lr 1e-4"
+    learning_rate = 2e-4 if kind == "sft" else 5e-5
     return {
         "explore": f"""
             --data.prompt_dataset {out}/base/train.jsonl --data.label_key label --data.apply_chat_template
             --data.max_len {MAX_LEN} --vllm.enforce_eager --train.seed {seed} --train.full_determinism_enable
-            --problems_per_file 64
+            --problems_per_file 64 {EXPLORE[kind]}
         """,
-        "pairs": f"--seed {seed}",
+        "pairs": f"--seed {seed} {PAIRS.get(kind, '')}",
         "train": f"""
             --train.seed {seed} --train.full_determinism_enable --ds.zero_stage 0 --ds.attn_implementation eager
-            --train.batch_size 64 --train.micro_batch_size 64 --train.max_epochs 2 --lr_warmup_ratio 0.1 {learning}
+            --train.batch_size 16 --train.micro_batch_size 16 --train.max_epochs 2 --adam.lr {learning_rate}
         """,
         "evaluate": f"--max_len {MAX_LEN} --seed {seed}",
     }
