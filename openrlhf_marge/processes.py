@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 BAR = re.compile(r"\d+%\|.*\|")  # a progress bar of tqdm
+CURSOR = re.compile(r"\x1b\[\d*[A-Z]")  # what moves the cursor between several bars
 ERROR = re.compile(r"(error|Error|Exception): \S")
 TERMINAL_SECONDS, FILE_SECONDS = 0.2, 30.0  # between two bars
 TAIL_LINES = 15
@@ -54,9 +55,8 @@ class Bars:
     def __call__(self, line: str) -> None:
         if BAR.search(line) and time.monotonic() >= self._next:
             self._next = time.monotonic() + (TERMINAL_SECONDS if self._moves else FILE_SECONDS)
-            print(f"\r{line.rstrip():.110}\x1b[K" if self._moves else f"   {line.rstrip()}", end="", flush=True)
-            if not self._moves:
-                print(flush=True)
+            bar = CURSOR.sub("", line).strip()
+            print(f"\r{bar:.110}\x1b[K" if self._moves else f"   {bar}\n", end="", flush=True)
 
     def end(self) -> None:
         """Clear the line of the bar."""

@@ -48,6 +48,6 @@ def test_the_command_ends_with_its_caller(tmp_path):
 def test_where_nothing_moves_a_bar_is_a_line_now_and_then(capsys):
     bars = Bars()
     for percent in range(100):
-        bars(f"{percent}%|#|\n")
+        bars(f"{percent}%|#|\x1b[A\n")
         bars("no bar\n")
     assert capsys.readouterr().out == "   0%|#|\n"
