@@ -5,7 +5,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 bash "$root/examples/setup_cpu.sh"
 # The report's page is tested in a browser: Debian's where it can be installed; without one those tests are skipped.
 if ! command -v chromium google-chrome chrome >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver; } >/dev/null ||
+    { timeout 60 apt-get update -qq && timeout 300 apt-get install -y -qq --no-install-recommends chromium chromium-driver; } >/dev/null ||
         echo "tests: no browser could be installed; the report's browser tests are skipped" >&2
 fi
 cd "$root"

@@ -109,6 +109,17 @@ def test_flags_that_have_no_place_here_are_refused(task, tmp_path, capsys, more,
     assert sentence in capsys.readouterr().err
 
 
+def test_a_grader_that_fails_stops_the_exploration_and_says_that_it_goes_on(task, tmp_path, cluster):
+    reward = tmp_path / "reward.py"
+    reward.write_text("def reward_func(queries, prompts, labels):\n    raise OSError('the disk is full')\n")
+    command = [*EXPLORE, *flags(task, tmp_path / "out", f"--reward.remote_url {reward}")]
+    done = subprocess.run(command, env=cluster, capture_output=True, text=True, timeout=END_SECONDS)
+    assert done.returncode == 1
+    assert "the disk is full" in (said := done.stderr.strip().splitlines()[-1])
+    assert said.startswith("explore: error: --reward.remote_url") and said.endswith("goes on where it was")
+    assert not (tmp_path / "out" / "summary.json").exists()
+
+
 def test_more_engines_than_the_cluster_has_gpus(task, tmp_path, cluster):
     command = [*EXPLORE, *flags(task, tmp_path / "out", "--vllm.num_engines 99")]
     done = subprocess.run(command, env=cluster, capture_output=True, text=True, timeout=END_SECONDS)

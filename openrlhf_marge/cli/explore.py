@@ -5,8 +5,8 @@
 Finds guidance for every problem, samples completions from every state of it and grades them, as a step of training
 does. DIR gets the completions as Parquet files (as --marge.dump_dir; for build_pairs, --marge.replay_dir) and
 summary.json. Flags have the names and meanings that they have in openrlhf.cli.train_ppo_ray; where the defaults
-differ, they are the paper's. The same command goes on where it was stopped. Exit status: 0, 2 for bad input, 143 when
-ended by SIGTERM.
+differ, they are the paper's. The same command goes on where it was stopped. Exit status: 0, 1 when an engine or the
+reward function fails, 2 for bad input, 143 when ended by SIGTERM.
 """
 
 from __future__ import annotations
@@ -123,6 +123,9 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as e:
         print(f"explore: error: {e}", file=sys.stderr)
         return 2
+    except RuntimeError as e:  # an engine or the reward function
+        print(f"explore: error: {e}; the same command goes on where it was", file=sys.stderr)
+        return 1
     print(
         f"{args.out}: {totals.problems} problems, {totals.states} states, {totals.completions} completions, "
         f"{totals.generated_tokens} generated tokens; {problems_left_out(totals)}"
