@@ -21,10 +21,10 @@ from openrlhf_marge.loop import KINDS
 
 # About 0.95 million generated tokens in two iterations, as many as the quickstart's 20 steps of MARGE-RL.
 EXPLORE = {
-    "marge": "--data.max_samples 248",
-    "self_explore": "--rollout.n_samples_per_prompt 7",
-    "outcome": "--data.max_samples 256",
-    "sft": "--data.max_samples 256",
+    "marge": "--data.max_samples 235",
+    "self_explore": "--rollout.n_samples_per_prompt 7 --data.max_samples 480",
+    "outcome": "--data.max_samples 334",
+    "sft": "--data.max_samples 334",
 }
 PAIRS = {"marge": "--min_value 0.1 --max_value 0.9 --pairs_per_state 4", "outcome": "--pairs_per_state 4"}
 
