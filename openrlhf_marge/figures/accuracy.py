@@ -1,0 +1,90 @@
+"""Accuracy over the course of a run, against the responses that it was trained on (x of Fig. 1 and Fig. 6)."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+from openrlhf_marge.figures.plot import Line, Missing, Panel, Plot, Point, Table
+from openrlhf_marge.figures.runs import Run
+from openrlhf_marge.run_folder import Results
+from openrlhf_marge.run_log import Series
+
+CONSUMED = "train/rollout/num_samples"
+PASS_RATE, REWARD = "train/marge/pass_rate", "train/rollout/reward_mean"
+HELD_OUT = re.compile(r"eval/eval_(.+)_pass1")
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Points of (responses consumed, above 0; accuracy in %; its standard error) in order of training."""
+
+    source: str  # what is measured, for the label of the axis
+    points: tuple[Point, ...]
+
+
+def accuracy(run: Run) -> Accuracy:
+    """Held-out accuracy where the run has it, else what it measured in training; Missing when it has neither."""
+    if run.explored:
+        return _of_iterations(run)
+    consumed = _consumed(run.series)
+    if held_out := {match[1]: tag for tag in run.series if (match := HELD_OUT.fullmatch(tag))}:
+        source = f"held-out pass@1 during training ({', '.join(held_out)})"
+        return Accuracy(source, _points(_mean(run.series, held_out), consumed))
+    # Of guided exploration the mean reward also has completions of later states: it says little of the policy.
+    tag, name = (PASS_RATE, "pass rate, mean V(s_0)") if PASS_RATE in run.series else (REWARD, "mean reward")
+    # A step's responses are sampled before it trains on them.
+    before = {step: consumed[last] for last, step in pairwise(consumed)}
+    points = _points(dict(run.series.get(tag, ())), before)
+    if not points:
+        raise Missing(
+            f"neither iterations of a DPO loop nor two steps with {CONSUMED} and a reward in a TensorBoard log are "
+            "there; train with --logger.tensorboard_dir, and with --eval.dataset for held-out accuracy"
+        )
+    return Accuracy(f"training {name}", points)
+
+
+def reward_plot(series: Series, title: str) -> Plot:
+    """Mean reward of the completions of every step."""
+    points = [Point(*point) for point in series[REWARD]]
+    panel = Panel(
+        x_label="training step", y_label="mean reward of completions", lines=[Line("", points, 0)], y_range=(0, 1),
+        whole_x=True,
+    )  # fmt: skip
+    return Plot(title=title, panels=[panel], table=Table(("step", "reward"), [point[:2] for point in points]))
+
+
+def _of_iterations(run: Run) -> Accuracy:
+    after = zip(accumulate(run.explored), run.evaluations[1:], strict=True)
+    points = [Point(consumed, *_held_out(results)) for consumed, results in after]
+    return Accuracy(f"held-out pass@1 ({', '.join(run.evaluations[0])})", tuple(points))
+
+
+def _held_out(results: Results) -> tuple[float, float | None]:
+    """Mean pass@1 over the data sets in %, and its standard error where all of theirs are known."""
+    errors = [numbers.get("pass@1_standard_error") for numbers in results.values()]
+    mean = sum(numbers["pass@1"] for numbers in results.values()) / len(results)
+    known = None if None in errors else 100 * math.hypot(*errors) / len(errors)
+    return 100 * mean, known
+
+
+def _consumed(series: Series) -> dict[int, float]:
+    """Step -> responses trained on up to its end; with --logger.logging_steps a number stands for the steps before."""
+    logged = series.get(CONSUMED, [])
+    steps = [0, *(step for step, _ in logged)]
+    taken = [count * (step - last) for (step, count), last in zip(logged, steps, strict=False)]
+    return dict(zip(steps[1:], accumulate(taken), strict=True))
+
+
+def _mean(series: Series, tags: Mapping[str, str]) -> dict[int, float]:
+    """Step -> mean over the data sets, at the steps at which all were evaluated."""
+    curves = [dict(series[tag]) for tag in tags.values()]
+    shared = set.intersection(*(set(curve) for curve in curves))
+    return {step: sum(curve[step] for curve in curves) / len(curves) for step in sorted(shared)}
+
+
+def _points(values: Mapping[int, float], consumed: Mapping[int, float]) -> tuple[Point, ...]:
+    return tuple(Point(consumed[step], 100 * value) for step, value in values.items() if consumed.get(step))
