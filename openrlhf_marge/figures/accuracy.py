@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
@@ -13,6 +13,7 @@ from openrlhf_marge.figures.runs import Run
 from openrlhf_marge.run_folder import Results
 from openrlhf_marge.run_log import Series
 
+PROBLEMS = tuple(f"train/marge/{name}" for name in ("problems", "problems_without_guidance", "problems_without_room"))
 CONSUMED = "train/rollout/num_samples"
 PASS_RATE, REWARD = "train/marge/pass_rate", "train/rollout/reward_mean"
 HELD_OUT = re.compile(r"eval/eval_(.+)_pass1")
@@ -30,21 +31,19 @@ def accuracy(run: Run) -> Accuracy:
     """Held-out accuracy where the run has it, else what it measured in training; Missing when it has neither."""
     if run.explored:
         return _of_iterations(run)
+    held_out = {match[1]: tag for tag in run.series if (match := HELD_OUT.fullmatch(tag))}
     consumed = _consumed(run.series)
-    if held_out := {match[1]: tag for tag in run.series if (match := HELD_OUT.fullmatch(tag))}:
-        source = f"held-out pass@1 during training ({', '.join(held_out)})"
-        return Accuracy(source, _points(_mean(run.series, held_out), consumed))
-    # Of guided exploration the mean reward also has completions of later states: it says little of the policy.
-    tag, name = (PASS_RATE, "pass rate, mean V(s_0)") if PASS_RATE in run.series else (REWARD, "mean reward")
-    # A step's responses are sampled before it trains on them.
-    before = {step: consumed[last] for last, step in pairwise(consumed)}
-    points = _points(dict(run.series.get(tag, ())), before)
-    if not points:
+    if held_out:
+        found = Accuracy(_held_out_source(held_out), _points(_mean(run.series, held_out), consumed))
+    else:
+        # A step's responses are sampled before it trains on them.
+        found = _in_training(run.series, {step: consumed[last] for last, step in pairwise(consumed)})
+    if not found.points:
         raise Missing(
             f"neither iterations of a DPO loop nor two steps with {CONSUMED} and a reward in a TensorBoard log are "
             "there; train with --logger.tensorboard_dir, and with --eval.dataset for held-out accuracy"
         )
-    return Accuracy(f"training {name}", points)
+    return found
 
 
 def reward_plot(series: Series, title: str) -> Plot:
@@ -60,7 +59,26 @@ def reward_plot(series: Series, title: str) -> Plot:
 def _of_iterations(run: Run) -> Accuracy:
     after = zip(accumulate(run.explored), run.evaluations[1:], strict=True)
     points = [Point(consumed, *_held_out(results)) for consumed, results in after]
-    return Accuracy(f"held-out pass@1 ({', '.join(run.evaluations[0])})", tuple(points))
+    return Accuracy(_held_out_source(run.evaluations[0]), tuple(points))
+
+
+def _held_out_source(data: Iterable[str]) -> str:
+    return f"held-out pass@1 ({', '.join(data)})"
+
+
+def _in_training(series: Series, consumed: Mapping[int, float]) -> Accuracy:
+    """The mean V(s_0) of MARGE's runs: their reward is of later states, too, and so says less of the policy."""
+    if PASS_RATE not in series:
+        return Accuracy("mean reward in training", _points(dict(series.get(REWARD, ())), consumed))
+    problems, *left_out = (dict(series[tag]) for tag in PROBLEMS)
+    explored = {step: n - sum(some[step] for some in left_out) for step, n in problems.items()}
+    # V(s_0) lies in [0, 1], so no variance with the same mean is larger than that of a single outcome.
+    points = [
+        Point(consumed[step], 100 * rate, 100 * math.sqrt(rate * (1 - rate) / explored[step]))
+        for step, rate in series[PASS_RATE]
+        if consumed.get(step)
+    ]
+    return Accuracy("mean V(s_0) in training", tuple(points))
 
 
 def _held_out(results: Results) -> tuple[float, float | None]:

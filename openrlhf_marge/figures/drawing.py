@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Okabe and Ito's: told apart with any kind of colour vision. Blue and red first, as Fig. 3 has them.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#707070")
 MARKERS = "os^Dv*P"
 STYLES: dict[str, dict[str, Any]] = {
     "solid": {"markersize": 4},
@@ -21,18 +22,31 @@ STYLES: dict[str, dict[str, Any]] = {
     "star": {"markersize": 14, "linestyle": "none", "marker": "*"},
 }
 MANY_POINTS = 40  # a line with more has no markers
-WIDTH, HEIGHT, DPI = 5.0, 3.8, 200  # of a panel, inches
-BAR_WIDTH = 0.6
+WIDTH, HEIGHT, DPI = 5.0, 3.6, 200  # of a panel, inches
+LEGEND_CHARACTERS, LEGEND_HANDLE, LEGEND_ROW = 64, 8, 0.2  # in a panel's width; of that for the handle; inches
+BAR_WIDTH, PALE = 0.6, 0.4
+LONGEST_NAMES = 45  # characters of all names below a panel's bars; more are slanted
 
 
 def save(plot: Plot, path: Path) -> None:
     """Write the picture; ImportError without matplotlib."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH * len(plot.panels), HEIGHT), dpi=DPI, layout="constrained")
+    names = {line.name for panel in plot.panels for line in panel.lines if line.name}
+    width = LEGEND_CHARACTERS * len(plot.panels)
+    columns = max(1, width // (LEGEND_HANDLE + max(map(len, names), default=0)))
+    size = (WIDTH * len(plot.panels), HEIGHT + LEGEND_ROW * -(-len(names) // columns))
+    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     figure.suptitle(plot.title, fontsize=12)
+    handles: dict[str, Any] = {}
     for axes, panel in zip(figure.subplots(1, len(plot.panels), squeeze=False)[0], plot.panels, strict=True):
         _draw(axes, panel)
+        for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(name, handle)
+    if handles:
+        style = dict(loc="outside lower center", ncols=columns, fontsize=9, frameon=False)
+        for text in figure.legend(handles.values(), handles.keys(), **style).get_texts():
+            text.set_parse_math(False)  # names of runs may hold dollars
     figure.savefig(path, metadata={"Software": None})
 
 
@@ -49,9 +63,8 @@ def _draw(axes: Axes, panel: Panel) -> None:
         _draw_line(axes, line)
     if panel.bars:
         _draw_bars(axes, panel.bars)
-    elif any(line.name for line in panel.lines):
-        axes.legend(fontsize=8, framealpha=0.8)
-    _scale_x(axes, panel)
+    else:
+        _scale_x(axes, panel)
 
 
 def _draw_line(axes: Axes, line: Line) -> None:
@@ -63,29 +76,35 @@ def _draw_line(axes: Axes, line: Line) -> None:
     )
 
 
-def _draw_bars(axes: Axes, bars: list[Bar]) -> None:
+def _draw_bars(axes: Axes, bars: Sequence[Bar]) -> None:
+    from matplotlib.colors import to_rgb
+
     for x, bar in enumerate(bars):
-        color = COLORS[bar.color % len(COLORS)]
-        axes.bar(x, bar.shaded.y, BAR_WIDTH, yerr=_sizes([bar.shaded.error]), color=color, alpha=0.35, capsize=3)
+        color = to_rgb(COLORS[bar.color % len(COLORS)])
+        pale = [1 - PALE * (1 - part) for part in color]
+        axes.bar(x, bar.shaded.y, BAR_WIDTH, yerr=_sizes([bar.shaded.error]), color=pale, capsize=3)
         axes.bar(x, bar.solid.y, BAR_WIDTH, yerr=_sizes([bar.solid.error]), color=color, capsize=3)
-        gain = bar.shaded.y - bar.solid.y
-        axes.annotate(f"{bar.solid.y:.1f}", (x, bar.solid.y / 2), ha="center", va="center", color="white")
-        axes.annotate(f"+{gain:.1f}", (x, bar.solid.y + gain / 2), ha="center", va="center")
-    axes.set_xticks(range(len(bars)), [bar.name for bar in bars])
+        text = f"{bar.solid.y:.1f} + {bar.shaded.y - bar.solid.y:.1f}"
+        axes.annotate(text, (x, bar.shaded.y + (bar.shaded.error or 0) + 1.5), ha="center", fontsize=8)
+    names = [bar.name for bar in bars]
+    slanted = dict(rotation=20, ha="right") if len("".join(names)) > LONGEST_NAMES else {}
+    axes.set_xticks(range(len(bars)), names, parse_math=False, **slanted)
     axes.margins(x=0.1)
 
 
 def _scale_x(axes: Axes, panel: Panel) -> None:
-    from matplotlib.ticker import EngFormatter, MaxNLocator
+    from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
+    if panel.whole_x:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        return
     if panel.log_x:
         axes.set_xscale("log")
-    elif panel.whole_x:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    elif not panel.bars:
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 
 
-def _sizes(errors: Any) -> list[float] | None:
+def _sizes(errors: Sequence[float | None]) -> list[float] | None:
     """Lengths of the error bars, 0 for none; None when there is not one."""
     return [error or 0.0 for error in errors] if any(errors) else None

@@ -10,6 +10,8 @@ from openrlhf_marge.figures.plot import Bar, Missing, Panel, Plot, Point, Table
 from openrlhf_marge.figures.runs import Run
 from openrlhf_marge.run_folder import Results
 
+BEFORE = -1  # color, the last one
+
 
 class Evaluations(NamedTuple):
     """By data sets."""
@@ -44,8 +46,8 @@ def figure_4(runs: Mapping[str, Evaluations]) -> Plot:
             Bar(name, _percent(numbers, "pass@1"), _percent(numbers, f"pass@{k}"), color)
             for name, numbers, color in of_data
         ]
-        label = f"pass@1 (solid), pass@{k} (shaded), %"
-        panels.append(Panel(title=data, x_label="", y_label=label, bars=drawn, y_range=(0, 105)))
+        label = f"pass@1 (dark) and pass@{k} (pale), %"
+        panels.append(Panel(title=data, x_label="", y_label=label, bars=drawn, y_range=(0, 110)))
         rows += [(data, bar.name, k, *bar.solid[1:], *bar.shaded[1:]) for bar in drawn]
     header = ("data", "model", "k", "pass@1_percent", "standard_error", "pass@k_percent", "pass@k_standard_error")
     return Plot(title="One response and several: pass@1 and pass@k", panels=panels, table=Table(header, rows))
@@ -55,10 +57,10 @@ def _bars(runs: Mapping[str, Evaluations]) -> list[tuple[str, Results, int]]:
     """Names, results and colors; runs that began with equal results share one bar for these."""
     befores = [found.before for found in runs.values()]
     if all(_scores(before) == _scores(befores[0]) for before in befores):
-        return [("before", befores[0], 0), *((name, f.after, i) for i, (name, f) in enumerate(runs.items(), start=1))]
+        return [("before", befores[0], BEFORE), *((name, f.after, i) for i, (name, f) in enumerate(runs.items()))]
     return [
         (f"{name}, {when}", getattr(found, when), color)
-        for color, (name, found) in enumerate(runs.items(), start=1)
+        for color, (name, found) in enumerate(runs.items())
         for when in ("before", "after")
     ]
 

@@ -18,7 +18,7 @@ from openrlhf_marge.figures.plot import Line, Missing, Panel, Plot, Point, Table
 LEAST_POINTS = 3  # two lie on a line whatever they are
 UNIT = 1000  # responses
 N_DRAWN = 50  # points of a fitted curve
-X_LABEL = "self-generated responses trained on (thousands)"
+X_LABEL = "self-generated responses trained on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class Trend:
         return self.c1 + self.c2 * float(np.log(x / UNIT))
 
     def __str__(self) -> str:
-        r2 = "" if self.r2 is None else f", R$^2$ = {self.r2:.2f}"
-        return f"y = {self.c1:.1f} {'-' if self.c2 < 0 else '+'} {abs(self.c2):.2f} ln x{r2}"
+        r2 = "" if self.r2 is None else f", R² = {self.r2:.2f}"
+        return f"y = {self.c1:.1f} {'-' if self.c2 < 0 else '+'} {abs(self.c2):.2f} ln(x/{UNIT}){r2}"
 
 
 def rising(points: Sequence[Point]) -> Sequence[Point]:
@@ -65,7 +65,7 @@ def figure_1(runs: Mapping[str, Accuracy]) -> Plot:
             lines.append(Line("", _curve(trend, used), color, "dashed"))
         if still := len(used) == len(found.points):
             shown += ", still rising"
-        lines.append(Line(shown, [_scaled(used[-1])], color, "dots" if color else "star"))
+        lines.append(Line(shown, [used[-1]], color, "dots" if color else "star"))
         rows.append((name, found.source, *used[-1], still))
     header = ("run", "accuracy", "responses", "accuracy_percent", "standard_error", "still_rising")
     return Plot(title="Accuracy at convergence", panels=[_panel(runs, lines, log_x=False)], table=Table(header, rows))
@@ -78,18 +78,18 @@ def figure_6(runs: Mapping[str, Accuracy]) -> Plot:
             f"no run has {LEAST_POINTS} points of accuracy before saturation; train longer, or evaluate more often "
             "(--eval.steps, --iterations)"
         )
-    lines, rows = [], []
+    lines, saturated, rows = [], [], []
     for color, (name, found) in enumerate(runs.items()):
         used, trend, shown = rising(found.points), fit(found.points), _label(name, runs)
-        lines.append(Line("" if trend else shown, [_scaled(p) for p in used], color, "dots"))
+        lines.append(Line("" if trend else shown, used, color, "dots"))
         if after := found.points[len(used) :]:
-            lines.append(Line(f"{name}, saturated: not fitted", [_scaled(p) for p in after], color, "circles"))
+            saturated.append(Line("saturated, not fitted", after, color, "circles"))
         if trend:
             lines.append(Line(f"{shown}: {trend}", _curve(trend, used), color))
         fitted = [trend.at(p.x) if trend and i < len(used) else None for i, p in enumerate(found.points)]
         rows += [(name, found.source, *p, y) for p, y in zip(found.points, fitted, strict=True)]
     header = ("run", "accuracy", "responses", "accuracy_percent", "standard_error", "fitted_percent")
-    panel = _panel(runs, lines, log_x=True)
+    panel = _panel(runs, [*lines, *saturated], log_x=True)
     return Plot(title="Accuracy against responses", panels=[panel], table=Table(header, rows))
 
 
@@ -104,11 +104,7 @@ def table_7(runs: Mapping[str, Accuracy]) -> Table:
 
 
 def _curve(trend: Trend, used: Sequence[Point]) -> list[Point]:
-    return [_scaled(Point(float(x), trend.at(x))) for x in np.geomspace(used[0].x, used[-1].x, N_DRAWN)]
-
-
-def _scaled(point: Point) -> Point:
-    return point._replace(x=point.x / UNIT)
+    return [Point(float(x), trend.at(x)) for x in np.geomspace(used[0].x, used[-1].x, N_DRAWN)]
 
 
 def _sources(runs: Mapping[str, Accuracy]) -> list[str]:
@@ -122,5 +118,5 @@ def _label(name: str, runs: Mapping[str, Accuracy]) -> str:
 
 def _panel(runs: Mapping[str, Accuracy], lines: Sequence[Line], *, log_x: bool) -> Panel:
     sources = _sources(runs)
-    y_label = f"{sources[0]}, %" if len(sources) == 1 else "accuracy as named in the legend, %"
+    y_label = f"{sources[0]}, %" if len(sources) == 1 else "accuracy (see legend), %"
     return Panel(x_label=X_LABEL, y_label=y_label, lines=lines, log_x=log_x)
