@@ -31,7 +31,7 @@ def accuracy(run: Run) -> Accuracy:
     """Held-out accuracy where the run has it, else what it measured in training; Missing when it has neither."""
     if run.explored:
         return _of_iterations(run)
-    held_out = {match[1]: tag for tag in run.series if (match := HELD_OUT.fullmatch(tag))}
+    held_out = {match[1]: tag for tag in sorted(run.series) if (match := HELD_OUT.fullmatch(tag))}
     consumed = _consumed(run.series)
     if held_out:
         found = Accuracy(_held_out_source(held_out), _points(_mean(run.series, held_out), consumed))
@@ -70,13 +70,13 @@ def _in_training(series: Series, consumed: Mapping[int, float]) -> Accuracy:
     """The mean V(s_0) of MARGE's runs: their reward is of later states, too, and so says less of the policy."""
     if PASS_RATE not in series:
         return Accuracy("mean reward in training", _points(dict(series.get(REWARD, ())), consumed))
-    problems, *left_out = (dict(series[tag]) for tag in PROBLEMS)
-    explored = {step: n - sum(some[step] for some in left_out) for step, n in problems.items()}
+    problems, *left_out = (dict(series.get(tag, ())) for tag in PROBLEMS)
+    explored = {step: n - sum(some.get(step, 0) for some in left_out) for step, n in problems.items()}
     # V(s_0) lies in [0, 1], so no variance with the same mean is larger than that of a single outcome.
     points = [
         Point(consumed[step], 100 * rate, 100 * math.sqrt(rate * (1 - rate) / explored[step]))
         for step, rate in series[PASS_RATE]
-        if consumed.get(step)
+        if consumed.get(step) and explored.get(step)
     ]
     return Accuracy("mean V(s_0) in training", tuple(points))
 

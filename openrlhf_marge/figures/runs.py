@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,10 +76,13 @@ def read_run(name: str, folder: Path, policies: Sequence[Sequence[Path]], progre
 
 
 def _read_log(folder: Path) -> Series:
+    """Without NaN and infinity, which a run that went wrong may log."""
     try:
-        return read_series(folder)
+        logged = read_series(folder)
     except FileNotFoundError:
         return {}
+    finite = {tag: [(step, value) for step, value in points if math.isfinite(value)] for tag, points in logged.items()}
+    return {tag: points for tag, points in finite.items() if points}
 
 
 def _explored(summary: Path) -> int:

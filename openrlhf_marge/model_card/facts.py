@@ -83,12 +83,7 @@ def _of_rl(run: Path, model: Path | None, summary: Mapping[str, Any], results: S
 def _of_loop(run: Path, model: Path | None, summary: Mapping[str, Any], results: Sequence[Results]) -> Trained:
     """Of an iteration of a DPO loop."""
     folders = iteration_folders(run)
-    numbers = {(folder / "model").resolve(): number for number, folder in enumerate(folders) if number}
-    number = numbers.get(model.resolve(), 0) if model else summary["best_iteration"]
-    if not number:
-        best = "none of its iterations was better than the model that it began with"
-        raise ValueError(f"{run}: {f'--model {model} is no model of it' if model else best}; give --model, the "
-                         f"model folder of an iteration, such as {folders[-1] / 'model'}")  # fmt: skip
+    number = _iteration(run, model, folders, summary["best_iteration"])
     explored, noted = (read_object(folders[number] / name) for name in ("explore/settings.json", "stages.json"))
     stages = {
         title: _training_flags(flag_values(noted[stage]["command"]))
@@ -111,6 +106,19 @@ def _of_loop(run: Path, model: Path | None, summary: Mapping[str, Any], results:
         ),
         versions=summary.get("versions", {}),
     )  # fmt: skip
+
+
+def _iteration(run: Path, model: Path | None, folders: Sequence[Path], best: int) -> int:
+    """The number of the model's iteration; ValueError when it is the model that the loop began with, or another."""
+    numbers = {(folder / "model").resolve(): number for number, folder in enumerate(folders) if number}
+    number = numbers.get(model.resolve(), 0) if model else best
+    if not number:
+        no_better = "none of its iterations was better than the model that it began with"
+        raise ValueError(
+            f"{run}: {f'--model {model} is no model of it' if model else no_better}; give --model, the model folder of "
+            f"an iteration, such as {folders[-1] / 'model'}"
+        )
+    return number
 
 
 def _method_flags(flags: Mapping[str, Any]) -> Settings:

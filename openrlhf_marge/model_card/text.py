@@ -86,7 +86,7 @@ def _settings(settings: Mapping[str, Settings]) -> Iterator[str]:
         if not flags:
             yield "All `--marge.*` flags are at their defaults."
         for name, value in flags.items():
-            yield f"- `{f'{name} {value}'.strip()}`".replace("\n", "\\n")
+            yield f"- `{f'{name} {value}'.rstrip()}`".replace("\n", "\\n")
         yield ""
 
 
