@@ -160,6 +160,12 @@ def test_a_loop_has_the_accuracy_of_its_iterations(tmp_path, capsys):
     assert "Fig. 6 is not drawn: no run has 3 points of accuracy before saturation; " in capsys.readouterr().err
 
 
+def test_one_iteration_tells_no_convergence(tmp_path, capsys):
+    assert draw(tmp_path / "out", loop(tmp_path / "loop", [0.25, 0.5], [rollout(1, 2, 4)])) == 0
+    assert "Fig. 1 leaves out loop: it has one point of accuracy after training began" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "fig1.csv").exists()
+
+
 def test_figure_6_and_table_7(tmp_path):
     accuracies = [p.y / 100 for p in LOG_2] + [0.5]
     log(

@@ -67,7 +67,7 @@ def _held_out_source(data: Iterable[str]) -> str:
 
 
 def _in_training(series: Series, consumed: Mapping[int, float]) -> Accuracy:
-    """The mean V(s_0) of MARGE's runs: their reward is of later states, too, and so says less of the policy."""
+    """The mean V(s_0) of MARGE's runs, over the problems with guidance: their reward is of later states, too."""
     if PASS_RATE not in series:
         return Accuracy("mean reward in training", _points(dict(series.get(REWARD, ())), consumed))
     problems, *left_out = (dict(series.get(tag, ())) for tag in PROBLEMS)

@@ -11,12 +11,12 @@ from openrlhf_marge.figures.exploring import exploration, figure_5a
 from openrlhf_marge.figures.passes import evaluations, figure_4
 from openrlhf_marge.figures.plot import Missing, Plot, Table
 from openrlhf_marge.figures.runs import Run
-from openrlhf_marge.figures.scaling import figure_1, figure_6, table_7
+from openrlhf_marge.figures.scaling import convergence, figure_1, figure_6, table_7
 from openrlhf_marge.figures.states import figure_3, figure_5b, state_values, values_at_both_ends
 
 # Figure of the paper -> what it needs of every run, and what draws that of all runs by their names.
 FIGURES: Mapping[str, tuple[Callable[[Run], Any], Callable[[Mapping[str, Any]], Plot]]] = {
-    "1": (accuracy, figure_1),
+    "1": (convergence, figure_1),
     "3": (state_values, figure_3),
     "4": (evaluations, figure_4),
     "5a": (exploration, figure_5a),

@@ -85,7 +85,8 @@ def _draw_bars(axes: Axes, bars: Sequence[Bar]) -> None:
         axes.bar(x, bar.shaded.y, BAR_WIDTH, yerr=_sizes([bar.shaded.error]), color=pale, capsize=3)
         axes.bar(x, bar.solid.y, BAR_WIDTH, yerr=_sizes([bar.solid.error]), color=color, capsize=3)
         text = f"{bar.solid.y:.1f} + {bar.shaded.y - bar.solid.y:.1f}"
-        axes.annotate(text, (x, bar.shaded.y + (bar.shaded.error or 0) + 1.5), ha="center", fontsize=8)
+        behind = dict(facecolor="white", edgecolor="none", pad=0.5)
+        axes.annotate(text, (x, bar.shaded.y + (bar.shaded.error or 0) + 2), ha="center", fontsize=8, bbox=behind)
     names = [bar.name for bar in bars]
     slanted = dict(rotation=20, ha="right") if len("".join(names)) > LONGEST_NAMES else {}
     axes.set_xticks(range(len(bars)), names, parse_math=False, **slanted)

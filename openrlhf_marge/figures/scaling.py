@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from openrlhf_marge.figures.accuracy import Accuracy
+from openrlhf_marge.figures.accuracy import Accuracy, accuracy
 from openrlhf_marge.figures.plot import Line, Missing, Panel, Plot, Point, Table
+from openrlhf_marge.figures.runs import Run
 
 LEAST_POINTS = 3  # two lie on a line whatever they are
 UNIT = 1000  # responses
@@ -54,6 +55,14 @@ def fit(points: Sequence[Point]) -> Trend | None:
     c2, c1 = (float(c) for c in np.polyfit(x, y, 1))
     spread = float(((y - y.mean()) ** 2).sum())
     return Trend(c1, c2, 1 - float(((y - c1 - c2 * x) ** 2).sum()) / spread if spread else None)
+
+
+def convergence(run: Run) -> Accuracy:
+    """As ``accuracy``; Missing when it is of one point only, which tells no course."""
+    found = accuracy(run)
+    if len(found.points) < 2:
+        raise Missing("it has one point of accuracy after training began; train longer, or evaluate more often")
+    return found
 
 
 def figure_1(runs: Mapping[str, Accuracy]) -> Plot:

@@ -115,8 +115,8 @@ def _iteration(run: Path, model: Path | None, folders: Sequence[Path], best: int
     if not number:
         no_better = "none of its iterations was better than the model that it began with"
         raise ValueError(
-            f"{run}: {f'--model {model} is no model of it' if model else no_better}; give --model, the model folder of "
-            f"an iteration, such as {folders[-1] / 'model'}"
+            f"{run}: {f'--model {model} is no model of it' if model else no_better}; give --model, the model's folder "
+            f"in an iteration, such as {folders[-1] / 'model'}"
         )
     return number
 
