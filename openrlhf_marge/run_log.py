@@ -1,4 +1,4 @@
-"""The TensorBoard log of a run -> series of numbers, and the pictures drawn from them."""
+"""The TensorBoard log of a run -> series of numbers."""
 
 from __future__ import annotations
 
@@ -33,37 +33,10 @@ def mean(series: Series, tag: str) -> float:
 
 def state_value_curve(series: Series, kind: str) -> list[tuple[int, float]]:
     """(state index, mean value) for guidance of one kind, 'correct' or 'incorrect' (Fig. 3)."""
+    return [(index, mean(series, tag)) for index, tag in value_tags(series, kind)]
+
+
+def value_tags(series: Series, kind: str) -> list[tuple[int, str]]:
+    """(state index, tag of its values) for guidance of one kind, in order."""
     prefix = f"train/marge/value_{kind}/state_"
-    return sorted((int(tag.removeprefix(prefix)), mean(series, tag)) for tag in series if tag.startswith(prefix))
-
-
-def plot_reward(series: Series, path: Path, title: str) -> None:
-    """Mean reward of the completions of every step."""
-    steps, rewards = zip(*series["train/rollout/reward_mean"], strict=True)
-    figure, axes = _figure(title, "training step", "mean reward of completions")
-    axes.plot(steps, rewards, marker="o", color="tab:blue")
-    axes.set_ylim(0, 1)
-    figure.savefig(path)
-
-
-def plot_state_values(series: Series, path: Path) -> None:
-    """Value by state index, for correct and incorrect guidance (as Fig. 3)."""
-    figure, axes = _figure("Value of the states of a guidance", "state index", "V(s_j), mean reward of its group")
-    for kind, color in (("correct", "tab:blue"), ("incorrect", "tab:red")):
-        curve = state_value_curve(series, kind)
-        if curve:
-            axes.plot(*zip(*curve, strict=True), marker="o", color=color, label=f"{kind} guidance")
-    axes.set_ylim(0, 1)
-    axes.legend()
-    figure.savefig(path)
-
-
-def _figure(title: str, x_label: str, y_label: str):
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6, 4), dpi=120, layout="constrained")
-    axes = figure.subplots()
-    axes.set(title=title, xlabel=x_label, ylabel=y_label)
-    axes.grid(alpha=0.3)
-    axes.xaxis.get_major_locator().set_params(integer=True)  # steps and state indices
-    return figure, axes
+    return sorted((int(tag.removeprefix(prefix)), tag) for tag in series if tag.startswith(prefix))

@@ -14,9 +14,10 @@ from openrlhf_marge.cli.report import main
 from openrlhf_marge.dump_reading import find_files
 from openrlhf_marge.host.tokens import decode_pieces, encode
 from openrlhf_marge.report import reading
-from openrlhf_marge.report.run import facts, flag_values, headline
+from openrlhf_marge.report.run import facts, headline
 from openrlhf_marge.report.sampling import Count, sample_visits
 from openrlhf_marge.report.texts import added, questions
+from openrlhf_marge.run_folder import flag_values
 
 from scripted_dumps import COT_PREFIX, GUIDANCE, completion, mixed, problem, save_model, tokenizer, visit, write_dump
 

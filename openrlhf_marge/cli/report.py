@@ -23,8 +23,9 @@ from openrlhf_marge.report.building import build_problems
 from openrlhf_marge.report.model import FAILURES, ProblemData
 from openrlhf_marge.report.page import render
 from openrlhf_marge.report.reading import VisitRows, find_visits
-from openrlhf_marge.report.run import CurveData, facts, flag_values, headline, read_curves, read_summary
+from openrlhf_marge.report.run import CurveData, facts, headline, read_curves
 from openrlhf_marge.report.sampling import Count, sample_visits, sampling_sentence
+from openrlhf_marge.run_folder import find_dump, flag_values, read_summary
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -46,9 +47,8 @@ def find_dumps(args: argparse.Namespace, flags: Mapping[str, str]) -> list[Path]
     """--dump, or where the run wrote; ValueError when there is no such folder."""
     if args.dump:
         return args.dump
-    for folder in (flags.get("--marge.dump_dir"), args.run / "dump"):
-        if folder and Path(folder).is_dir():
-            return [Path(folder)]
+    if found := find_dump(args.run, flags):
+        return [found]
     raise ValueError(
         f"{args.run} has no dump: neither the --marge.dump_dir of its summary.json nor {args.run / 'dump'} is there; "
         "name the folder with --dump, or train with --marge.dump_dir"

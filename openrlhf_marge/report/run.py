@@ -1,8 +1,7 @@
-"""What a run folder tells beside its dump: flags and results from summary.json, curves from the TensorBoard log."""
+"""What a run folder tells beside its dump: results from summary.json, curves from the TensorBoard log."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,33 +36,6 @@ class CurveData(TypedDict):
     title: str
     x: str
     series: list[tuple[str, list[tuple[int, float]]]]  # name -> points
-
-
-def read_summary(run: Path) -> dict[str, Any]:
-    """RUN/summary.json, empty when it is not there; ValueError when it is no JSON object."""
-    path = run / "summary.json"
-    if not path.exists():
-        return {}
-    try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as e:
-        raise ValueError(f"{path} is not JSON: {e}; mend it or move it away") from e
-    if not isinstance(summary, dict):
-        raise ValueError(f"{path} is JSON but no object with keys; mend it or move it away")
-    return summary
-
-
-def flag_values(flags: Sequence[str]) -> dict[str, str]:
-    """Command line flags -> their values, "" for a switch; the last one wins, as on the command line."""
-    values: dict[str, str] = {}
-    name = ""
-    for word in flags:
-        if word.startswith("--"):
-            name, _, value = word.partition("=")
-            values[name] = value
-        elif name:
-            values[name] = f"{values[name]} {word}".strip()
-    return values
 
 
 def facts(summary: Mapping[str, Any], before: str = "") -> dict[str, str]:

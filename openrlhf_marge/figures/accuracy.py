@@ -1,0 +1,108 @@
+"""Accuracy over the course of a run, against the responses that it was trained on (x of Fig. 1 and Fig. 6)."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+from openrlhf_marge.figures.plot import Line, Missing, Panel, Plot, Point, Table
+from openrlhf_marge.figures.runs import Run
+from openrlhf_marge.run_folder import Results
+from openrlhf_marge.run_log import Series
+
+PROBLEMS = tuple(f"train/marge/{name}" for name in ("problems", "problems_without_guidance", "problems_without_room"))
+CONSUMED = "train/rollout/num_samples"
+PASS_RATE, REWARD = "train/marge/pass_rate", "train/rollout/reward_mean"
+HELD_OUT = re.compile(r"eval/eval_(.+)_pass1")
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """Points of (responses consumed, above 0; accuracy in %; its standard error) in order of training."""
+
+    source: str  # what is measured, for the label of the axis
+    points: tuple[Point, ...]
+
+
+def accuracy(run: Run) -> Accuracy:
+    """Held-out accuracy where the run has it, else what it measured in training; Missing when it has neither."""
+    if run.explored:
+        return _of_iterations(run)
+    held_out = {match[1]: tag for tag in sorted(run.series) if (match := HELD_OUT.fullmatch(tag))}
+    consumed = _consumed(run.series)
+    if held_out:
+        found = Accuracy(_held_out_source(held_out), _points(_mean(run.series, held_out), consumed))
+    else:
+        # A step's responses are sampled before it trains on them.
+        found = _in_training(run.series, {step: consumed[last] for last, step in pairwise(consumed)})
+    if not found.points:
+        raise Missing(
+            f"neither iterations of a DPO loop nor two steps with {CONSUMED} and a reward in a TensorBoard log are "
+            "there; train with --logger.tensorboard_dir, and with --eval.dataset for held-out accuracy"
+        )
+    return found
+
+
+def reward_plot(series: Series, title: str) -> Plot:
+    """Mean reward of the completions of every step."""
+    points = [Point(*point) for point in series[REWARD]]
+    panel = Panel(
+        x_label="training step", y_label="mean reward of completions", lines=[Line("", points, 0)], y_range=(0, 1),
+        whole_x=True,
+    )  # fmt: skip
+    return Plot(title=title, panels=[panel], table=Table(("step", "reward"), [point[:2] for point in points]))
+
+
+def _of_iterations(run: Run) -> Accuracy:
+    after = zip(accumulate(run.explored), run.evaluations[1:], strict=True)
+    points = [Point(consumed, *_held_out(results)) for consumed, results in after]
+    return Accuracy(_held_out_source(run.evaluations[0]), tuple(points))
+
+
+def _held_out_source(data: Iterable[str]) -> str:
+    return f"held-out pass@1 ({', '.join(data)})"
+
+
+def _in_training(series: Series, consumed: Mapping[int, float]) -> Accuracy:
+    """The mean V(s_0) of MARGE's runs, over the problems with guidance: their reward is of later states, too."""
+    if PASS_RATE not in series:
+        return Accuracy("mean reward in training", _points(dict(series.get(REWARD, ())), consumed))
+    problems, *left_out = (dict(series.get(tag, ())) for tag in PROBLEMS)
+    explored = {step: n - sum(some.get(step, 0) for some in left_out) for step, n in problems.items()}
+    # V(s_0) lies in [0, 1], so no variance with the same mean is larger than that of a single outcome.
+    points = [
+        Point(consumed[step], 100 * rate, 100 * math.sqrt(rate * (1 - rate) / explored[step]))
+        for step, rate in series[PASS_RATE]
+        if consumed.get(step) and explored.get(step)
+    ]
+    return Accuracy("mean V(s_0) in training", tuple(points))
+
+
+def _held_out(results: Results) -> tuple[float, float | None]:
+    """Mean pass@1 over the data sets in %, and its standard error where all of theirs are known."""
+    errors = [numbers.get("pass@1_standard_error") for numbers in results.values()]
+    mean = sum(numbers["pass@1"] for numbers in results.values()) / len(results)
+    known = None if None in errors else 100 * math.hypot(*errors) / len(errors)
+    return 100 * mean, known
+
+
+def _consumed(series: Series) -> dict[int, float]:
+    """Step -> responses trained on up to its end; with --logger.logging_steps a number stands for the steps before."""
+    logged = series.get(CONSUMED, [])
+    steps = [0, *(step for step, _ in logged)]
+    taken = [count * (step - last) for (step, count), last in zip(logged, steps, strict=False)]
+    return dict(zip(steps[1:], accumulate(taken), strict=True))
+
+
+def _mean(series: Series, tags: Mapping[str, str]) -> dict[int, float]:
+    """Step -> mean over the data sets, at the steps at which all were evaluated."""
+    curves = [dict(series[tag]) for tag in tags.values()]
+    shared = set.intersection(*(set(curve) for curve in curves))
+    return {step: sum(curve[step] for curve in curves) / len(curves) for step in sorted(shared)}
+
+
+def _points(values: Mapping[int, float], consumed: Mapping[int, float]) -> tuple[Point, ...]:
+    return tuple(Point(consumed[step], 100 * value) for step, value in values.items() if consumed.get(step))

@@ -1,0 +1,77 @@
+"""What exploration finds for the tokens that it generates: Fig. 5a."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from itertools import accumulate
+
+from openrlhf_marge.figures.plot import Line, Missing, Panel, Plot, Point, Table
+from openrlhf_marge.figures.runs import Run
+from openrlhf_marge.run_log import Series
+
+TOKENS, ENTROPY, PAIRS = (
+    f"train/marge/{name}"
+    for name in ("completion_tokens", "outcome_entropy_per_1k_tokens", "valid_pairs_per_1k_tokens")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Sums over everything sampled so far; candidates are no data, so their tokens do not count.
+
+    ``completions`` is 0 where it is not known: from TensorBoard.
+    """
+
+    tokens: int
+    entropy: float  # of the outcomes of the groups, bits
+    valid_pairs: int
+    completions: int
+
+    def __add__(self, other: Found) -> Found:
+        return Found(*map(sum, zip(astuple(self), astuple(other), strict=True)))
+
+    @property
+    def pair_share(self) -> float | None:
+        """Of the pairs that the completions would make, were half of each group correct (Prop. C.2)."""
+        return 2 * self.valid_pairs / self.completions if self.completions else None
+
+
+def exploration(run: Run) -> list[Found]:
+    """After every file of the dump, or every step of the log; Missing when there is neither."""
+    found = [Found(t.tokens, t.entropy, t.valid_pairs, t.completions) for t in run.files] or _of_log(run.series)
+    if not found:
+        raise Missing(
+            f"it has no dump and its TensorBoard log no {ENTROPY}; run with --experience_maker marge (--marge.explore "
+            "vanilla for vanilla exploration) and --marge.dump_dir or --logger.tensorboard_dir"
+        )
+    return list(accumulate(found))
+
+
+def _of_log(series: Series) -> list[Found]:
+    tokens, entropy, pairs = (dict(series.get(tag, ())) for tag in (TOKENS, ENTROPY, PAIRS))
+    return [
+        Found(round(tokens[step]), entropy[step] * tokens[step] / 1000, round(pairs[step] * tokens[step] / 1000), 0)
+        for step in sorted(tokens.keys() & entropy.keys() & pairs.keys())
+    ]
+
+
+def figure_5a(runs: Mapping[str, Sequence[Found]]) -> Plot:
+    """Entropy of all outcomes so far, and the share of valid pairs among them where a dump tells it."""
+    entropy = [
+        Line(name, [Point(f.tokens, f.entropy / 1000) for f in found], color)
+        for color, (name, found) in enumerate(runs.items())
+    ]
+    shares = [
+        Line(name, [Point(f.tokens, 100 * f.pair_share) for f in found if f.pair_share is not None], color)
+        for color, (name, found) in enumerate(runs.items())
+    ]
+    x_label = "generated completion tokens"
+    panels = [Panel(x_label=x_label, y_label="entropy of the outcomes so far (kbit)", lines=entropy)]
+    if known := [line for line in shares if line.points]:
+        panels.append(Panel(x_label=x_label, y_label="valid pairs so far (% of possible pairs)", lines=known))
+    header = ("run", "generated_tokens", "entropy_bits", "valid_pairs", "valid_pair_share")
+    rows = [
+        (name, f.tokens, f.entropy, f.valid_pairs, f.pair_share) for name, found in runs.items() for f in found
+    ]
+    return Plot(title="Training data found by exploration", panels=panels, table=Table(header, rows))

@@ -1,0 +1,73 @@
+"""What a figure shows, before anything is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+Cell = str | int | float | None
+Style = Literal["solid", "dashed", "dots", "circles", "star"]  # circles: not filled
+
+
+class Missing(ValueError):
+    """A run lacks what a figure needs; the message says what that is and how to get it."""
+
+
+class Point(NamedTuple):
+    """``error`` is the standard error of y; None where it is not known."""
+
+    x: float
+    y: float
+    error: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Points in order of x; those of one run share a ``color``, which is counted from 0."""
+
+    name: str
+    points: Sequence[Point]
+    color: int
+    style: Style = "solid"
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A bar up to ``solid`` with a shaded one behind it up to ``shaded``; their x is not used."""
+
+    name: str
+    solid: Point
+    shaded: Point
+    color: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """Axes with lines or bars."""
+
+    x_label: str
+    y_label: str
+    title: str = ""
+    lines: Sequence[Line] = ()
+    bars: Sequence[Bar] = ()
+    y_range: tuple[float, float] | None = None
+    log_x: bool = False
+    whole_x: bool = False  # whole numbers on the x axis: steps, state indices
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The numbers behind a figure; a cell of None is empty in the CSV file."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plot:
+    """Panels side by side under one title."""
+
+    title: str
+    panels: Sequence[Panel]
+    table: Table

@@ -1,0 +1,92 @@
+"""A run as the figures need it, read once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from openrlhf_marge.dump import dump_files
+from openrlhf_marge.dump_reading import check_file
+from openrlhf_marge.figures.dump_totals import COLUMNS, DumpTotals, read_totals
+from openrlhf_marge.run_folder import (
+    Results,
+    find_dump,
+    flag_values,
+    iteration_folders,
+    read_evaluations,
+    read_object,
+    read_summary,
+)
+from openrlhf_marge.run_log import Series, read_series
+
+Progress = Callable[[int], object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Empty where the folder has nothing of the kind."""
+
+    name: str
+    policies: Sequence[Sequence[DumpTotals]]  # the dump: policies in order of training, of each its files
+    series: Series  # the TensorBoard log of train_ppo_ray
+    evaluations: Sequence[Results]  # before training, and after it or after each iteration
+    explored: Sequence[int]  # completions of each iteration of a DPO loop
+
+    @property
+    def files(self) -> list[DumpTotals]:
+        """All files of the dump in order."""
+        return [totals for of_policy in self.policies for totals in of_policy]
+
+
+def find_policies(folder: Path) -> list[list[Path]]:
+    """The files of the run's dump, those sampled by one policy together; ValueError naming a file that is torn.
+
+    The folder may itself be a dump. Of train_ppo_ray every file is a rollout with a policy of its own; an exploration
+    (cli/explore.py) has one policy.
+    """
+    dumps = [f / "explore" for f in iteration_folders(folder)[1:] if (f / "explore").is_dir()]
+    if not dumps:
+        is_dump = any(folder.glob("rollout-*.parquet"))
+        found = folder if is_dump else find_dump(folder, flag_values(read_summary(folder).get("training_flags", [])))
+        dumps = [found] if found else []
+    policies = []
+    for dump in dumps:
+        files = dump_files(dump)
+        policies += [files] if (dump / "settings.json").is_file() else [[path] for path in files]
+    return policies
+
+
+def count_completions(policies: Sequence[Sequence[Path]]) -> int:
+    """Of all files; ValueError naming one that is torn or no dump."""
+    return sum(check_file(path, COLUMNS) for files in policies for path in files)
+
+
+def read_run(name: str, folder: Path, policies: Sequence[Sequence[Path]], progress: Progress) -> Run:
+    """Everything of a run's folder; ValueError naming a file that cannot be read."""
+    iterations = iteration_folders(folder)
+    return Run(
+        name=name,
+        policies=[[read_totals(path, progress) for path in files] for files in policies],
+        series={} if iterations else _read_log(folder),
+        evaluations=read_evaluations(folder),
+        explored=[_explored(f / "explore" / "summary.json") for f in iterations[1:]],
+    )
+
+
+def _read_log(folder: Path) -> Series:
+    """Without NaN and infinity, which a run that went wrong may log."""
+    try:
+        logged = read_series(folder)
+    except FileNotFoundError:
+        return {}
+    finite = {tag: [(step, value) for step, value in points if math.isfinite(value)] for tag, points in logged.items()}
+    return {tag: points for tag, points in finite.items() if points}
+
+
+def _explored(summary: Path) -> int:
+    completions = read_object(summary).get("completions")
+    if not isinstance(completions, int):
+        raise ValueError(f"{summary} has no count of completions; explore again with openrlhf_marge.cli.marge_dpo")
+    return completions

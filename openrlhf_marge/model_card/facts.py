@@ -1,0 +1,131 @@
+"""What a run's folder tells of a model that it trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from openrlhf_marge.config import MargeConfig
+from openrlhf_marge.run_folder import (
+    Results,
+    flag_values,
+    iteration_folders,
+    read_evaluations,
+    read_object,
+    read_summary,
+)
+
+DEFAULTS = {f"--marge.{f.name}": f.default for f in fields(MargeConfig)}
+# Flags that say where a run wrote and logged, W&B's key among them, are no settings.
+PLACES = ("--ckpt.", "--logger.", "--marge.dump_dir", "--out")
+LOOP_STAGES = {"pairs": "Pairs", "train": "Training"}
+Settings = dict[str, str]  # flag -> value, "" of a switch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """A trained model; ``settings`` by title, in order."""
+
+    name: str
+    folder: Path
+    base_model: str
+    method: str  # a tag
+    how: str  # the same in words
+    datasets: Sequence[str]
+    settings: Mapping[str, Settings]
+    before: Results
+    after: Results
+    generated_tokens: int | None
+    versions: Mapping[str, str]
+
+
+def read_trained(run: Path, model: Path | None) -> Trained:
+    """The model in ``model``, or the one that the run ended with (a DPO loop: its best).
+
+    ValueError naming what the run's folder lacks.
+    """
+    summary = read_summary(run)
+    if not summary:
+        raise ValueError(f"{run} has no summary.json; give the folder of a finished quickstart or DPO loop")
+    results = read_evaluations(run)
+    if len(results) < 2:
+        raise ValueError(
+            f"{run} has no {run / 'before.json'} and {run / 'after.json'}; write them with "
+            "python -m openrlhf_marge.cli.evaluate --out"
+        )
+    try:
+        found = _of_loop if iteration_folders(run) else _of_rl
+        return found(run, model, summary, results)
+    except KeyError as e:
+        raise ValueError(f"the files of {run} lack the key {e}; give the folder of a finished run") from e
+
+
+def _of_rl(run: Path, model: Path | None, summary: Mapping[str, Any], results: Sequence[Results]) -> Trained:
+    """Of a run of train_ppo_ray."""
+    flags = flag_values(summary["training_flags"])
+    return Trained(
+        name=run.resolve().name,
+        folder=model or Path(flags["--ckpt.output_dir"]),
+        base_model=flags["--actor.model_name_or_path"],
+        method=summary["method"],
+        how=f"reinforcement learning (`openrlhf.cli.train_ppo_ray --experience_maker {summary['method']}`)",
+        datasets=flags["--data.prompt_dataset"].split(","),
+        settings={"Method": _method_flags(flags), "Training": _training_flags(flags)},
+        before=results[0],
+        after=results[-1],
+        generated_tokens=summary.get("generated_tokens"),
+        versions=summary.get("versions", {}),
+    )
+
+
+def _of_loop(run: Path, model: Path | None, summary: Mapping[str, Any], results: Sequence[Results]) -> Trained:
+    """Of an iteration of a DPO loop."""
+    folders = iteration_folders(run)
+    number = _iteration(run, model, folders, summary["best_iteration"])
+    explored, noted = (read_object(folders[number] / name) for name in ("explore/settings.json", "stages.json"))
+    stages = {
+        title: _training_flags(flag_values(noted[stage]["command"]))
+        for stage, title in LOOP_STAGES.items()
+        if isinstance(noted[stage], dict)
+    }
+    return Trained(
+        name=f"{run.resolve().name}-iteration_{number}",
+        folder=folders[number] / "model",
+        base_model=summary["before"]["model"],
+        method=f"{summary['kind']}_dpo" if summary["kind"] != "sft" else "sft",
+        how=f"iteration {number} of a loop of exploring, pairs of the kind `{summary['kind']}` and training on them "
+        "(`openrlhf_marge.cli.marge_dpo`)",
+        datasets=str(explored["--data.prompt_dataset"]).split(","),
+        settings={"Method": _method_flags(explored), **stages},
+        before=results[0],
+        after=results[number],
+        generated_tokens=sum(
+            read_object(folder / "explore" / "summary.json")["generated_tokens"] for folder in folders[1 : number + 1]
+        ),
+        versions=summary.get("versions", {}),
+    )  # fmt: skip
+
+
+def _iteration(run: Path, model: Path | None, folders: Sequence[Path], best: int) -> int:
+    """The number of the model's iteration; ValueError when it is the model that the loop began with, or another."""
+    numbers = {(folder / "model").resolve(): number for number, folder in enumerate(folders) if number}
+    number = numbers.get(model.resolve(), 0) if model else best
+    if not number:
+        no_better = "none of its iterations was better than the model that it began with"
+        raise ValueError(
+            f"{run}: {f'--model {model} is no model of it' if model else no_better}; give --model, the model's folder "
+            f"in an iteration, such as {folders[-1] / 'model'}"
+        )
+    return number
+
+
+def _method_flags(flags: Mapping[str, Any]) -> Settings:
+    """The --marge.* flags that are not at their defaults."""
+    found = {name: str(value) for name, value in flags.items() if name in DEFAULTS and not name.startswith(PLACES)}
+    return {name: value for name, value in found.items() if value != str(DEFAULTS[name])}
+
+
+def _training_flags(flags: Mapping[str, str]) -> Settings:
+    return {name: value for name, value in flags.items() if not name.startswith((*PLACES, "--marge."))}

@@ -1,0 +1,108 @@
+"""A trained model in words: a YAML head that the Hugging Face hub reads, then data, settings and results."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from openrlhf_marge.evaluation import DATA_SETS
+from openrlhf_marge.model_card.facts import Settings, Trained
+from openrlhf_marge.run_folder import Results
+
+MARKER = "<!-- written by openrlhf_marge.cli.model_card, which writes it anew while this line is here -->"
+METRIC = re.compile(r"(greedy_)?(pass|maj)@\d+")
+SAMPLING = ("problems", "n", "greedy_runs", "temperature", "top_p", "max_len", "prompt", "seed")  # of evaluate's JSON
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def model_card(trained: Trained) -> str:
+    """The README.md; the same for the same run, whenever it is made."""
+    lines = [
+        "---", _head(trained), "---", MARKER, "",
+        f"# {trained.name}", "",
+        f"`{trained.base_model}` after {trained.how}, by [OpenRLHF](https://github.com/OpenRLHF/OpenRLHF) and "
+        "openrlhf_marge ([MARGE](https://arxiv.org/abs/2505.12500)).", "",
+        "## Data", "",
+        *(f"- `{name}`" for name in trained.datasets),
+        *([f"- {trained.generated_tokens} tokens generated in training"] if trained.generated_tokens else []), "",
+        "## Settings", "",
+        *_settings(trained.settings),
+        "## Results", "",
+        *_results(trained.before, trained.after),
+    ]  # fmt: skip
+    if trained.versions:
+        versions = ", ".join(f"{name} {version}" for name, version in trained.versions.items())
+        lines += ["", "## Versions", "", versions]
+    return "\n".join(lines) + "\n"
+
+
+def _head(trained: Trained) -> str:
+    """Only names of the hub are links in it: no path of a machine, which the hub would refuse."""
+    return ModelCardData(
+        base_model=trained.base_model if _is_on_hub(trained.base_model) else None,
+        datasets=[name for name in trained.datasets if _is_on_hub(name)] or None,
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        tags=["openrlhf", "openrlhf_marge", trained.method],
+        model_name=trained.name,
+        eval_results=[_eval_result(*row) for row in _metrics(trained.after)],
+    ).to_yaml()
+
+
+def _is_on_hub(name: str) -> bool:
+    """Whether a model or data set can only be meant as "owner/name" on the hub."""
+    return bool(HUB_NAME.fullmatch(name)) and not Path(name).exists() and not name.endswith((".jsonl", ".parquet"))
+
+
+def _metrics(results: Results) -> Iterator[tuple[str, str, float]]:
+    """(data set, metric, value)."""
+    for data, numbers in results.items():
+        for name, value in numbers.items():
+            if METRIC.fullmatch(name):
+                yield data, name, value
+
+
+def _eval_result(data: str, metric: str, value: float) -> EvalResult:
+    known = DATA_SETS.get(data)
+    return EvalResult(
+        task_type="text-generation",
+        dataset_type=known.path if known else data,
+        dataset_name=data,
+        dataset_split=known.split if known else None,
+        metric_type=metric,
+        metric_name=metric,
+        metric_value=round(value, 4),
+    )
+
+
+def _settings(settings: Mapping[str, Settings]) -> Iterator[str]:
+    for title, flags in settings.items():
+        yield f"{title}:"
+        yield ""
+        if not flags:
+            yield "All `--marge.*` flags are at their defaults."
+        for name, value in flags.items():
+            yield f"- `{f'{name} {value}'.rstrip()}`".replace("\n", "\\n")
+        yield ""
+
+
+def _results(before: Results, after: Results) -> Iterator[str]:
+    """Mean over the problems and its standard error, and how the responses were sampled."""
+    yield "| data | metric | before | after |"
+    yield "| --- | --- | --- | --- |"
+    for data, name, _ in _metrics(after):
+        yield f"| {data} | {name} | {_cell(before.get(data, {}), name)} | {_cell(after[data], name)} |"
+    yield ""
+    for data, numbers in after.items():
+        yield f"- {data}: " + ", ".join(f"{name} {numbers[name]}" for name in SAMPLING if name in numbers)
+
+
+def _cell(numbers: Mapping[str, Any], name: str) -> str:
+    if name not in numbers:
+        return "not evaluated"
+    error = numbers.get(f"{name}_standard_error")
+    return f"{numbers[name]:.4f}" + ("" if error is None else f" \u00b1 {error:.4f}")

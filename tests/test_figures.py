@@ -1,0 +1,247 @@
+"""The paper's figures from runs' own data: statistics and CSV by literal values, pictures by being there."""
+
+import csv
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from openrlhf_marge.cli.figures import main
+from openrlhf_marge.figures import dump_totals
+from openrlhf_marge.figures.accuracy import Accuracy, accuracy
+from openrlhf_marge.figures.dump_totals import read_totals
+from openrlhf_marge.figures.moments import Moments
+from openrlhf_marge.figures.plot import Point
+from openrlhf_marge.figures.runs import find_policies, read_run
+from openrlhf_marge.figures.scaling import fit, rising, table_7
+from openrlhf_marge.metrics import pairs_per_token, state_values
+
+from figure_runs import log, loop, rl_run, rollout
+from scripted_dumps import write_dump
+
+LOG_2 = [Point(1000 * x, 50 + 2 * math.log(x)) for x in (1, 2, 4, 8)]
+
+
+def rows(folder, name):
+    with (folder / f"{name}.csv").open() as file:
+        return list(csv.reader(file))
+
+
+def read(folder):
+    return read_run("run", folder, find_policies(folder), lambda rows: None)
+
+
+def draw(out, *runs):
+    return main([*map(str, runs), "--out", str(out)])
+
+
+@pytest.mark.parametrize("batch_rows", [1, 3, 8192])
+def test_sums_of_a_file_are_those_of_the_log(tmp_path, monkeypatch, batch_rows):
+    monkeypatch.setattr(dump_totals, "BATCH_ROWS", batch_rows)
+    groups = [*rollout(1, 2, 4), *rollout(3, 0, 0, guidance=False), *rollout(2, guidance=None)]
+    write_dump(tmp_path, groups)
+    told = []
+    found = read_totals(tmp_path / "rollout-00000001.parquet", told.append)
+    assert sum(told) == found.completions == 28
+    assert found.tokens == sum(len(c.token_ids) for g in groups for c in g.completions)
+    logged = pairs_per_token(groups)
+    assert found.entropy == pytest.approx(logged["marge/outcome_entropy_per_1k_tokens"] * found.tokens / 1000)
+    assert found.valid_pairs == 1 + 2 + 0 + 1 + 0 + 0 + 2
+    means = {f"marge/value_{kind}/state_{index}": m.mean for (kind, index), m in found.values.items()}
+    assert means == {name: value for name, value in state_values(groups).items() if "state_" in name}
+
+
+def test_moments_add_up_to_mean_and_standard_error():
+    whole = Moments.of([0.25, 0.5]) + Moments.of([0.75, 1.0])
+    assert (whole.mean, whole.error) == (0.625, pytest.approx(np.std([0.25, 0.5, 0.75, 1.0], ddof=1) / 2))
+    assert Moments.of([0.5]).error is None
+
+
+def test_a_fit_finds_the_coefficients_of_known_data():
+    trend = fit(LOG_2)
+    assert (trend.c1, trend.c2, trend.r2) == (pytest.approx(50), pytest.approx(2), pytest.approx(1))
+    noisy = fit([p._replace(y=p.y + e) for p, e in zip(LOG_2, (0.5, -0.5, -0.5, 0.5), strict=True)])
+    assert (noisy.c1, noisy.c2) == (pytest.approx(50), pytest.approx(2))
+    # Squares: of the residuals 4 * 0.25; of the trend (2 ln 2)^2 * 5, with these residuals orthogonal to it.
+    assert noisy.r2 == pytest.approx(1 - 1 / (1 + 5 * (2 * math.log(2)) ** 2)) == pytest.approx(0.9057, abs=1e-4)
+    assert str(noisy) == "y = 50.0 + 2.00 ln(x/1000), R\u00b2 = 0.91"
+
+
+def test_the_saturated_end_is_cut_after_the_first_point_that_none_exceeds_by_its_error():
+    falling = [*LOG_2, Point(9000, 54.0), Point(10000, 53.0)]
+    assert rising(falling) == LOG_2 and fit(falling) == fit(LOG_2)
+    within = [Point(1, 50.0, 1.0), Point(2, 52.0, 1.0), Point(3, 52.9, 1.0), Point(4, 52.5, 1.0)]
+    assert len(rising(within)) == 2
+    assert fit(within) is None  # two points lie on a line whatever they are
+    assert rising([]) == [] and fit([]) is None
+
+
+def test_equal_accuracies_have_no_r2():
+    flat = [Point(1, 50.0), Point(2, 50.0 - 1e-9), Point(3, 50.0)]
+    assert len(rising(flat)) == 1
+    assert table_7({"run": Accuracy("x", tuple(flat))}).rows == []
+
+
+def test_accuracy_is_held_out_where_the_log_has_it(tmp_path):
+    log(
+        tmp_path, train__rollout__num_samples=[100, 200, 300], train__rollout__reward_mean=[0.1, 0.2, 0.3],
+        eval__eval_math_pass1=[0.25, 0.5, 0.75], eval__eval_gsm_pass1=[0.5, 0.5, 0.5],
+    )  # fmt: skip
+    found = accuracy(read(tmp_path))
+    assert found.source == "held-out pass@1 (gsm, math)"
+    assert found.points == (Point(100, 37.5), Point(300, 50), Point(600, 62.5))
+
+
+def test_accuracy_in_training_counts_what_the_policy_had_consumed_before(tmp_path):
+    counts = dict(train__rollout__num_samples=[100, 200, 300, 400])
+    rewards = [0.25, 0.5, 0.75, math.nan]
+    stock = accuracy(read(log(tmp_path / "stock", train__rollout__reward_mean=rewards, **counts)))
+    assert stock == Accuracy("mean reward in training", (Point(100, 50), Point(300, 75)))
+    left_out = dict(train__marge__problems_without_guidance=[1] * 3, train__marge__problems_without_room=[0] * 3)
+    guided = log(
+        tmp_path / "marge", train__marge__pass_rate=[0.25, 0.5, 0.5], train__marge__problems=[26, 26, 17],
+        train__rollout__reward_mean=[0.1] * 3, **left_out, **counts,
+    )  # fmt: skip
+    assert accuracy(read(guided)) == Accuracy("mean V(s_0) in training", (Point(100, 50, 10), Point(300, 50, 12.5)))
+
+
+def test_two_runs_with_dumps(tmp_path):
+    first = rl_run(tmp_path / "a", rollout(1, 2, 4), rollout(2, 2, 3))
+    second = rl_run(tmp_path / "b", rollout(4, 4, 2, guidance=False), after=0.375)
+    assert draw(tmp_path / "out", f"ours={first}", second) == 0
+    assert rows(tmp_path / "out", "fig3") == [
+        ["run", "guidance", "state_index", "value", "standard_error", "count"],
+        ["ours", "correct", "0", "0.375", "0.125", "2"],
+        ["ours", "correct", "1", "0.5", "0", "2"],
+        ["ours", "correct", "2", "0.875", "0.125", "2"],
+        ["b", "incorrect", "0", "1", "", "1"],
+        ["b", "incorrect", "1", "1", "", "1"],
+        ["b", "incorrect", "2", "0.5", "", "1"],
+    ]
+    assert rows(tmp_path / "out", "fig4")[1:] == [
+        ["gsm8k", "before", "4", "25", "1", "50", "2"],
+        ["gsm8k", "ours", "4", "50", "1", "75", "2"],
+        ["gsm8k", "b", "4", "37.5", "1", "75", "2"],
+    ]
+    header, *found = rows(tmp_path / "out", "fig5a")
+    assert header == ["run", "generated_tokens", "entropy_bits", "valid_pairs", "valid_pair_share"]
+    # n H(V) of V = 1/4, 1/2, 1, then 1/2, 1/2, 3/4; valid pairs min(correct, incorrect), at most 2 of each group.
+    assert [(r[0], *r[2:]) for r in found] == [
+        ("ours", "7.24511", "3", "0.5"), ("ours", "18.4902", "8", "0.666667"), ("b", "4", "2", "0.333333"),
+    ]  # fmt: skip
+    assert [r[:5] for r in rows(tmp_path / "out", "fig5b")[1:]] == [
+        ["ours", part, "correct", str(j), value]
+        for part, values in {"start": ("0.25", "0.5", "1"), "end": ("0.5", "0.5", "0.75")}.items()
+        for j, value in enumerate(values)
+    ]
+
+
+def test_what_a_run_lacks_is_said_with_how_to_get_it(tmp_path, capsys):
+    assert draw(tmp_path / "out", rl_run(tmp_path / "run", rollout(1, 2, 4))) == 0
+    said = capsys.readouterr()
+    assert said.out == f"{tmp_path / 'out'}: fig3, fig4, fig5a\n"
+    assert "Fig. 5b leaves out run: it needs a dump of at least two policies; run with --marge.dump_dir" in said.err
+    assert "Fig. 1 leaves out run: neither iterations of a DPO loop nor two steps with " in said.err
+    assert not (tmp_path / "out" / "fig1.png").exists()
+
+
+def test_a_loop_has_the_accuracy_of_its_iterations(tmp_path, capsys):
+    scores = [0.5, 0.5 + 0.02 * math.log(2), 0.5 + 0.02 * math.log(4), 0.5 + 0.02 * math.log(6)]
+    run = loop(tmp_path / "loop", scores, [rollout(1, 2, 4), rollout(2, 2, 2), rollout(4, 4, 2, guidance=False)])
+    assert [len(files) for files in find_policies(run)] == [2, 2, 2]
+    assert draw(tmp_path / "out", run) == 0
+    assert [r[1:5] for r in rows(tmp_path / "out", "fig1")] == [
+        ["accuracy", "responses", "accuracy_percent", "standard_error"],
+        ["held-out pass@1 (heldout)", "2000", "52.7726", "1"],  # the third is within its error
+    ]
+    assert [r[1] for r in rows(tmp_path / "out", "fig5b")[1:]] == ["start"] * 3 + ["end"] * 3
+    assert "Fig. 6 is not drawn: no run has 3 points of accuracy before saturation; " in capsys.readouterr().err
+
+
+def test_one_iteration_tells_no_convergence(tmp_path, capsys):
+    assert draw(tmp_path / "out", loop(tmp_path / "loop", [0.25, 0.5], [rollout(1, 2, 4)])) == 0
+    assert "Fig. 1 leaves out loop: it has one point of accuracy after training began" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "fig1.csv").exists()
+
+
+def test_figure_6_and_table_7(tmp_path):
+    accuracies = [p.y / 100 for p in LOG_2] + [0.5]
+    log(
+        tmp_path / "run", train__rollout__num_samples=[1000, 1000, 2000, 4000, 1000],
+        eval__eval_math_pass1=accuracies,
+    )  # fmt: skip
+    assert draw(tmp_path / "out", tmp_path / "run") == 0
+    assert rows(tmp_path / "out", "table7") == [
+        ["run", "c1", "c2", "r2", "points", "points_after_saturation"], ["run", "50", "2", "1", "4", "1"],
+    ]  # fmt: skip
+    assert rows(tmp_path / "out", "fig6")[-2:] == [
+        ["run", "held-out pass@1 (math)", "8000", "54.1589", "", "54.1589"],
+        ["run", "held-out pass@1 (math)", "9000", "50", "", ""],
+    ]
+    assert rows(tmp_path / "out", "fig1")[1][-1] == "False"
+
+
+def test_figures_3_and_5a_come_from_the_log_where_there_is_no_dump(tmp_path):
+    log(
+        tmp_path / "run", train__marge__value_correct__state_1=[0.25, 0.75],
+        train__marge__completion_tokens=[1000, 3000], train__marge__outcome_entropy_per_1k_tokens=[8, 4],
+        train__marge__valid_pairs_per_1k_tokens=[2, 1],
+    )  # fmt: skip
+    assert draw(tmp_path / "out", tmp_path / "run") == 0
+    assert rows(tmp_path / "out", "fig3")[1:] == [["run", "correct", "1", "0.5", "0.25", "2"]]
+    assert rows(tmp_path / "out", "fig5a")[1:] == [["run", "1000", "8", "2", ""], ["run", "4000", "20", "5", ""]]
+
+
+def test_pictures_show_something_and_the_same_runs_give_the_same_bytes(tmp_path):
+    matplotlib = pytest.importorskip("matplotlib.image", reason="matplotlib is not installed")
+    run = rl_run(tmp_path / "$run_$", rollout(1, 2, 4), rollout(2, 2, 3))
+    log(run, train__rollout__num_samples=[1000] * 5, eval__eval_math_pass1=[0.5, 0.52, 0.54, 0.53, 0.53])
+    for out in ("one", "two"):
+        assert draw(tmp_path / out, run) == 0
+    names = [f"fig{n}.{end}" for n in ("1", "3", "4", "5a", "5b", "6") for end in ("csv", "png")]
+    assert sorted(p.name for p in (tmp_path / "one").iterdir()) == sorted([*names, "table7.csv"])
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+        if path.suffix == ".png":
+            pixels = matplotlib.imread(path)[..., :3]
+            assert (pixels.min(axis=2) < 0.9).mean() > 0.01 and pixels.std() > 0.05
+
+
+BAD = {
+    "{tmp}/nowhere": "RUN {tmp}/nowhere: {tmp}/nowhere is no folder; give the folder of a run, or NAME=FOLDER",
+    "x=nowhere": "RUN x=nowhere: nowhere is no folder; give the folder of a run, or NAME=FOLDER",
+    "{tmp}/good {tmp}/good": "two RUNs are named good; give them names as NAME=FOLDER",
+    "{tmp}/empty": "no figure can be drawn of these RUNs; what each needs is said above",
+    "{tmp}/torn_dump": "{tmp}/torn_dump/dump/rollout-00000001.parquet is not a whole dump file: ",
+    "{tmp}/torn_json": "{tmp}/torn_json/after.json is not JSON: ",
+    "{tmp}/other_json": "{tmp}/other_json/after.json is no result of openrlhf_marge.cli.evaluate; ",
+}
+
+
+@pytest.mark.parametrize("command", BAD)
+def test_bad_input_is_one_sentence_and_nothing_is_written(tmp_path, capsys, command):
+    (tmp_path / "empty").mkdir()
+    runs = {name: rl_run(tmp_path / name, rollout(1, 2, 4)) for name in ("good", "torn_dump", "torn_json")}
+    other = rl_run(tmp_path / "other_json", rollout(1, 2, 4))
+    (dump,) = (runs["torn_dump"] / "dump").iterdir()
+    dump.write_bytes(dump.read_bytes()[:-9])
+    (runs["torn_json"] / "after.json").write_text('{"data": ')
+    (other / "after.json").write_text('{"pass@1": 1}')
+    assert draw(tmp_path / "out", *command.format(tmp=tmp_path).split()) == 2
+    *_, said = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"figures: error: {BAD[command].format(tmp=tmp_path)}")
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_matplotlib_it_says_what_to_install(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert draw(tmp_path / "out", rl_run(tmp_path / "run", rollout(1, 2, 4))) == 2
+    assert "install it with pip install 'openrlhf_marge[examples]'" in capsys.readouterr().err
+
+
+def test_only_drawing_loads_matplotlib():
+    code = "import sys, openrlhf_marge.figures, openrlhf_marge.cli.figures; print('matplotlib' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "False"
