@@ -13,6 +13,8 @@ import pytest
 
 pytest.importorskip("openrlhf", reason="the host is not installed")
 
+import torch
+
 from openrlhf_marge.arithmetic import pretrain
 from openrlhf_marge.cli.marge_dpo import main
 from openrlhf_marge.dump import dump_files, read_groups
@@ -28,6 +30,7 @@ PRETRAIN_STEPS = 150  # enough to write steps and an end; most answers are wrong
 def base(tmp_path_factory):
     """Folder with a model that ends its responses, its problems, and a grader of which half are correct."""
     folder = tmp_path_factory.mktemp("base")
+    torch.set_num_threads(1)  # more wait for each other where another test computes, too
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pretrain, "NUM_STEPS", PRETRAIN_STEPS)
         patch.setattr(pretrain, "MAX_ROUNDS", 1)
