@@ -1,0 +1,150 @@
+"""Scores and used budgets of all runs -> the tables and the sentences under them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+from openrlhf_marge.compare.commands import schedulers
+from openrlhf_marge.compare.plan import Method, Plan, Run
+from openrlhf_marge.compare.progress import UNITS, Point
+from openrlhf_marge.compare.statistics import LEVEL, Difference, Mean, Scores, bootstrap, over_seeds, paired
+from openrlhf_marge.compare.tables import Cell, Table, marks
+
+DIGITS = 2  # of a percentage, as in the paper
+TITLES = {
+    "math": "MATH", "math500": "MATH500", "gsm8k": "GSM8k", "college_math": "College Math",
+    "olympiadbench": "OlympiadBench",
+}  # fmt: skip
+Column = tuple[str, str]  # data set, metric
+
+
+@dataclass(frozen=True)
+class Results:
+    """``scores`` by method, column and seed; ``used`` by run, of those that trained: their points, never empty."""
+
+    plan: Plan
+    scores: Mapping[str, Mapping[Column, Mapping[int, Scores]]]
+    used: Sequence[tuple[Run, Sequence[Point]]]
+
+    @property
+    def columns(self) -> list[Column]:
+        return list(next(iter(self.scores.values())))
+
+    def means(self, column: Column) -> dict[str, Mean]:
+        """By method."""
+        return {name: over_seeds(of_method[column]) for name, of_method in self.scores.items()}
+
+    @cached_property
+    def differences(self) -> dict[tuple[str, Column], Difference]:
+        """By method and column, of the methods that are not the baseline."""
+        baseline = self.scores[self.plan.baseline]
+        return {
+            (name, column): bootstrap(paired(of_method[column], baseline[column]), name, column)
+            for name, of_method in self.scores.items()
+            for column in self.columns
+            if name != self.plan.baseline
+        }
+
+
+def score_table(results: Results) -> Table:
+    """Table 1's form: mean and standard error over seeds, in percent."""
+    cells: dict[str, list[Cell]] = {name: [] for name in results.scores}
+    for column in results.columns:
+        means = results.means(column)
+        for (name, mean), mark in zip(means.items(), marks([100 * m.value for m in means.values()], DIGITS),
+                                      strict=True):  # fmt: skip
+            error = "" if mean.standard_error is None else f" ± {100 * mean.standard_error:.{DIGITS}f}"
+            cells[name].append(Cell(f"{100 * mean.value:.{DIGITS}f}{error}", mark))
+    return Table("Accuracy, %", "Method", _heads(results), list(cells.items()))
+
+
+def difference_table(results: Results) -> Table:
+    """Points of percent over the baseline, with their bootstrap intervals."""
+    cells: dict[str, list[Cell]] = {}
+    for (name, _), found in results.differences.items():
+        value, low, high = (f"{100 * v:+.{DIGITS}f}" for v in (found.value, found.low, found.high))
+        cells.setdefault(name, []).append(Cell(f"{value} [{low}, {high}]"))
+    title = f"Difference to {results.plan.baseline}, points, {LEVEL:.0%} bootstrap interval".replace("%", " %")
+    return Table(title, "Method", _heads(results), list(cells.items()))
+
+
+def used_table(results: Results) -> Table:
+    """What every run really used."""
+    columns = [("", text) for text in UNITS.values()]
+    rows = [(str(run), [Cell(f"{getattr(points[-1], unit):,.0f}") for unit in UNITS]) for run, points in results.used]
+    return Table("Used", "Run", columns, rows)
+
+
+def unequal(plan: Plan, used: Sequence[tuple[Run, Sequence[Point]]]) -> list[str]:
+    """A sentence for every run that used more or less than its budget, by more than the tolerance."""
+    sentences = []
+    for run, points in used if plan.budget else ():
+        budget = plan.budget_of(run.method)
+        ratio = budget.used(points[-1]) / budget.amount
+        if abs(ratio - 1) > plan.tolerance:
+            sentences.append(
+                f"{run} used {budget.used(points[-1]):,.0f} {UNITS[budget.unit]}, {abs(ratio - 1):.0%} "
+                f"{'more' if ratio > 1 else 'less'} than its budget of {budget.amount:,.0f}.".replace("%", " %")
+            )
+    return sentences
+
+
+def schedule_notes(plan: Plan) -> list[str]:
+    """What a budget does not change."""
+    return [
+        f"The learning rate of {_named(methods)} follows {name} over --train.num_episodes, wherever the budget ends "
+        "it; --actor.lr_scheduler constant would not."
+        for name, methods in schedulers(plan).items()
+        if name != "constant"
+    ]
+
+
+def notes(results: Results) -> list[str]:
+    """The sentences under the tables."""
+    plan = results.plan
+    said = [
+        f"Means over the seeds {', '.join(map(str, plan.seeds))} and their standard errors; intervals over problems "
+        "and seeds."
+        if len(plan.seeds) > 1
+        else f"One seed ({plan.seeds[0]}): there is no standard error, and the intervals are over problems alone."
+    ]
+    if plan.budget:
+        said.append(f"Budget of a run: {plan.budget.amount:,.0f} {UNITS[plan.budget.unit]}.")
+    said += [f"{m.name} has {m.share:g} of the budget." for m in plan.methods if m.share != 1]
+    return [*said, *unequal(plan, results.used), *schedule_notes(plan)]
+
+
+def score_rows(results: Results) -> list[dict[str, Any]]:
+    """The two first tables for a CSV file: a row per method, data set and metric; shares, not percent."""
+    rows = []
+    for data, metric in results.columns:
+        for name, mean in results.means((data, metric)).items():
+            found = results.differences.get((name, (data, metric)))
+            bounds = {f"difference{end}": getattr(found, key, None)
+                      for end, key in (("", "value"), ("_low", "low"), ("_high", "high"))}  # fmt: skip
+            rows.append(
+                {"method": name, "data": data, "metric": metric, "seeds": len(results.scores[name][data, metric]),
+                 "mean": mean.value, "standard_error": mean.standard_error, **bounds}
+            )  # fmt: skip
+    return rows
+
+
+def point_rows(results: Results) -> list[dict[str, Any]]:
+    """The learning curves for a CSV file: a row per run and update."""
+    names = [f.name for f in fields(Point)]
+    return [
+        {"method": run.method.name, "seed": run.seed, **{name: getattr(point, name) for name in names}}
+        for run, points in results.used
+        for point in points
+    ]
+
+
+def _heads(results: Results) -> list[tuple[str, str]]:
+    return [(TITLES.get(data, data), metric) for data, metric in results.columns]
+
+
+def _named(methods: Sequence[Method]) -> str:
+    return ", ".join(method.name for method in methods)
