@@ -87,6 +87,6 @@ def write_points(path: Path, points: Iterable[Point], *, append: bool = False) -
         file.writelines(json.dumps(asdict(point)) + "\n" for point in points)
 
 
-def read_points(path: Path) -> list[Point]:
-    """What ``write_points`` wrote."""
-    return [Point(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+def read_points(path: Path, most: int | None = None) -> list[Point]:
+    """What ``write_points`` wrote; at most so many from the start, behind which a crash may have left half a line."""
+    return [Point(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()[:most]]
