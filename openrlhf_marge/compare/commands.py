@@ -27,8 +27,12 @@ OWN_FLAGS: Mapping[str, frozenset[str]] = {
 
 
 def words_of(plan: Plan, key: str, text: str, seed: int) -> list[str]:
-    """The words of a text of flags; ValueError when compare sets one of them itself."""
-    words = shlex.split(plan.fill(text, seed))
+    """The words of a text of flags; ValueError when compare sets one of them itself, or a quote does not end."""
+    filled = plan.fill(text, seed)
+    try:
+        words = shlex.split(filled)
+    except ValueError as e:
+        raise ValueError(f"{plan.file}: {key} cannot be split into words: {e}") from e
     for word in (w.split("=")[0] for w in words):
         if word in OWN_FLAGS.get(key, ()):
             raise ValueError(f"{plan.file}: {key} holds {word}, which compare sets itself; leave it out")

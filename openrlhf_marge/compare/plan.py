@@ -123,6 +123,8 @@ def check_method(place: str, method: Method, plan: Plan) -> None:
         raise ValueError(f"{place} is to be the name of a folder; leave / and a leading dot out")
     if method.kind and method.kind not in {**TRAINED, **LOOPED}:
         raise ValueError(f"{place}: kind {method.kind!r} is not known; known are {', '.join([*TRAINED, *LOOPED])}")
+    if not method.share > 0:
+        raise ValueError(f"{place}: share is {method.share:g}; it must be above 0")
     wanted = () if not method.kind else STAGES if method.is_looped else ("flags",)
     for key in ("flags", *STAGES):
         if getattr(method, key) and key not in wanted:
@@ -135,8 +137,6 @@ def check_budget(place: str, method: Method, plan: Plan) -> None:
     """ValueError when the method cannot be given its budget."""
     if plan.budget is None:
         raise ValueError(f"{place} is to run and {plan.file} has no [budget]; give one of {', '.join(UNITS)}")
-    if not method.share > 0:
-        raise ValueError(f"{place}: share is {method.share:g}; it must be above 0")
     if plan.strict and method.share != 1:
         raise ValueError(f"{place}: share {method.share:g} makes unequal budgets, which strict = true refuses")
     if method.is_looped and (plan.loop is None or plan.budget.unit != "tokens"):

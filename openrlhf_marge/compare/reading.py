@@ -58,7 +58,7 @@ def filled(cls: type[Table], place: str, table: Mapping[str, Any], **given: Any)
         if key not in known:
             raise ValueError(f"{place}: the key {key!r} is not known; known are {', '.join(known)}")
         _check_type(f"{place}: {key}", value, known[key].type)
-    required = [f.name for f in known.values() if f.default is MISSING and f.default_factory is MISSING]
+    required = [f.name for f in known.values() if f.default is MISSING]
     if missing := [name for name in required if name not in table]:
         raise ValueError(f"{place}: the key {missing[0]!r} is missing; add it")
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
@@ -74,6 +74,10 @@ def check_plan(plan: Plan) -> None:
             raise ValueError(f"{plan.file}: {name} has {doubled[0]} twice; leave one out")
     if not 0 < plan.tolerance < 1:
         raise ValueError(f"{plan.file}: tolerance is {plan.tolerance:g}; it is a share of the budget, such as 0.05")
+    if plan.strict and plan.budget is None:
+        raise ValueError(f"{plan.file}: strict = true compares with a budget; give [budget] one of {', '.join(UNITS)}")
+    if plan.loop and plan.loop.iterations < 1:
+        raise ValueError(f"{plan.file}, [loop]: iterations is {plan.loop.iterations}; it must be at least 1")
     for method in plan.methods:
         check_method(f"{plan.file}, [methods.{method.name}]", method, plan)
     names = [method.name for method in plan.methods]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
 from openrlhf_marge.compare.commands import schedulers
-from openrlhf_marge.compare.plan import Method, Plan, Run
+from openrlhf_marge.compare.plan import Plan, Run
 from openrlhf_marge.compare.progress import UNITS, Point
 from openrlhf_marge.compare.statistics import LEVEL, Difference, Mean, Scores, bootstrap, over_seeds, paired
 from openrlhf_marge.compare.tables import Cell, Table, marks
@@ -54,8 +55,8 @@ def score_table(results: Results) -> Table:
     cells: dict[str, list[Cell]] = {name: [] for name in results.scores}
     for column in results.columns:
         means = results.means(column)
-        for (name, mean), mark in zip(means.items(), marks([100 * m.value for m in means.values()], DIGITS),
-                                      strict=True):  # fmt: skip
+        marked = marks([100 * mean.value for mean in means.values()], DIGITS)
+        for (name, mean), mark in zip(means.items(), marked, strict=True):
             error = "" if mean.standard_error is None else f" ± {100 * mean.standard_error:.{DIGITS}f}"
             cells[name].append(Cell(f"{100 * mean.value:.{DIGITS}f}{error}", mark))
     return Table("Accuracy, %", "Method", _heads(results), list(cells.items()))
@@ -95,8 +96,8 @@ def unequal(plan: Plan, used: Sequence[tuple[Run, Sequence[Point]]]) -> list[str
 def schedule_notes(plan: Plan) -> list[str]:
     """What a budget does not change."""
     return [
-        f"The learning rate of {_named(methods)} follows {name} over --train.num_episodes, wherever the budget ends "
-        "it; --actor.lr_scheduler constant would not."
+        f"The learning rate of {', '.join(method.name for method in methods)} follows {name} over "
+        "--train.num_episodes, wherever the budget ends it; --actor.lr_scheduler constant would not."
         for name, methods in schedulers(plan).items()
         if name != "constant"
     ]
@@ -104,11 +105,11 @@ def schedule_notes(plan: Plan) -> list[str]:
 
 def notes(results: Results) -> list[str]:
     """The sentences under the tables."""
-    plan = results.plan
+    plan, n = results.plan, len(results.plan.seeds)
     said = [
         f"Means over the seeds {', '.join(map(str, plan.seeds))} and their standard errors; intervals over problems "
-        "and seeds."
-        if len(plan.seeds) > 1
+        f"and seeds, which with {n} seeds may be {1 - math.sqrt(1 - 1 / n):.0%} too narrow.".replace("%", " %")
+        if n > 1
         else f"One seed ({plan.seeds[0]}): there is no standard error, and the intervals are over problems alone."
     ]
     if plan.budget:
@@ -144,7 +145,3 @@ def point_rows(results: Results) -> list[dict[str, Any]]:
 
 def _heads(results: Results) -> list[tuple[str, str]]:
     return [(TITLES.get(data, data), metric) for data, metric in results.columns]
-
-
-def _named(methods: Sequence[Method]) -> str:
-    return ", ".join(method.name for method in methods)

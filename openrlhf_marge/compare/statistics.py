@@ -72,7 +72,8 @@ def bootstrap(differences: Sequence[Scores], *purpose: object) -> Difference:
     """Percentile interval of the mean difference (Efron and Tibshirani, 1993), over problems and seeds.
 
     Every round draws seeds and problems with replacement. Seeds that were evaluated on the same problems share the
-    draw of problems: a problem that is hard is so for all of them. ``purpose`` seeds the draws.
+    draw of problems: a problem that is hard is so for all of them. Of n seeds the draws vary by (n - 1) / n of their
+    variance, so that intervals over few are too narrow. ``purpose`` seeds the draws.
     """
     rng = np.random.default_rng(stable_hash(*purpose))
     means = np.concatenate(list(_resampled(differences, rng)))
