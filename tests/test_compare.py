@@ -339,8 +339,9 @@ def test_what_is_said_under_the_tables(results):
 
 
 def test_curves_are_drawn_and_averaged_where_all_runs_have_got(tmp_path):
-    first, second = points(0, 100, rate=0.2), points(50, 150, rate=0.6)
+    first, second = points(100, 200, 300, rate=0.2), [Point(tokens=50), *points(150, 250, rate=0.6)]
+    assert curve_of(first, "tokens")[0].tolist() == [0, 100, 200]  # a rollout is of the policy before its update
     used, rates = mean_curve([curve_of(p, "tokens") for p in (first, second)], n_points=3)
-    assert used.tolist() == [50, 75, 100] and rates == pytest.approx([0.4] * 3)
+    assert used.tolist() == [50, 100, 150] and rates == pytest.approx([0.4] * 3)
     draw_curves({"GRPO": [first, second], "none": []}, tmp_path / "c.png")
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")

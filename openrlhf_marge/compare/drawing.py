@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -27,14 +28,16 @@ def draw_curves(runs: Mapping[str, Sequence[Sequence[Point]]], path: Path) -> No
                 axes.plot(*mean_curve(curves), color=f"C{number}", label=name)
         axes.set(xlabel=UNITS[unit], ylim=(0, 1))
         axes.grid(alpha=0.3)
+        axes.xaxis.get_major_locator().set_params(integer=True)
     figure.axes[0].set_ylabel("pass rate of training problems, from s_0")
     figure.axes[0].legend()
     figure.savefig(path)
 
 
 def curve_of(points: Sequence[Point], unit: str) -> Curve:
-    """Pass rates over what was used up to each, of the updates that have one."""
-    found = [(getattr(point, unit), point.pass_rate) for point in points if point.pass_rate is not None]
+    """Pass rates over what had been used when the rollout began: it is of the policy before its update."""
+    found = [(getattr(before, unit), now.pass_rate) for before, now in pairwise([Point(), *points])
+             if now.pass_rate is not None]  # fmt: skip
     return np.array([used for used, _ in found]), np.array([rate for _, rate in found])
 
 

@@ -22,8 +22,8 @@ class Point:
     ``updates`` are of the policy by one rollout each (OpenRLHF's global steps; iterations of the loop), ``samples``
     the responses and completions trained on, ``tokens`` what the engines sampled for training, MARGE's candidates
     included, ``seconds`` those of sampling, grading, training and weight sync, without start, evaluation and saving.
-    ``pass_rate`` is the mean reward of the rollout's responses from s_0, of problems that were explored; None where
-    there were none.
+    ``pass_rate`` is the mean reward of the rollout's responses from s_0, so of the policy before the update, over the
+    problems that were explored; None where there were none.
     """
 
     updates: int = 0
