@@ -7,7 +7,7 @@ import pytest
 import openrlhf_marge
 
 ROOT = Path(openrlhf_marge.__file__).parent
-COMMANDS = [f"cli.{name}" for name in ("build_pairs", "evaluate", "explore", "marge_dpo", "report")]
+COMMANDS = [f"cli.{name}" for name in ("build_pairs", "compare", "evaluate", "explore", "marge_dpo", "report")]
 PACKAGES = ["compare", "compare.drawing", "evaluation", "grading", "loop", "offline", "pairs", "report", *COMMANDS]
 CORE = [*sorted(p.stem for p in ROOT.glob("*.py") if p.stem != "__init__"), *PACKAGES]
 
