@@ -214,7 +214,10 @@ def test_unfinished_folders_are_refused_by_what_is_missing(tmp_path):
         read_run(tmp_path / "nowhere")
     with pytest.raises(ValueError, match=r"has no model: neither .*model/config\.json nor .*trained/config"):
         read_run(tmp_path)
-    (finished_run(tmp_path / "a") / "progress.jsonl").unlink()
+    write_points(finished_run(tmp_path / "a") / "progress.jsonl", [])
+    with pytest.raises(ValueError, match="made no update; give it more problems"):
+        read_run(tmp_path / "a")
+    (tmp_path / "a" / "progress.jsonl").unlink()
     with pytest.raises(ValueError, match=r"has neither progress\.jsonl nor a TensorBoard log"):
         read_run(tmp_path / "a")
 

@@ -6,7 +6,7 @@
     baseline = "GRPO"
     shared = "--actor.model_name_or_path $MODEL --data.prompt_dataset $DATA ..."    # flags of train_ppo_ray
     budget.tokens = 300_000                                    # or updates, samples, seconds
-    evaluate.data = ["math500", "heldout_$seed.jsonl"]         # as --data of cli.evaluate
+    evaluate.data = ["math500", "seed_$seed/heldout.jsonl"]    # as --data of cli.evaluate
     evaluate.flags = "--n 64 --k 1 64"
     [methods.GRPO]
     kind = "grpo"                                              # marge, vanilla, ppo, reinforce++, rloo, ...

@@ -45,7 +45,8 @@ def checked(name: str, parse: Callable[[list[str]], argparse.Namespace], words: 
         with contextlib.redirect_stderr(said):
             return parse(words)
     except SystemExit as e:
-        raise ValueError(f"{name} does not work: {said.getvalue().strip().splitlines()[-1]}") from e
+        reason = (said.getvalue().strip().splitlines() or ["it asks for --help"])[-1]
+        raise ValueError(f"{name} does not work: {reason}") from e
 
 
 def check_train_flags(kind: Kind, words: list[str]) -> None:

@@ -33,7 +33,10 @@ def read_run(folder: Path) -> Finished:
     if not models:
         places = " nor ".join(str(folder / name / "config.json") for name in MODELS)
         raise ValueError(f"{folder} has no model: neither {places} is there; give the folder of a finished run")
-    return Finished(str(models[0]), _read_points(folder))
+    points = _read_points(folder)
+    if not points:
+        raise ValueError(f"{folder} made no update; give it more problems, or a smaller --train.batch_size")
+    return Finished(str(models[0]), points)
 
 
 def _read_points(folder: Path) -> list[Point]:
