@@ -164,11 +164,11 @@ def command(tmp_path, more=()):
     ("more", "sentence"),
     [
         (["--heldout", "/no.jsonl"], "--heldout cannot be evaluated: --data /no.jsonl: there is no such file"),
-        (["--explore", "--nope 1"], "the flags of --explore do not work, see above"),
-        (["--pairs", "--min_value x"], "the flags of --pairs do not work, see above"),
+        (["--explore", "--nope 1"], "--explore does not work: explore: error: the following arguments are"),
+        (["--pairs", "--min_value x"], "argument --min_value: invalid float value: 'x'"),
         (["--evaluate", "--n 0"], "--evaluate holds --n 0, but iterations are compared by sampled pass@1"),
         (["--evaluate", "--label_key gold"], "--heldout cannot be evaluated: "),
-        (["--evaluate", "--n 1 --k 2"], "the flags of --evaluate do not work, see above"),
+        (["--evaluate", "--n 1 --k 2"], "--k 2 must lie between 1 and --n 1: pass@k is never extrapolated; raise --n"),
     ],
 )
 def test_bad_flags_are_found_before_anything_runs(tmp_path, capsys, more, sentence):

@@ -14,6 +14,9 @@ from openrlhf.cli.train_ppo_ray import parse_args
 
 from openrlhf_marge.cli.marge_dpo import make_loop
 from openrlhf_marge.cli.marge_dpo import parse_args as marge_dpo_args
+from openrlhf_marge.compare import read_plan
+from openrlhf_marge.compare.commands import launch_flags, loop_flags
+from openrlhf_marge.compare.results import schedule_notes
 from openrlhf_marge.loop import KINDS
 
 SCRIPTS = Path(__file__).parents[1] / "examples" / "scripts"
@@ -84,3 +87,25 @@ def test_the_dpo_script_is_a_loop_whose_flags_every_command_accepts(tmp_path, ki
     assert (loop.kind, loop.max_len, loop.iterations) == (KINDS[kind], 2048, 10)
     assert loop.flags.explore[1] == "a data file.jsonl"
     assert loop.batch_size == (128 if kind == "sft" else 256)
+
+
+@pytest.mark.parametrize("name", ["table3", "table4", "table5", "cpu"])
+def test_every_compare_file_is_made_of_runs_that_the_commands_accept(tmp_path, monkeypatch, name):
+    data = tmp_path / "data.jsonl"
+    data.write_text(json.dumps({"input": "q", "label": "1"}) + "\n")
+    monkeypatch.delenv("DS_ACCELERATOR", raising=False)
+    accelerator = {"DS_ACCELERATOR": "cpu"} if name == "cpu" else {}
+    for variable, value in {"MODEL": "M", "DATA": data, "HELDOUT": data, **accelerator}.items():
+        monkeypatch.setenv(variable, str(value))
+    for seed in range(3):
+        folder = tmp_path / "base" / f"seed_{seed}"
+        folder.mkdir(parents=True)
+        (folder / "train.jsonl").write_text(data.read_text())
+    plan = read_plan(SCRIPTS.parent / "compare" / f"{name}.toml", tmp_path)
+    assert schedule_notes(plan) == []
+    for run in plan.runs:
+        if run.method.is_looped:
+            make_loop(marge_dpo_args(loop_flags(plan, run)))
+        elif run.method.kind:
+            args = parse_args(launch_flags(plan, run))
+            assert args.experience_maker == ("marge" if run.method.kind == "marge" else "default")

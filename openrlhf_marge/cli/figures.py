@@ -18,15 +18,14 @@ when no figure is left.
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
-from openrlhf_marge.cli.rows import writing
-from openrlhf_marge.figures import Run, Table, build_figures, count_completions, find_policies, read_run, save
+from openrlhf_marge.cli.rows import write_csv
+from openrlhf_marge.figures import Run, build_figures, count_completions, find_policies, read_run, save
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -59,14 +58,6 @@ def read_runs(folders: dict[str, Path]) -> list[Run]:
         return [read_run(name, folder, policies[name], progress.update) for name, folder in folders.items()]
 
 
-def write_csv(table: Table, path: Path) -> None:
-    """Numbers with six digits, so that rounding of other machines does not show; an empty cell for None."""
-    with writing(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(table.header)
-        writer.writerows([f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row] for row in table.rows)
-
-
 def draw(args: argparse.Namespace) -> list[str]:
     """Write all figures; returns the names of the files without ending. ValueError when there is none."""
     figures = build_figures(read_runs(named_folders(args.runs)))
@@ -78,7 +69,7 @@ def draw(args: argparse.Namespace) -> list[str]:
     for name, plot in figures.plots.items():
         save(plot, args.out / f"{name}.png")
     for name, table in ({name: plot.table for name, plot in figures.plots.items()} | figures.tables).items():
-        write_csv(table, args.out / f"{name}.csv")
+        write_csv(args.out / f"{name}.csv", table.header, table.rows)
     return [*figures.plots, *figures.tables]
 
 

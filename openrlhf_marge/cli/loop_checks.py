@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 import re
 import shlex
@@ -18,7 +20,7 @@ from openrlhf_marge.loop import OWN_FLAGS, Kind
 def check_heldout(heldout: str, words: tuple[str, ...]) -> None:
     """ValueError when it cannot be read, or the flags give no sampled pass@1, by which iterations are compared."""
     command = ["--model", "x", "--data", heldout, "--out", "x", *words]
-    flags = checked("evaluate", lambda given: evaluate_flags.parse_args(given, ""), command)
+    flags = checked("--evaluate", lambda given: evaluate_flags.parse_args(given, ""), command)
     if not flags.n:
         raise ValueError("--evaluate holds --n 0, but iterations are compared by sampled pass@1; leave it out")
     try:
@@ -36,12 +38,15 @@ def words_of(stage: str, text: str) -> tuple[str, ...]:
     return words
 
 
-def checked(stage: str, parse: Callable[[list[str]], argparse.Namespace], words: list[str]) -> argparse.Namespace:
-    """What a command of the package makes of the flags of its stage."""
+def checked(name: str, parse: Callable[[list[str]], argparse.Namespace], words: list[str]) -> argparse.Namespace:
+    """What a command of the package makes of its flags; ValueError with argparse's reason when it refuses them."""
+    said = io.StringIO()
     try:
-        return parse(words)
+        with contextlib.redirect_stderr(said):
+            return parse(words)
     except SystemExit as e:
-        raise ValueError(f"the flags of --{stage} do not work, see above") from e
+        reason = (said.getvalue().strip().splitlines() or ["it asks for --help"])[-1]
+        raise ValueError(f"{name} does not work: {reason}") from e
 
 
 def check_train_flags(kind: Kind, words: list[str]) -> None:

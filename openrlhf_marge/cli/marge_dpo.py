@@ -57,10 +57,10 @@ def make_loop(args: argparse.Namespace) -> Loop:
     """The loop of the flags, every stage's flags checked; ValueError for what cannot work."""
     kind, flags = KINDS[args.kind], Flags(**{stage: words_of(stage, getattr(args, stage)) for stage in COMMANDS})
     model = ["--actor.model_name_or_path", args.model]
-    explored = checked("explore", explore.parse_args, ["--out", "x", *model, *kind.explore_flags, *flags.explore])
+    explored = checked("--explore", explore.parse_args, ["--out", "x", *model, *kind.explore_flags, *flags.explore])
     max_len = getattr(explored, "data.max_len")
     pairs = ["x", "--kind", kind.pairs, "--model", args.model, "--out", "x", *kind.pairs_flags, *flags.pairs]
-    checked("pairs", build_pairs.parse_args, pairs)
+    checked("--pairs", build_pairs.parse_args, pairs)
     check_heldout(args.heldout, flags.evaluate)
     train = [*kind.train_flags, *flags.train]
     check_train_flags(kind, train)

@@ -16,6 +16,7 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#70
 MARKERS = "os^Dv*P"
 STYLES: dict[str, dict[str, Any]] = {
     "solid": {"markersize": 4},
+    "faint": {"marker": "", "linewidth": 0.8, "alpha": 0.35},
     "dashed": {"markersize": 4, "linestyle": "--", "markerfacecolor": "white"},
     "dots": {"markersize": 6, "linestyle": "none"},
     "circles": {"markersize": 6, "linestyle": "none", "markerfacecolor": "none"},
@@ -70,10 +71,8 @@ def _draw(axes: Axes, panel: Panel) -> None:
 def _draw_line(axes: Axes, line: Line) -> None:
     x, y, errors = zip(*line.points, strict=True)
     marker = MARKERS[line.color % len(MARKERS)] if len(x) <= MANY_POINTS else ""
-    style = {"marker": marker, "color": COLORS[line.color % len(COLORS)]} | STYLES[line.style]
-    axes.errorbar(
-        x, y, yerr=_sizes(errors), label=line.name or None, capsize=2, elinewidth=1, linewidth=1.5, **style
-    )
+    style = {"marker": marker, "color": COLORS[line.color % len(COLORS)], "linewidth": 1.5} | STYLES[line.style]
+    axes.errorbar(x, y, yerr=_sizes(errors), label=line.name or None, capsize=2, elinewidth=1, **style)
 
 
 def _draw_bars(axes: Axes, bars: Sequence[Bar]) -> None:

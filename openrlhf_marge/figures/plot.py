@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 Cell = str | int | float | None
-Style = Literal["solid", "dashed", "dots", "circles", "star"]  # circles: not filled
+Style = Literal["solid", "faint", "dashed", "dots", "circles", "star"]  # circles: not filled
 
 
 class Missing(ValueError):

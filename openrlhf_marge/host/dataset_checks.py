@@ -20,10 +20,10 @@ def check_datasets(args: Any) -> None:
     if not args.data.prompt_dataset:
         raise ValueError("--data.prompt_dataset is not set; name the file, folder or hub data set of the problems")
     if not args.data.label_key:
-        raise ValueError("--data.label_key is not set; MARGE needs the column of the gold answers")
+        raise ValueError("--data.label_key is not set; the grader needs the column of the gold answers")
     data = args.data
     rows = check_dataset(args, "--data.prompt_dataset", data.prompt_dataset, data.prompt_probs, data.prompt_split)
-    if args.marge.guidance_key:
+    if hasattr(args, "marge") and args.marge.guidance_key:
         check_guidance(f"--data.prompt_dataset {data.prompt_dataset}", rows, from_namespace(args.marge))
     if args.eval.dataset:
         check_dataset(args, "--eval.dataset", args.eval.dataset, None, args.eval.split)

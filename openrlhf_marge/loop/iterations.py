@@ -64,8 +64,7 @@ def run_loop(loop: Loop, run: Run) -> dict[str, Any]:
 
 
 def run_stages(folder: Path, commands: Mapping[str, Sequence[str]], run: Run, batch_size: int) -> None:
-    """Run the stages that ``stages.json`` does not hold yet, and note each with its command and seconds."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Run the stages that ``stages.json`` does not hold yet."""
     done = read_stages(folder)
     for stage, command in commands.items():
         if stage in done:
@@ -73,15 +72,21 @@ def run_stages(folder: Path, commands: Mapping[str, Sequence[str]], run: Run, ba
             continue
         if stage == "train":
             check_rows(folder, batch_size)
-        print(f"== {folder.name}: {stage}", flush=True)
-        start = time.monotonic()
-        try:
-            run(command, folder / f"{stage}.log")
-        except RuntimeError as e:
-            raise RuntimeError(f"{stage} of {folder} failed with {e}; the same command goes on there") from e
-        done[stage] = {"seconds": round(time.monotonic() - start, 1), "command": list(command)}
-        with writing(folder / "stages.json") as file:
-            json.dump(done, file, indent=1)
+        run_stage(folder, stage, command, run)
+
+
+def run_stage(folder: Path, stage: str, command: Sequence[str], run: Run) -> None:
+    """Run a stage, and note it with its command and seconds when it is done."""
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"== {folder.name}: {stage}", flush=True)
+    start = time.monotonic()
+    try:
+        run(command, folder / f"{stage}.log")
+    except RuntimeError as e:
+        raise RuntimeError(f"{stage} of {folder} failed with {e}; the same command goes on there") from e
+    note = {"seconds": round(time.monotonic() - start, 1), "command": list(command)}
+    with writing(folder / "stages.json") as file:
+        json.dump(read_stages(folder) | {stage: note}, file, indent=1)
 
 
 def read_stages(folder: Path) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,46 @@
+"""openrlhf.cli.train_ppo_ray, ended at a budget: its model is that of the update that came closest.
+
+    python -m openrlhf_marge.cli.budgeted --budget.tokens 300000 --budget.progress FILE [flags of train_ppo_ray]
+
+FILE gets a line per update (compare/progress.py). --train.num_episodes and --data.max_samples still bound the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from openrlhf_marge.compare.progress import UNITS, Budget
+
+
+def parse_own_args(argv: list[str] | None = None) -> tuple[Budget, Path, list[str]]:
+    """Budget, progress file, and the flags of train_ppo_ray."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    budget = parser.add_mutually_exclusive_group(required=True)
+    for unit, text in UNITS.items():
+        budget.add_argument(f"--budget.{unit}", type=float, help=f"{text} to train for")
+    parser.add_argument("--budget.progress", type=Path, required=True, help="file to write")
+    own, flags = parser.parse_known_args(argv)
+    given = {unit: getattr(own, f"budget.{unit}") for unit in UNITS}
+    unit = next(unit for unit, amount in given.items() if amount is not None)
+    return Budget(unit, given[unit]), getattr(own, "budget.progress").absolute(), flags
+
+
+def main() -> None:
+    budget, progress, flags = parse_own_args()
+    from openrlhf.cli.train_ppo_ray import parse_args, train
+    from openrlhf.trainer.experience_maker_registry import load_experience_maker
+
+    from openrlhf_marge.host.metered import metered
+
+    args = parse_args(flags)
+    maker = load_experience_maker(args.experience_maker)
+    trainer = metered(maker.trainer_class(args), budget, progress)
+    maker.trainer_class = lambda _args: trainer
+    train(args, maker)
+
+
+if __name__ == "__main__":
+    main()

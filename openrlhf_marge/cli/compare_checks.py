@@ -1,0 +1,113 @@
+"""Everything of a compare file that can be wrong, checked before anything long starts; ValueError then."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from openrlhf_marge.cli import evaluate_flags, marge_dpo
+from openrlhf_marge.cli.compare_runs import is_done, there
+from openrlhf_marge.cli.loop_checks import checked, environment
+from openrlhf_marge.cli.problems import load_problems
+from openrlhf_marge.cli.prompting import check_model
+from openrlhf_marge.compare import Plan
+from openrlhf_marge.compare.commands import evaluate_flags as flags_of_evaluation
+from openrlhf_marge.compare.commands import launch_flags, loop_flags
+from openrlhf_marge.compare.kinds import TRAINED
+from openrlhf_marge.compare.results import Column, unequal
+from openrlhf_marge.evaluation import DATA_SETS
+
+CHECK = [sys.executable, "-m", "openrlhf_marge.host.launch_check"]
+
+
+def check(plan: Plan) -> dict[Column, str]:
+    """The table's columns, data set by data set, each with its data as the file names it."""
+    args = check_evaluation(plan)
+    columns = columns_of(plan, args)
+    check_finished(plan, args.max_len)
+    for run in plan.runs:
+        if run.method.kind:
+            is_done(plan, run)
+        if run.method.is_looped:
+            check_loop(f"{plan.file}, [methods.{run.method.name}]", loop_flags(plan, run))
+    check_launches(plan)
+    return columns
+
+
+def check_evaluation(plan: Plan) -> argparse.Namespace:
+    """The flags of the evaluation, its data read."""
+    place = f"{plan.file}, [evaluate]"
+    for seed in plan.seeds:
+        flags = flags_of_evaluation(plan, seed, "x", Path("x"))
+        args = checked(place, lambda words: evaluate_flags.parse_args(words, ""), flags)
+        for data in args.data:
+            try:
+                load_problems(data, args.input_key, args.label_key)
+            except ValueError as e:
+                raise ValueError(f"{place}: {e}") from e
+    return args
+
+
+def columns_of(plan: Plan, args: argparse.Namespace) -> dict[Column, str]:
+    """The metrics that the file asks for, of all data sets; ValueError for one that is not measured."""
+    place = f"{plan.file}, [evaluate]"
+    measured = [f"{kind}@{k}" for k in args.k for kind in ("pass", "maj")[: 1 + (k > 1)]] if args.n else []
+    measured += ["greedy_pass@1"] if args.greedy_runs else []
+    ends = dict.fromkeys([measured[0], f"pass@{args.k[-1]}"] if args.n else measured)
+    metrics = plan.evaluate.metrics or tuple(ends)
+    if unknown := [name for name in metrics if name not in measured]:
+        raise ValueError(f"{place}: metrics has {unknown[0]!r}; with these flags there are {', '.join(measured)}")
+    labels = {data: label_of(data) for data in plan.evaluate.data}
+    if len(set(labels.values())) < len(labels):
+        raise ValueError(f"{place}: data has two files of the same name, which would be one column; rename one")
+    return {(label, metric): data for data, label in labels.items() for metric in metrics}
+
+
+def label_of(data: str) -> str:
+    """A data set's name (NAME or NAME=FOLDER), or that of its file."""
+    name = data.partition("=")[0]
+    return name if name in DATA_SETS else Path(data).stem
+
+
+def check_finished(plan: Plan, max_len: int) -> None:
+    """Folders of finished runs and models to evaluate, and with strict what the runs used."""
+    used = []
+    for run in plan.runs:
+        try:
+            if finished := there(plan, run):
+                check_model(finished.model, max_len)
+                used += [(run, finished.points)] * bool(finished.points)
+        except ValueError as e:
+            raise ValueError(f"{plan.file}, [methods.{run.method.name}]: {e}") from e
+    check_equal(plan, unequal(plan, used))
+
+
+def check_equal(plan: Plan, sentences: list[str]) -> None:
+    """ValueError when strict and there is one."""
+    if plan.strict and sentences:
+        raise ValueError(f"{plan.file}: strict = true, and {' '.join(sentences)}")
+
+
+def check_loop(place: str, flags: list[str]) -> None:
+    try:
+        marge_dpo.make_loop(checked("[loop]", marge_dpo.parse_args, flags))
+    except ValueError as e:
+        raise ValueError(f"{place}: {e}") from e
+
+
+def check_launches(plan: Plan) -> None:
+    """OpenRLHF's own reading of all runs, in one process."""
+    launches = [
+        (f"{plan.file}, [methods.{run.method.name}]", launch_flags(plan, run))
+        for run in plan.runs
+        if run.method.kind in TRAINED
+    ]
+    if launches:
+        done = subprocess.run(
+            CHECK, input=json.dumps(launches), env=environment(), capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise ValueError((done.stderr.strip().splitlines() or ["OpenRLHF's parser failed without a word"])[-1])

@@ -1,0 +1,110 @@
+"""The runs of a comparison and their evaluations: what is done is not done again."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from openrlhf_marge.cli.evaluate_flags import parse_args
+from openrlhf_marge.cli.loop_checks import environment
+from openrlhf_marge.cli.responses import ResponseFolder
+from openrlhf_marge.compare import Finished, Plan, Run, Scores, read_run
+from openrlhf_marge.compare.commands import evaluate_flags, run_command
+from openrlhf_marge.compare.progress import MARK
+from openrlhf_marge.evaluation import problem_metrics
+from openrlhf_marge.loop.iterations import check_same, read_stages, run_stage
+from openrlhf_marge.processes import Bars, run_logged
+
+EVALUATION = "evaluation.json"
+
+
+@contextmanager
+def cluster() -> Iterator[dict[str, str]]:
+    """The environment of the commands: on a CPU with a Ray cluster of its own, unless RAY_ADDRESS names one."""
+    if os.environ.get("DS_ACCELERATOR") != "cpu" or "RAY_ADDRESS" in os.environ:
+        yield environment()
+        return
+    from openrlhf_marge.host.local_ray import local_ray
+
+    with local_ray() as there:
+        yield there
+
+
+@dataclass
+class Runner:
+    """Runs commands and shows how far they are: a line per update or stage of a loop, progress bars otherwise."""
+
+    environment: dict[str, str]
+    bars: Bars = field(default_factory=Bars)
+
+    def __call__(self, command: Sequence[str], log: Path) -> None:
+        run_logged(command, log, self.environment, self._show)
+        self.bars.end()
+
+    def _show(self, line: str) -> None:
+        _, mark, text = line.rpartition(MARK)
+        if mark or line.startswith("== "):
+            self.bars.end()
+            print(f"   {text.rstrip()}", flush=True)
+        else:
+            self.bars(line)
+
+
+def finish(plan: Plan, run: Run, runner: Runner) -> Finished:
+    """Train what is not trained and evaluate what is not evaluated; RuntimeError when a command fails."""
+    finished = trained(plan, run, runner)
+    out = run.folder / EVALUATION
+    command = [sys.executable, "-m", "openrlhf_marge.cli.evaluate"]
+    command += evaluate_flags(plan, run.seed, finished.model, out)
+    # Another data set or k is no reason to train again, and evaluate samples only what is new.
+    if not out.is_file() or read_stages(run.folder).get("evaluate", {}).get("command") != command:
+        run_stage(run.folder, "evaluate", command, runner)
+    return finished
+
+
+def there(plan: Plan, run: Run) -> Finished | None:
+    """A finished run or a model that the file names; ValueError when it is not there."""
+    if run.method.model:
+        return Finished(plan.fill(run.method.model, run.seed), [])
+    return read_run(Path(plan.fill(run.method.run, run.seed))) if run.method.run else None
+
+
+def trained(plan: Plan, run: Run, runner: Runner) -> Finished:
+    """The run of its folder, which is begun, gone on with or done."""
+    if finished := there(plan, run):
+        return finished
+    if not is_done(plan, run):
+        run_stage(run.folder, "run", run_command(plan, run), runner)
+    return read_run(run.folder)
+
+
+def is_done(plan: Plan, run: Run) -> bool:
+    """Whether it was trained; ValueError when that was with other flags."""
+    done = read_stages(run.folder).get("run")
+    if done:
+        check_same(f"the run of {run.folder}", done["command"], run_command(plan, run))
+    return bool(done)
+
+
+def read_scores(plan: Plan, run: Run) -> dict[tuple[str, str], Scores]:
+    """Data (as the file names it) and metric -> the values of all problems, from the responses that were kept."""
+    results: dict[str, Any] = json.loads((run.folder / EVALUATION).read_text(encoding="utf-8"))
+    flags = evaluate_flags(plan, run.seed, "x", run.folder / EVALUATION)
+    args, names = parse_args(flags, ""), plan.evaluate.data
+    by_data = results if len(names) > 1 else {args.data[0]: results}
+    scores = {}
+    for name, data in zip(names, args.data, strict=True):
+        answered = list(ResponseFolder(Path(by_data[data]["responses"])).read())
+        values = [problem_metrics(a.sampled, a.greedy, args.k) for a in answered]
+        problems = tuple((a.index, a.problem) for a in answered)
+        for metric in values[0]:
+            scores[name, metric] = Scores(problems, np.array([of_problem[metric] for of_problem in values]))
+    return scores

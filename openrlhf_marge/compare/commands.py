@@ -1,0 +1,106 @@
+"""Plan -> the command of a run, and of its evaluation."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from openrlhf_marge.compare.kinds import LOOPED, TRAINED
+from openrlhf_marge.compare.plan import STAGES, Method, Plan, Run
+from openrlhf_marge.run_folder import flag_values
+
+# What compare sets itself, by the key of the file.
+OWN_FLAGS: Mapping[str, frozenset[str]] = {
+    "flags": frozenset(
+        {
+            *("--ckpt.output_dir", "--ckpt.path", "--ckpt.load_enable", "--train.seed", "--logger.logging_steps"),
+            *("--logger.tensorboard_dir", "--logger.wandb.run_name", "--experience_maker"),
+        }
+    ),
+    "explore": frozenset({"--train.seed", "--max_generated_tokens"}),
+    "pairs": frozenset({"--seed"}),
+    "train": frozenset({"--train.seed"}),
+    "evaluate": frozenset({"--model", "--data", "--out"}),
+}
+
+
+def words_of(plan: Plan, key: str, text: str, seed: int) -> list[str]:
+    """The words of a text of flags; ValueError when compare sets one of them itself, or a quote does not end."""
+    filled = plan.fill(text, seed)
+    try:
+        words = shlex.split(filled)
+    except ValueError as e:
+        raise ValueError(f"{plan.file}: {key} cannot be split into words: {e}") from e
+    for word in (w.split("=")[0] for w in words):
+        if word in OWN_FLAGS.get(key, ()):
+            raise ValueError(f"{plan.file}: {key} holds {word}, which compare sets itself; leave it out")
+    return words
+
+
+def launch_flags(plan: Plan, run: Run) -> list[str]:
+    """Flags of train_ppo_ray. A method's own come last, its kind's after the shared ones."""
+    shared, own = (words_of(plan, "flags", text, run.seed) for text in (plan.shared, run.method.flags))
+    places = {
+        "--ckpt.output_dir": "model", "--ckpt.path": "checkpoints", "--logger.tensorboard_dir": "tensorboard",
+    }  # fmt: skip
+    return [
+        *(*shared, *TRAINED[run.method.kind], *own, "--train.seed", str(run.seed)),
+        *(word for flag, name in places.items() for word in (flag, str(run.folder / name))),
+        *("--logger.wandb.run_name", f"{run.method.name}_{run.seed}", "--ckpt.load_enable"),
+    ]
+
+
+def launch_command(plan: Plan, run: Run) -> list[str]:
+    """train_ppo_ray with a budget."""
+    budget = plan.budget_of(run.method)
+    return [
+        *(sys.executable, "-m", "openrlhf_marge.cli.budgeted", f"--budget.{budget.unit}", f"{budget.amount:.12g}"),
+        *("--budget.progress", str(run.folder / "progress.jsonl"), *launch_flags(plan, run)),
+    ]
+
+
+def loop_flags(plan: Plan, run: Run) -> list[str]:
+    """Flags of cli.marge_dpo. Every iteration has the same part of the budget, and none is left out."""
+    loop, method, seed = plan.loop, run.method, run.seed
+    assert loop is not None, "checked when the file was read"
+    tokens = round(plan.budget_of(method).amount / loop.iterations)
+    fixed = {
+        "explore": f"--train.seed {seed} --max_generated_tokens {tokens}", "pairs": f"--seed {seed}",
+        "train": f"--train.seed {seed}", "evaluate": "",
+    }  # fmt: skip
+    flags = []
+    for stage in (*STAGES, "evaluate"):
+        texts = [getattr(loop, stage), getattr(method, stage, "")]
+        words = [word for text in texts for word in words_of(plan, stage, text, seed)]
+        flags += [f"--{stage}", shlex.join([*words, *fixed[stage].split()])]
+    return [
+        *("--kind", LOOPED[method.kind], "--model", plan.fill(loop.model, seed), "--patience", "0"),
+        *("--heldout", plan.fill(loop.heldout, seed), "--out", str(run.folder)),
+        *("--iterations", str(loop.iterations), *flags),
+    ]
+
+
+def run_command(plan: Plan, run: Run) -> list[str]:
+    """What trains the run's model."""
+    if run.method.is_looped:
+        return [sys.executable, "-m", "openrlhf_marge.cli.marge_dpo", *loop_flags(plan, run)]
+    return launch_command(plan, run)
+
+
+def evaluate_flags(plan: Plan, seed: int, model: str, out: Path) -> list[str]:
+    """Flags of cli.evaluate."""
+    data = [plan.fill(text, seed) for text in plan.evaluate.data]
+    words = words_of(plan, "evaluate", plan.evaluate.flags, seed)
+    return ["--model", model, "--data", *data, "--out", str(out), *words]
+
+
+def schedulers(plan: Plan) -> dict[str, list[Method]]:
+    """Learning-rate schedule -> the methods that train_ppo_ray trains with it."""
+    found: dict[str, list[Method]] = {}
+    for run in plan.runs:
+        if run.method.kind in TRAINED and run.seed == plan.seeds[0]:
+            schedule = flag_values(launch_flags(plan, run)).get("--actor.lr_scheduler", "cosine_with_min_lr")
+            found.setdefault(schedule, []).append(run.method)
+    return found

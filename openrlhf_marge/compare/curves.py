@@ -1,0 +1,70 @@
+"""Learning curves of the methods, over what they used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from itertools import pairwise
+
+import numpy as np
+
+from openrlhf_marge.compare.plan import Run
+from openrlhf_marge.compare.progress import UNITS, Point
+from openrlhf_marge.figures import plot
+
+AXES = ("updates", "tokens", "seconds")
+Curve = tuple[np.ndarray, np.ndarray]  # used, pass rate
+
+
+def learning_curves(used: Sequence[tuple[Run, Sequence[Point]]]) -> plot.Plot:
+    """A faint line per run and a full one for the mean of a method's runs, where all of them have got."""
+    by_method: dict[str, list[Sequence[Point]]] = {}
+    for run, points in used:
+        by_method.setdefault(run.method.name, []).append(points)
+    panels = [
+        plot.Panel(
+            x_label=UNITS[unit], y_label="" if number else "pass rate of training problems, from s_0",
+            lines=curve_lines(by_method, unit), y_range=(0, 1), whole_x=unit == "updates",
+        )
+        for number, unit in enumerate(AXES)
+    ]  # fmt: skip
+    return plot.Plot(title="Learning curves", panels=panels, table=point_table(used))
+
+
+def curve_lines(by_method: Mapping[str, Sequence[Sequence[Point]]], unit: str) -> list[plot.Line]:
+    """The lines of a panel; a method whose runs have no pass rate has none."""
+    lines = []
+    for color, (name, runs) in enumerate(by_method.items()):
+        curves = [curve for points in runs if len((curve := curve_of(points, unit))[0])]
+        lines += [_line("", curve, color, "faint") for curve in curves if len(curves) > 1]
+        lines += [_line(name, mean_curve(curves), color, "solid")] if curves else []
+    return lines
+
+
+def curve_of(points: Sequence[Point], unit: str) -> Curve:
+    """Pass rates over what had been used when the rollout began: it is of the policy before its update."""
+    found = [(getattr(before, unit), now.pass_rate) for before, now in pairwise([Point(), *points])
+             if now.pass_rate is not None]  # fmt: skip
+    return np.array([used for used, _ in found]), np.array([rate for _, rate in found])
+
+
+def mean_curve(curves: Sequence[Curve], n_points: int = 100) -> Curve:
+    """The mean of the curves, interpolated, from where the last one begins to where the first one ends."""
+    begin, end = max(u[0] for u, _ in curves), min(u[-1] for u, _ in curves)
+    used = np.linspace(begin, max(begin, end), n_points)
+    return used, np.mean([np.interp(used, u, rates) for u, rates in curves], axis=0)
+
+
+def point_table(used: Sequence[tuple[Run, Sequence[Point]]]) -> plot.Table:
+    """A row per run and update."""
+    names = [f.name for f in fields(Point)]
+    rows = [
+        (run.method.name, run.seed, *(getattr(point, name) for name in names))
+        for run, points in used
+        for point in points
+    ]
+    return plot.Table(("method", "seed", *names), rows)
+
+
+def _line(name: str, curve: Curve, color: int, style: plot.Style) -> plot.Line:
+    return plot.Line(name, [plot.Point(float(x), float(y)) for x, y in zip(*curve, strict=True)], color, style)

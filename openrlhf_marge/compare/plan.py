@@ -1,0 +1,143 @@
+"""A compare file: which methods with which flags, seeds, budget and evaluation (``cli/compare.py`` shows one)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from string import Template
+
+from openrlhf_marge import REWARD_FILE
+from openrlhf_marge.compare.kinds import LOOPED, TRAINED
+from openrlhf_marge.compare.progress import UNITS, Budget
+
+STAGES = ("explore", "pairs", "train")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """One of ``kind``, ``run`` (a finished run's folder) and ``model`` (evaluated as it is)."""
+
+    name: str
+    kind: str = ""
+    run: str = ""
+    model: str = ""
+    share: float = 1.0  # of the budget
+    flags: str = ""  # of train_ppo_ray
+    explore: str = ""  # these three of the loop's stages
+    pairs: str = ""
+    train: str = ""
+
+    @property
+    def is_looped(self) -> bool:
+        return self.kind in LOOPED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """``data`` as --data of cli.evaluate; ``metrics`` by their names in its result, () for pass@1 and pass@k."""
+
+    data: tuple[str, ...]
+    flags: str = ""
+    metrics: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopFlags:
+    """What all loops have in common: flags of cli.marge_dpo."""
+
+    model: str
+    heldout: str
+    iterations: int = 3
+    explore: str = ""
+    pairs: str = ""
+    train: str = ""
+    evaluate: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A method with a seed, in a folder of its own."""
+
+    method: Method
+    seed: int
+    folder: Path
+
+    def __str__(self) -> str:
+        return f"{self.method.name}, seed {self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A compare file, read."""
+
+    file: str
+    out: Path
+    seeds: tuple[int, ...]
+    baseline: str
+    evaluate: Evaluation
+    methods: tuple[Method, ...]
+    budget: Budget | None = None
+    loop: LoopFlags | None = None
+    shared: str = ""  # flags of train_ppo_ray
+    tolerance: float = 0.05  # of the budget
+    strict: bool = False
+
+    @property
+    def runs(self) -> list[Run]:
+        """Method after method. A run or model whose name does not depend on the seed is one run."""
+        return [
+            Run(method=method, seed=seed, folder=self.out / method.name / f"seed_{seed}")
+            for method in self.methods
+            for seed in (self.seeds if self._depends_on_seed(method) else self.seeds[:1])
+        ]
+
+    def fill(self, text: str, seed: int) -> str:
+        """``text`` with $seed, $out, $grader and the environment's variables; ValueError for another one."""
+        known = {**os.environ, "seed": str(seed), "out": str(self.out), "grader": REWARD_FILE}
+        try:
+            return Template(text).substitute(known)
+        except KeyError as e:
+            raise ValueError(
+                f"{self.file} has ${e.args[0]} in {text.strip()!r}, which is not set; set it before the command"
+            ) from e
+        except ValueError as e:
+            raise ValueError(f"{self.file} has a $ that names nothing in {text.strip()!r}; write $$ for it") from e
+
+    def budget_of(self, method: Method) -> Budget:
+        """Its share of the budget, which files with a kind have."""
+        assert self.budget is not None, "checked when the file was read"
+        return replace(self.budget, amount=self.budget.amount * method.share)
+
+    def _depends_on_seed(self, method: Method) -> bool:
+        target = method.run or method.model
+        return not target or len({self.fill(target, seed) for seed in self.seeds}) > 1
+
+
+def check_method(place: str, method: Method, plan: Plan) -> None:
+    """ValueError naming the key of a method that cannot be what is meant."""
+    given = [key for key in ("kind", "run", "model") if getattr(method, key)]
+    if len(given) != 1:
+        raise ValueError(f"{place} has {' and '.join(given) or 'none'} of kind, run and model; give exactly one")
+    if method.name != Path(method.name).name or method.name.startswith("."):
+        raise ValueError(f"{place} is to be the name of a folder; leave / and a leading dot out")
+    if method.kind and method.kind not in {**TRAINED, **LOOPED}:
+        raise ValueError(f"{place}: kind {method.kind!r} is not known; known are {', '.join([*TRAINED, *LOOPED])}")
+    if not method.share > 0:
+        raise ValueError(f"{place}: share is {method.share:g}; it must be above 0")
+    wanted = () if not method.kind else STAGES if method.is_looped else ("flags",)
+    for key in ("flags", *STAGES):
+        if getattr(method, key) and key not in wanted:
+            raise ValueError(f"{place}: {key} changes nothing with this {given[0]}; leave it out")
+    if method.kind:
+        check_budget(place, method, plan)
+
+
+def check_budget(place: str, method: Method, plan: Plan) -> None:
+    """ValueError when the method cannot be given its budget."""
+    if plan.budget is None:
+        raise ValueError(f"{place} is to run and {plan.file} has no [budget]; give one of {', '.join(UNITS)}")
+    if plan.strict and method.share != 1:
+        raise ValueError(f"{place}: share {method.share:g} makes unequal budgets, which strict = true refuses")
+    if method.is_looped and (plan.loop is None or plan.budget.unit != "tokens"):
+        raise ValueError(f"{place}: kind {method.kind!r} needs the table [loop], and a [budget] in tokens")

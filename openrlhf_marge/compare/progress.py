@@ -1,0 +1,92 @@
+"""How far a run has come after every update of its policy, and the budget that ends it."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from openrlhf_marge.run_log import Series
+
+UNITS = {"updates": "updates", "samples": "samples", "tokens": "generated tokens", "seconds": "seconds"}
+MARK = "[budget] "  # before a line of a run's output that tells how far it is
+TRAIN = "train/"  # what OpenRLHF's loggers put before the names
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """What a run has used since it began, and how its last rollout did.
+
+    ``updates`` are of the policy by one rollout each (OpenRLHF's global steps; iterations of the loop), ``samples``
+    the responses and completions trained on, ``tokens`` what the engines sampled for training, MARGE's candidates
+    included, ``seconds`` those of sampling, grading, training and weight sync, without start, evaluation and saving.
+    ``pass_rate`` is the mean reward of the rollout's responses from s_0, so of the policy before the update, over the
+    problems that were explored; None where there were none.
+    """
+
+    updates: int = 0
+    samples: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    pass_rate: float | None = None
+
+
+@dataclass(frozen=True)
+class Budget:
+    """``amount`` of a unit in UNITS."""
+
+    unit: str
+    amount: float
+
+    def used(self, point: Point) -> float:
+        return getattr(point, self.unit)
+
+    def is_met(self, points: Sequence[Point]) -> bool:
+        """Whether one more update as large as the last one would end farther from the amount than the run is now."""
+        if not points:
+            return False
+        before, now = [Point(), *points][-2:]
+        return self.used(now) + (self.used(now) - self.used(before)) / 2 >= self.amount
+
+
+def advanced(before: Point, logs: Mapping[str, float]) -> Point:
+    """The point after an update that logged ``logs`` (OpenRLHF's status, ``_compute_rollout_stats``; marge/)."""
+    samples = logs["rollout/num_samples"]
+    guided = "marge/generated_tokens" in logs
+    tokens = logs["marge/generated_tokens"] if guided else samples * logs["rollout/response_length_mean"]
+    return Point(
+        updates=before.updates + 1,
+        samples=before.samples + round(samples),
+        tokens=before.tokens + round(tokens),
+        seconds=before.seconds + logs["timing/step_total"],
+        pass_rate=logs.get("marge/pass_rate") if guided else logs["rollout/reward_mean"],
+    )
+
+
+def points_of(series: Series) -> list[Point]:
+    """The points of a TensorBoard log of train_ppo_ray; of a step that was logged twice, the later one counts.
+
+    KeyError when the log is of something else.
+    """
+    steps: dict[int, dict[str, float]] = defaultdict(dict)
+    for tag, values in series.items():
+        if tag.startswith(TRAIN):
+            for step, value in values:
+                steps[step][tag.removeprefix(TRAIN)] = value
+    points = [Point()]
+    for step in sorted(steps):
+        points.append(advanced(points[-1], steps[step]))
+    return points[1:]
+
+
+def write_points(path: Path, points: Iterable[Point], *, append: bool = False) -> None:
+    """A JSON object per line."""
+    with path.open("a" if append else "w", encoding="utf-8") as file:
+        file.writelines(json.dumps(asdict(point)) + "\n" for point in points)
+
+
+def read_points(path: Path, most: int | None = None) -> list[Point]:
+    """What ``write_points`` wrote; at most so many from the start, behind which a crash may have left half a line."""
+    return [Point(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()[:most]]

@@ -1,0 +1,137 @@
+"""Scores and used budgets of all runs -> the tables and the sentences under them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from openrlhf_marge.compare.commands import schedulers
+from openrlhf_marge.compare.plan import Plan, Run
+from openrlhf_marge.compare.progress import UNITS, Point
+from openrlhf_marge.compare.statistics import LEVEL, Difference, Mean, Scores, bootstrap, over_seeds, paired
+from openrlhf_marge.compare.tables import Cell, Table, marks
+
+DIGITS = 2  # of a percentage, as in the paper
+TITLES = {
+    "math": "MATH", "math500": "MATH500", "gsm8k": "GSM8k", "college_math": "College Math",
+    "olympiadbench": "OlympiadBench",
+}  # fmt: skip
+SCORE_HEADER = (
+    *("method", "data", "metric", "seeds", "mean", "standard_error"),
+    *("difference", "difference_low", "difference_high"),
+)
+Column = tuple[str, str]  # data set, metric
+
+
+@dataclass(frozen=True)
+class Results:
+    """``scores`` by method, column and seed; ``used`` by run, of those that trained: their points, never empty."""
+
+    plan: Plan
+    scores: Mapping[str, Mapping[Column, Mapping[int, Scores]]]
+    used: Sequence[tuple[Run, Sequence[Point]]]
+
+    @property
+    def columns(self) -> list[Column]:
+        return list(next(iter(self.scores.values())))
+
+    def means(self, column: Column) -> dict[str, Mean]:
+        """By method."""
+        return {name: over_seeds(of_method[column]) for name, of_method in self.scores.items()}
+
+    @cached_property
+    def differences(self) -> dict[tuple[str, Column], Difference]:
+        """By method and column, of the methods that are not the baseline."""
+        baseline = self.scores[self.plan.baseline]
+        return {
+            (name, column): bootstrap(paired(of_method[column], baseline[column]), name, column)
+            for name, of_method in self.scores.items()
+            for column in self.columns
+            if name != self.plan.baseline
+        }
+
+
+def score_table(results: Results) -> Table:
+    """Table 1's form: mean and standard error over seeds, in percent."""
+    cells: dict[str, list[Cell]] = {name: [] for name in results.scores}
+    for column in results.columns:
+        means = results.means(column)
+        marked = marks([100 * mean.value for mean in means.values()], DIGITS)
+        for (name, mean), mark in zip(means.items(), marked, strict=True):
+            error = "" if mean.standard_error is None else f" ± {100 * mean.standard_error:.{DIGITS}f}"
+            cells[name].append(Cell(f"{100 * mean.value:.{DIGITS}f}{error}", mark))
+    return Table("Accuracy, %", "Method", _heads(results), list(cells.items()))
+
+
+def difference_table(results: Results) -> Table:
+    """Points of percent over the baseline, with their bootstrap intervals."""
+    cells: dict[str, list[Cell]] = {}
+    for (name, _), found in results.differences.items():
+        value, low, high = (f"{100 * v:+.{DIGITS}f}" for v in (found.value, found.low, found.high))
+        cells.setdefault(name, []).append(Cell(f"{value} [{low}, {high}]"))
+    title = f"Difference to {results.plan.baseline}, points, {LEVEL:.0%} bootstrap interval".replace("%", " %")
+    return Table(title, "Method", _heads(results), list(cells.items()))
+
+
+def used_table(results: Results) -> Table:
+    """What every run really used."""
+    columns = [("", text) for text in UNITS.values()]
+    rows = [(str(run), [Cell(f"{getattr(points[-1], unit):,.0f}") for unit in UNITS]) for run, points in results.used]
+    return Table("Used", "Run", columns, rows)
+
+
+def unequal(plan: Plan, used: Sequence[tuple[Run, Sequence[Point]]]) -> list[str]:
+    """A sentence for every run that used more or less than its budget, by more than the tolerance."""
+    sentences = []
+    for run, points in used if plan.budget else ():
+        budget = plan.budget_of(run.method)
+        ratio = budget.used(points[-1]) / budget.amount
+        if abs(ratio - 1) > plan.tolerance:
+            sentences.append(
+                f"{run} used {budget.used(points[-1]):,.0f} {UNITS[budget.unit]}, {abs(ratio - 1):.0%} "
+                f"{'more' if ratio > 1 else 'less'} than its budget of {budget.amount:,.0f}.".replace("%", " %")
+            )
+    return sentences
+
+
+def schedule_notes(plan: Plan) -> list[str]:
+    """What a budget does not change."""
+    return [
+        f"The learning rate of {', '.join(method.name for method in methods)} follows {name} over "
+        "--train.num_episodes, wherever the budget ends it; --actor.lr_scheduler constant would not."
+        for name, methods in schedulers(plan).items()
+        if name != "constant"
+    ]
+
+
+def notes(results: Results) -> list[str]:
+    """The sentences under the tables."""
+    plan, n = results.plan, len(results.plan.seeds)
+    said = [
+        f"Means over the seeds {', '.join(map(str, plan.seeds))} and their standard errors; intervals over problems "
+        f"and seeds, which with {n} seeds may be {1 - math.sqrt(1 - 1 / n):.0%} too narrow.".replace("%", " %")
+        if n > 1
+        else f"One seed ({plan.seeds[0]}): there is no standard error, and the intervals are over problems alone."
+    ]
+    if plan.budget:
+        said.append(f"Budget of a run: {plan.budget.amount:,.0f} {UNITS[plan.budget.unit]}.")
+    said += [f"{m.name} has {m.share:g} of the budget." for m in plan.methods if m.share != 1]
+    return [*said, *unequal(plan, results.used), *schedule_notes(plan)]
+
+
+def score_rows(results: Results) -> tuple[Sequence[str], list[tuple[str | int | float | None, ...]]]:
+    """The two first tables for a CSV file: header, and a row per method, data set and metric; shares, not percent."""
+    rows = []
+    for data, metric in results.columns:
+        for name, mean in results.means((data, metric)).items():
+            found = results.differences.get((name, (data, metric)))
+            difference = (found.value, found.low, found.high) if found else (None, None, None)
+            seeds = len(results.scores[name][data, metric])
+            rows.append((name, data, metric, seeds, mean.value, mean.standard_error, *difference))
+    return SCORE_HEADER, rows
+
+
+def _heads(results: Results) -> list[tuple[str, str]]:
+    return [(TITLES.get(data, data), metric) for data, metric in results.columns]

@@ -1,0 +1,66 @@
+"""OpenRLHF's synchronous trainers, ending at a budget (extends trainer/ppo_trainer.py); see ``cli/budgeted.py``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from openrlhf.trainer.ppo_trainer import LocalPPOTrainer
+from openrlhf.utils.logging_utils import init_logger
+
+from openrlhf_marge.compare.progress import MARK, UNITS, Budget, Point, advanced, read_points, write_points
+
+logger = init_logger(__name__)
+
+
+class BudgetMet(Exception):
+    """The run has used its budget."""
+
+
+class MeteredTrainer(LocalPPOTrainer):
+    """Notes every update in ``progress`` and begins none after the budget; the model is then saved as ever.
+
+    Between MARGE's trainer and the host's in the order of classes, so that it sees what is logged in the end.
+    """
+
+    budget: Budget
+    progress: Path
+
+    def fit(self, global_step: int = 0) -> None:
+        generate = self.samples_generator.generate_samples
+
+        def generate_within_budget(**kwargs: Any) -> Any:
+            if self.budget.is_met(self._points):
+                raise BudgetMet
+            return generate(**kwargs)
+
+        self.samples_generator.generate_samples = generate_within_budget
+        try:
+            super().fit(global_step)
+        except BudgetMet:
+            for tracker in filter(None, (self.wandb_logger, self.tensorboard_logger)):
+                tracker.close()
+
+    def init_checkpoint_states(self) -> dict[str, Any]:
+        """Extends the host's: a run that goes on has used what it had up to its checkpoint."""
+        states = super().init_checkpoint_states()
+        done = states["global_step"]
+        self._points = read_points(self.progress, done) if done else []
+        write_points(self.progress, self._points)
+        return states
+
+    def save_logs_and_checkpoints(self, global_step: int, logs_dict=None, client_states=None) -> None:
+        """Extends the host's: the point is on disk before a checkpoint can count on it."""
+        point = advanced(self._points[-1] if self._points else Point(), logs_dict)
+        self._points.append(point)
+        write_points(self.progress, [point], append=True)
+        used, unit = self.budget.used(point), UNITS[self.budget.unit]
+        rate = "" if point.pass_rate is None else f"; pass rate {point.pass_rate:.3f}"
+        logger.info(f"{MARK}step {global_step}: {used:,.0f} of {self.budget.amount:,.0f} {unit}{rate}")
+        super().save_logs_and_checkpoints(global_step, logs_dict, client_states)
+
+
+def metered(trainer: type, budget: Budget, progress: Path) -> type:
+    """The trainer class with a budget."""
+    bases = (MeteredTrainer,) if issubclass(MeteredTrainer, trainer) else (trainer, MeteredTrainer)
+    return type("MeteredTrainer", bases, {"budget": budget, "progress": progress})

@@ -1,0 +1,354 @@
+"""The compare package: files, budgets, finished folders, statistics and table texts."""
+
+import json
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from openrlhf_marge import REWARD_FILE
+from openrlhf_marge.compare import Results, Scores, read_plan, read_run
+from openrlhf_marge.compare.commands import launch_command, launch_flags, loop_flags, words_of
+from openrlhf_marge.compare.curves import curve_lines, curve_of, mean_curve
+from openrlhf_marge.compare.progress import Budget, Point, points_of, read_points, write_points
+from openrlhf_marge.compare.results import difference_table, notes, score_rows, score_table, unequal, used_table
+from openrlhf_marge.compare.statistics import bootstrap, over_seeds, paired
+from openrlhf_marge.compare.tables import Cell, Table, latex, markdown, marks
+
+FILE = """
+seeds = [0, 1]
+baseline = "GRPO"
+shared = "--data.prompt_dataset $out/train_$seed.jsonl --reward.remote_url $grader"
+budget.tokens = 1000
+evaluate.data = ["math500", "heldout.jsonl"]
+[methods.GRPO]
+kind = "grpo"
+[methods.MARGE]
+kind = "marge"
+flags = "--marge.split tokens"
+"""
+LOOP = """
+[loop]
+model = "M"
+heldout = "H"
+iterations = 4
+explore = "--data.label_key label"
+[methods.DPO]
+kind = "dpo"
+train = "--model.beta 0.1"
+"""
+
+
+def plan_of(tmp_path, text=FILE, seeds=None):
+    path = tmp_path / "file.toml"
+    path.write_text(text)
+    return read_plan(path, tmp_path / "out", seeds)
+
+
+def run_of(plan, name, seed=0):
+    return next(run for run in plan.runs if (run.method.name, run.seed) == (name, seed))
+
+
+def test_a_file_becomes_runs_in_folders_of_their_own(tmp_path):
+    plan = plan_of(tmp_path)
+    assert [str(run) for run in plan.runs] == ["GRPO, seed 0", "GRPO, seed 1", "MARGE, seed 0", "MARGE, seed 1"]
+    assert plan.runs[3].folder == tmp_path / "out" / "MARGE" / "seed_1"
+    assert [run.seed for run in plan_of(tmp_path, seeds=[7]).runs] == [7, 7]
+
+
+def test_a_launch_has_shared_then_kind_then_own_flags_and_its_budget(tmp_path):
+    plan = plan_of(tmp_path, FILE.replace('kind = "marge"', 'kind = "marge"\nshare = 0.5'))
+    words = launch_flags(plan, run_of(plan, "MARGE", 1))
+    shared = ["--data.prompt_dataset", f"{tmp_path}/out/train_1.jsonl", "--reward.remote_url", REWARD_FILE]
+    assert words[:8] == [*shared, "--experience_maker", "marge", "--marge.split", "tokens"]
+    assert words[8:10] == ["--train.seed", "1"] and "--ckpt.load_enable" in words
+    command = launch_command(plan, run_of(plan, "MARGE", 1))
+    assert command[1:5] == ["-m", "openrlhf_marge.cli.budgeted", "--budget.tokens", "500"]
+    grpo = launch_flags(plan, run_of(plan, "GRPO"))
+    assert grpo[4:9] == ["--algo.advantage.estimator", "group_norm", "--algo.kl.use_loss", "--algo.kl.estimator", "k3"]
+
+
+def test_a_loop_gets_its_part_of_the_budget_in_every_iteration(tmp_path):
+    plan = plan_of(tmp_path, FILE + LOOP)
+    words = loop_flags(plan, run_of(plan, "DPO", 1))
+    flags = dict(zip(words[::2], words[1::2], strict=True))
+    assert flags["--kind"] == "outcome" and flags["--patience"] == "0" and flags["--iterations"] == "4"
+    assert flags["--explore"] == "--data.label_key label --train.seed 1 --max_generated_tokens 250"
+    assert shlex.split(flags["--train"]) == ["--model.beta", "0.1", "--train.seed", "1"]
+
+
+def test_the_environment_fills_a_file_and_a_variable_that_is_not_set_is_named(tmp_path, monkeypatch):
+    plan = plan_of(tmp_path)
+    monkeypatch.setenv("MODEL", "some model")
+    assert plan.fill("$MODEL ${seed}0 $$", 3) == "some model 30 $"
+    with pytest.raises(ValueError, match=r"file.toml has \$NOWHERE in .* which is not set"):
+        plan.fill("--x $NOWHERE", 0)
+    with pytest.raises(ValueError, match=r"a \$ that names nothing .* write \$\$"):
+        plan.fill("a$", 0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('kind = "grpo"', 'kind = "gpo"', r"\[methods.GRPO\]: kind 'gpo' is not known; known are marge, vanilla, ppo"),
+        ('kind = "grpo"', 'kin = "grpo"', r"\[methods.GRPO\]: the key 'kin' is not known; known are kind, run"),
+        ('kind = "grpo"', "", r"\[methods.GRPO\] has none of kind, run and model; give exactly one"),
+        ('kind = "grpo"', 'kind = "grpo"\nrun = "x"', "has kind and run of kind, run and model; give exactly one"),
+        ('kind = "grpo"', 'kind = "grpo"\ntrain = "x"', "train changes nothing with this kind; leave it out"),
+        ('kind = "grpo"', 'kind = "dpo"', r"kind 'dpo' needs the table \[loop\], and a \[budget\] in tokens"),
+        ('kind = "grpo"', 'kind = "grpo"\nshare = 0', "share is 0; it must be above 0"),
+        ("methods.GRPO", 'methods."a/b"', "is to be the name of a folder"),
+        ("seeds = [0, 1]", "seeds = [0, 1, 0]", "seeds has 0 twice; leave one out"),
+        ("seeds = [0, 1]", "seeds = []", "seeds is empty; give at least one"),
+        ("seeds = [0, 1]", 'seeds = ["0"]', r"seeds is \['0'\]; it must be a list of whole numbers"),
+        ("seeds = [0, 1]", "", "the key 'seeds' is missing; add it"),
+        ("budget.tokens", "budget.prompts", r"\[budget\] has the key 'prompts'; give exactly one of updates, samples"),
+        ("budget.tokens = 1000", "budget.tokens = -1", r"\[budget\]: tokens is -1; it must be above 0"),
+        ("budget.tokens = 1000", "", r"\[methods.GRPO\] is to run and .* has no \[budget\]"),
+        ('"GRPO"\n', '"PPO"\n', "baseline 'PPO' is no method; the methods are GRPO, MARGE"),
+        ("evaluate.data", "evaluate.date", r"\[evaluate\]: the key 'date' is not known"),
+        ("seeds", "sheeds", "the key 'sheeds' is not known; known are seeds, baseline"),
+        ('baseline = "GRPO"', 'baseline = "GRPO"\ntolerance = 5', "tolerance is 5; it is a share of the budget"),
+        ('kind = "marge"', 'kind = "marge"\nshare = 0.5', "share 0.5 makes unequal budgets, which strict"),
+        ("seeds = [0, 1]", "seeds = [0, 1", "is no TOML"),
+        ('kind = "grpo"', 'run = "x"\nshare = 0', "share is 0; it must be above 0"),
+        ("budget.tokens = 1000", "strict = true", r"compares with a budget; give \[budget\] one of updates, samples"),
+    ],
+)
+def test_bad_files_are_refused_with_a_sentence_that_names_file_and_key(tmp_path, old, new, said):
+    text = FILE.replace(old, new)
+    if "unequal" in said:
+        text = "strict = true\n" + text
+    with pytest.raises(ValueError, match=said) as e:
+        plan_of(tmp_path, text)
+    assert str(tmp_path / "file.toml") in str(e.value) and "\n" not in str(e.value).split("TOML")[0]
+
+
+def test_flags_that_compare_sets_itself_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"flags holds --train\.seed, which compare sets itself"):
+        words_of(plan_of(tmp_path), "flags", "--train.seed=1", 0)
+    with pytest.raises(ValueError, match=r"file\.toml: flags cannot be split into words: No closing quotation"):
+        words_of(plan_of(tmp_path), "flags", "--x 'y", 0)
+
+
+def test_a_model_or_run_that_does_not_depend_on_the_seed_is_one_run(tmp_path):
+    plan = plan_of(tmp_path, FILE + '[methods.Before]\nmodel = "M"\n[methods.Old]\nrun = "old_$seed"\n')
+    assert [str(run) for run in plan.runs[4:]] == ["Before, seed 0", "Old, seed 0", "Old, seed 1"]
+
+
+def points(*tokens, rate=0.5):
+    return [Point(updates=i, samples=10 * i, tokens=t, seconds=1.0 * i, pass_rate=rate)
+            for i, t in enumerate(tokens, start=1)]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("unit", "amount", "tokens", "met"),
+    [
+        ("tokens", 100, (), False),
+        ("tokens", 100, (60,), False),  # 120 would be closer than 60
+        ("tokens", 100, (70,), True),  # 140 would be farther than 70
+        ("tokens", 100, (60, 80), False),
+        ("tokens", 100, (60, 91), True),  # 122 is farther than 91
+        ("tokens", 100, (200,), True),
+        ("updates", 2, (1,), False),
+        ("updates", 2, (1, 2), True),
+        ("seconds", 2.4, (1, 2), True),
+        ("samples", 26, (1, 2), False),
+    ],
+)
+def test_a_budget_ends_a_run_at_the_update_that_comes_closest(unit, amount, tokens, met):
+    assert Budget(unit, amount).is_met(points(*tokens)) is met
+
+
+def test_points_are_read_from_a_log_whose_steps_may_be_logged_twice(tmp_path):
+    series = {
+        "train/rollout/num_samples": [(1, 8.0), (2, 4.0), (2, 8.0)],
+        "train/rollout/response_length_mean": [(1, 2.5), (2, 1.0), (2, 2.0)],
+        "train/rollout/reward_mean": [(1, 0.25), (2, 0.0), (2, 0.5)],
+        "train/timing/step_total": [(1, 1.5), (2, 9.0), (2, 0.5)],
+        "eval/x": [(7, 1.0)],
+    }
+    found = points_of(series)
+    assert found == [
+        Point(updates=1, samples=8, tokens=20, seconds=1.5, pass_rate=0.25),
+        Point(updates=2, samples=16, tokens=36, seconds=2.0, pass_rate=0.5),
+    ]
+    # With guidance the completions of later states say nothing of the pass rate, and candidates are generated, too.
+    guided = points_of(series | {"train/marge/generated_tokens": [(1, 99.0), (2, 1.0)]})
+    assert [(p.tokens, p.pass_rate) for p in guided] == [(99, None), (100, None)]
+    write_points(tmp_path / "p", found[:1])
+    write_points(tmp_path / "p", found[1:], append=True)
+    assert read_points(tmp_path / "p") == found
+
+
+def finished_run(folder: Path, name="model") -> Path:
+    (folder / name).mkdir(parents=True)
+    (folder / name / "config.json").write_text("{}")
+    write_points(folder / "progress.jsonl", points(5, 9))
+    return folder
+
+
+def test_a_finished_run_is_its_model_and_its_points(tmp_path):
+    found = read_run(finished_run(tmp_path / "a", "trained"))
+    assert (found.model, found.points) == (str(tmp_path / "a" / "trained"), points(5, 9))
+
+
+def test_a_finished_loop_is_the_model_of_its_last_iteration(tmp_path):
+    (tmp_path / "iteration_1").mkdir()
+    with pytest.raises(ValueError, match=r"summary.json cannot be read: .*; give a loop's folder after its end"):
+        read_run(tmp_path)
+    iteration = {
+        "explored": {"completions": 40, "generated_tokens": 300, "pass_rate": 0.5},
+        "seconds": {"explore": 2.0, "pairs": 0.5, "train": 1.5, "evaluate": 100.0},
+    }
+    (tmp_path / "summary.json").write_text(json.dumps({"iterations": [iteration] * 2}))
+    found = read_run(tmp_path)
+    assert found.model == str(tmp_path / "iteration_2" / "model")
+    assert found.points[-1] == Point(updates=2, samples=80, tokens=600, seconds=8.0, pass_rate=0.5)
+
+
+def test_unfinished_folders_are_refused_by_what_is_missing(tmp_path):
+    with pytest.raises(ValueError, match="is no folder; give that of a finished run"):
+        read_run(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=r"has no model: neither .*model/config\.json nor .*trained/config"):
+        read_run(tmp_path)
+    write_points(finished_run(tmp_path / "a") / "progress.jsonl", [])
+    with pytest.raises(ValueError, match="made no update; give it more problems"):
+        read_run(tmp_path / "a")
+    (tmp_path / "a" / "progress.jsonl").unlink()
+    with pytest.raises(ValueError, match=r"has neither progress\.jsonl nor a TensorBoard log"):
+        read_run(tmp_path / "a")
+
+
+def scores(*values, texts="abcdefgh"):
+    return Scores(tuple(enumerate(texts[: len(values)])), np.array(values, dtype=float))
+
+
+def test_means_and_standard_errors_are_over_seeds():
+    found = over_seeds({0: scores(0, 1), 1: scores(1, 1), 2: scores(0, 0)})
+    assert found.value == pytest.approx(0.5) and found.standard_error == pytest.approx(0.5 / np.sqrt(3))
+    assert over_seeds({0: scores(0, 1)}).standard_error is None
+
+
+def test_pairs_are_of_the_same_problems_and_seeds():
+    (difference,) = paired({0: scores(1, 1, 0)}, {0: Scores(((2, "c"), (0, "a")), np.array([1.0, 0.5]))})
+    assert difference.problems == ((0, "a"), (2, "c")) and difference.values.tolist() == [0.5, -1.0]
+    # A model that is not trained stands for every seed.
+    found = paired({0: scores(1, 1)}, {0: scores(0, 1), 1: scores(1, 0)})
+    assert [d.values.tolist() for d in found] == [[1, 0], [0, 1]]
+    with pytest.raises(ValueError, match="were evaluated on different problems"):
+        paired({0: scores(1)}, {0: scores(1, texts="x")})
+
+
+def test_the_bootstrap_of_known_data():
+    rng = np.random.default_rng(0)
+    values = rng.normal(0.1, 1, 400)
+    one = [Scores(tuple((i, "") for i in range(400)), values)]
+    found = bootstrap(one, "a")
+    assert found.value == pytest.approx(values.mean())
+    half = 1.96 * values.std() / 20  # the normal interval, which the bootstrap's comes to for means of many
+    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.07)
+    assert bootstrap(one, "a") == found != bootstrap(one, "b")
+    # Nothing varies within a seed: what is left is the choice of the seeds.
+    flat = [scores(0, 0), scores(1, 1)]
+    assert (bootstrap(flat, "c").low, bootstrap(flat, "c").value, bootstrap(flat, "c").high) == (0, 0.5, 1)
+
+
+def test_problems_are_drawn_once_for_all_seeds_that_share_them():
+    rng = np.random.default_rng(1)
+    values = rng.normal(0, 1, 300)
+    problems = tuple((i, "") for i in range(300))
+    shared = bootstrap([Scores(problems, values)] * 5, "a")
+    apart = bootstrap([Scores(tuple((i, str(s)) for i in range(300)), values) for s in range(5)], "a")
+    # The same problems in five seeds are no five times as many problems: the variance is not divided by 5, nor, as a
+    # seed may be drawn several times, by 5 / (1 + 4 / 5).
+    assert (shared.high - shared.low) / (apart.high - apart.low) == pytest.approx(np.sqrt(5 / 1.8), rel=0.1)
+
+
+TABLE = Table(
+    "A & B", "Method", [("MATH", "pass@1"), ("MATH", "pass@64"), ("GSM8k", "pass@1")],
+    [
+        ("a_b", [Cell("1.00 ± 0.10", "best"), Cell("2"), Cell("3", "second")]),
+        ("c|d", [Cell("4"), Cell("5%"), Cell("6")]),
+    ],
+)  # fmt: skip
+
+
+def test_a_table_as_markdown():
+    assert markdown(TABLE) == (
+        "## A & B\n\n"
+        "| Method | MATH pass@1 | MATH pass@64 | GSM8k pass@1 |\n"
+        "| --- | --- | --- | --- |\n"
+        "| a_b | **1.00 ± 0.10** | 2 | <u>3</u> |\n"
+        "| c\\|d | 4 | 5% | 6 |\n"
+    )
+
+
+def test_a_table_as_latex():
+    assert latex(TABLE) == (
+        "% A & B\n"
+        "\\begin{tabular}{lccc}\n\\toprule\n"
+        " & \\multicolumn{2}{c}{MATH} & \\multicolumn{1}{c}{GSM8k} \\\\\n"
+        "Method & pass@1 & pass@64 & pass@1 \\\\\n\\midrule\n"
+        "a\\_b & \\textbf{1.00 $\\pm$ 0.10} & 2 & \\underline{3} \\\\\n"
+        "c|d & 4 & 5\\% & 6 \\\\\n"
+        "\\bottomrule\n\\end{tabular}\n"
+    )
+
+
+def test_equal_values_share_their_mark():
+    assert marks([2.001, 0.5, 2.0, 1.0], 2) == ["best", "", "best", "second"]
+    assert marks([3.0], 2) == ["best"]
+
+
+@pytest.fixture
+def results(tmp_path):
+    plan = plan_of(tmp_path)
+    column = ("math500", "pass@1")
+    grpo, marge = {0: scores(0, 1), 1: scores(0, 0)}, {0: scores(1, 1), 1: scores(0, 1)}
+    used = [(run, points(400, 1100 if run.method.name == "MARGE" else 1000)) for run in plan.runs]
+    return Results(plan, {"GRPO": {column: grpo}, "MARGE": {column: marge}}, used)
+
+
+def test_the_tables_of_results(results):
+    assert markdown(score_table(results)).splitlines()[2:] == [
+        "| Method | MATH500 pass@1 |", "| --- | --- |",
+        "| GRPO | <u>25.00 ± 25.00</u> |", "| MARGE | **75.00 ± 25.00** |",
+    ]  # fmt: skip
+    assert markdown(difference_table(results)).splitlines()[::4] == [
+        "## Difference to GRPO, points, 95 % bootstrap interval", "| MARGE | +50.00 [+0.00, +100.00] |"
+    ]  # fmt: skip
+    assert markdown(used_table(results)).splitlines()[2:5] == [
+        "| Run | updates | samples | generated tokens | seconds |", "| --- | --- | --- | --- | --- |",
+        "| GRPO, seed 0 | 2 | 20 | 1,000 | 2 |",
+    ]  # fmt: skip
+    header, rows = score_rows(results)
+    rows = [dict(zip(header, row, strict=True)) for row in rows]
+    assert [row["difference"] for row in rows] == [None, 0.5] and rows[1]["mean"] == 0.75
+
+
+def test_what_is_said_under_the_tables(results):
+    assert notes(results) == [
+        "Means over the seeds 0, 1 and their standard errors; intervals over problems and seeds, which with 2 seeds "
+        "may be 29 % too narrow.",
+        "Budget of a run: 1,000 generated tokens.",
+        "MARGE, seed 0 used 1,100 generated tokens, 10 % more than its budget of 1,000.",
+        "MARGE, seed 1 used 1,100 generated tokens, 10 % more than its budget of 1,000.",
+        "The learning rate of GRPO, MARGE follows cosine_with_min_lr over --train.num_episodes, wherever the budget "
+        "ends it; --actor.lr_scheduler constant would not.",
+    ]
+    assert unequal(replace(results.plan, tolerance=0.11), results.used) == []
+
+
+def test_curves_are_averaged_where_all_runs_have_got():
+    first, second = points(100, 200, 300, rate=0.2), [Point(tokens=50), *points(150, 250, rate=0.6)]
+    assert curve_of(first, "tokens")[0].tolist() == [0, 100, 200]  # a rollout is of the policy before its update
+    used, rates = mean_curve([curve_of(p, "tokens") for p in (first, second)], n_points=3)
+    assert used.tolist() == [50, 100, 150] and rates == pytest.approx([0.4] * 3)
+    lines = curve_lines({"GRPO": [first, second], "none": [], "PPO": [first]}, "tokens")
+    assert [(line.name, line.style, line.color) for line in lines] == [
+        ("", "faint", 0), ("", "faint", 0), ("GRPO", "solid", 0), ("PPO", "solid", 2)
+    ]  # fmt: skip
+    assert lines[0].points[0] == (0, 0.2, None)

@@ -1,0 +1,137 @@
+"""cli.compare: bad input, resume of a budget, and two methods on the real stack."""
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("openrlhf", reason="the host is not installed")
+
+from openrlhf.trainer.ppo_trainer import LocalPPOTrainer
+
+from openrlhf_marge.cli.compare import main
+from openrlhf_marge.compare.commands import OWN_FLAGS
+from openrlhf_marge.compare.progress import Budget, Point, read_points, write_points
+from openrlhf_marge.host import launch_check
+from openrlhf_marge.host.metered import MeteredTrainer, metered
+from openrlhf_marge.host.trainer import MargeTrainer
+
+
+def shared_flags(task) -> str:
+    """The task's flags, less those that compare sets itself."""
+    words = task.flags(Path("x"))
+    for flag in OWN_FLAGS["flags"] & set(words):
+        place = words.index(flag)
+        del words[place : place + 2]
+    return " ".join(words)
+
+
+@pytest.fixture
+def compare(task, tmp_path, monkeypatch, capsys):
+    """(text of the file to replace, by what) -> exit status and what was said."""
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    heldout = (task.folder / "heldout.jsonl").read_text().splitlines()[:2]
+    (tmp_path / "heldout.jsonl").write_text("\n".join(heldout) + "\n")
+    text = f"""
+        seeds = [3]
+        baseline = "GRPO"
+        shared = "{shared_flags(task)} --actor.lr_scheduler constant --train.num_episodes 9"
+        budget.tokens = 1500
+        evaluate.data = ["{tmp_path}/heldout.jsonl"]
+        evaluate.flags = "--max_len 64 --n 2 --k 2"
+        [methods.GRPO]
+        kind = "grpo"
+        [methods.MARGE]
+        kind = "marge"
+        flags = "--marge.n_candidates 4"
+    """
+
+    def run(old="", new="", out=tmp_path / "out"):
+        (tmp_path / "file.toml").write_text(text.replace(old, new) if old else text)
+        status = main([str(tmp_path / "file.toml"), "--out", str(out)])
+        return status, capsys.readouterr()
+
+    return run
+
+
+def test_two_methods_on_the_stack_and_a_second_start_that_runs_nothing(compare, cluster, tmp_path, monkeypatch):
+    for name, value in cluster.items():
+        monkeypatch.setenv(name, value)
+    status, said = compare()
+    assert status == 0, said.err
+    out = tmp_path / "out"
+    assert "== 2 of 2: MARGE, seed 3" in said.out and "of 1,500 generated tokens; pass rate" in said.out
+    for name in ("GRPO", "MARGE"):
+        folder = out / name / "seed_3"
+        points = read_points(folder / "progress.jsonl")
+        assert Budget("tokens", 1500).is_met(points) and not Budget("tokens", 1500).is_met(points[:-1])
+        assert {"run", "evaluate"} == json.loads((folder / "stages.json").read_text()).keys()
+        assert (folder / "model" / "model.safetensors").is_file() and (folder / "run.log").is_file()
+    table = (out / "table.md").read_text()
+    assert "| Method | heldout pass@1 | heldout pass@2 |" in table and "One seed (3)" in table
+    assert "MARGE, seed 3 used" in table and "more than its budget of 1,500" in table  # a step is that large
+    assert "\\begin{tabular}{lcc}" in (out / "table.tex").read_text()
+    rows = list(csv.DictReader((out / "results.csv").open()))
+    assert [(r["method"], r["metric"]) for r in rows] == [
+        ("GRPO", "pass@1"), ("MARGE", "pass@1"), ("GRPO", "pass@2"), ("MARGE", "pass@2")
+    ]  # fmt: skip
+    assert {r["method"] for r in csv.DictReader((out / "curves.csv").open())} == {"GRPO", "MARGE"}
+    assert (out / "curves.png").is_file()
+    status, said = compare("budget.tokens = 1500", "strict = true\n        budget.tokens = 1500")
+    assert status == 2 and "== seed_3" not in said.out
+    assert "strict = true, and MARGE, seed 3 used" in said.err
+    status, said = compare('kind = "grpo"', 'kind = "grpo"\nflags = "--actor.adam.lr 1e-4"')
+    assert status == 2 and "was done with --train.seed where there is --actor.adam.lr now" in said.err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("--k 2", "--k 3", r"\[evaluate\] does not work: .*--k 3 must lie between 1 and --n 2"),
+        ("--k 2", "--kk 2", r"\[evaluate\] does not work: .*unrecognized arguments: --kk 2"),
+        ("evaluate.flags", "evaluate.metrics = ['pass@8']\nevaluate.flags", "has 'pass@8'; with .* there are pass@1"),
+        ("heldout.jsonl", "empty.jsonl", r"\[evaluate\]: --data .*empty.jsonl has no"),
+        ('kind = "grpo"', 'run = "/nowhere"', r"\[methods.GRPO\]: /nowhere is no folder"),
+        ('kind = "grpo"', 'model = "/nowhere"', r"\[methods.GRPO\]: --model /nowhere is neither the folder"),
+        ('"grpo"', '"grpo"\nflags = "--adam.lrr 1"', r"\[methods.GRPO\]: .*unrecognized arguments: --adam.lrr"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_runs(compare, tmp_path, old, new, said):
+    (tmp_path / "empty.jsonl").write_text("")
+    status, printed = compare(old, new)
+    assert status == 2
+    assert re.search(said, printed.err) and str(tmp_path / "file.toml") in printed.err
+    assert printed.err.count("\n") == 1, printed.err
+    assert not list(tmp_path.glob("out/*/*/run.log"))
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("--train.async_enable", "--train.async_enable does not work with a budget"),
+        ("--algo.dynamic_filtering_enable", "drops responses before they are counted"),
+        ("--data.label_key lable", "--data.prompt_dataset .* has no column 'lable'"),
+        ("--experience_maker marge --marge.n_candidates 0", "--marge.n_candidates is 0; it must be at least 1"),
+        ("--algo.advantage.estimator rloo --rollout.n_samples_per_prompt 1", "rloo requires n_samples_per_prompt > 1"),
+        ("--actor.model_name_or_path /nowhere", "--model /nowhere is neither the folder"),
+    ],
+)
+def test_launches_are_checked_by_openrlhf_and_for_what_a_budget_cannot_count(task, tmp_path, monkeypatch, more, said):
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    launch_check.check(task.flags(tmp_path))
+    with pytest.raises(ValueError, match=said):
+        launch_check.check([*task.flags(tmp_path), *more.split()])
+
+
+@pytest.mark.parametrize("base", [LocalPPOTrainer, MargeTrainer])
+def test_a_run_that_goes_on_has_used_what_it_had_up_to_its_checkpoint(tmp_path, monkeypatch, base):
+    monkeypatch.setattr(LocalPPOTrainer, "init_checkpoint_states", lambda self: {"global_step": 2})
+    progress = tmp_path / "progress.jsonl"
+    write_points(progress, [Point(updates=i, tokens=10 * i) for i in (1, 2, 3)])
+    trainer = object.__new__(metered(base, Budget("tokens", 100), progress))
+    MeteredTrainer.init_checkpoint_states(trainer)
+    assert [p.tokens for p in read_points(progress)] == [10, 20]
+    order = type(trainer).mro()  # what MARGE's trainer adds to the log is there when the metered one sees it
+    assert order.index(MeteredTrainer) + 1 == order.index(LocalPPOTrainer)
