@@ -10,6 +10,9 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+from openrlhf_marge.host.operators import use_operators
 
 # What the stack needs on a CPU, and what makes it start faster there; values set by the user win.
 CPU_ENVIRONMENT = {
@@ -34,8 +37,10 @@ OBJECT_STORE_BYTES = 500 * 1024**2
 
 
 def cpu_environment() -> dict[str, str]:
-    """This process's environment, completed for the stack on a CPU."""
-    return CPU_ENVIRONMENT | os.environ
+    """This process's environment, completed for the stack on a CPU; no killed run blocks its operators then."""
+    environment = CPU_ENVIRONMENT | os.environ
+    use_operators(Path(environment["TORCH_EXTENSIONS_DIR"]))
+    return environment
 
 
 @contextmanager
