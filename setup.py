@@ -23,7 +23,10 @@ setup(
     },
     # OpenRLHF and vLLM are not required here: on a GPU this goes beside the OpenRLHF that is installed, on a CPU
     # examples/setup_cpu.sh installs the builds that exist there.
-    install_requires=["latex2sympy2==1.9.1", "pyarrow", "tqdm", "unidiff>=1.0", 'tomli; python_version < "3.11"'],
+    install_requires=[
+        *("latex2sympy2==1.9.1", "matplotlib", "pyarrow", "tqdm", "unidiff>=1.0"),
+        'tomli; python_version < "3.11"',
+    ],
     extras_require={
         "gpu": [
             "openrlhf==0.11.2",
@@ -34,7 +37,6 @@ setup(
             "torch==2.13.0",
         ],
         "server": ["fastapi", "uvicorn"],  # vLLM brings both
-        "examples": ["matplotlib", "tensorboard"],
         "test": ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff", "psutil", "selenium"],
     },
     entry_points={"openrlhf.experience_makers": ["marge = openrlhf_marge.host.plugin:MargePlugin"]},

@@ -42,6 +42,6 @@ step "4/6 what they require" pip --use-pep517 -r "$venv/requirements.txt" \
 # which every later run waits for ever. So they are built here, into the environment.
 step "5/6 DeepSpeed's CPU operators" env DS_ACCELERATOR=cpu MAX_JOBS=2 TORCH_EXTENSIONS_DIR="$venv/torch_extensions" \
     "$venv/bin/python" examples/cpu_operators.py
-step "6/6 this package, and its patches to OpenRLHF" pip --no-build-isolation -e ".[examples,test]"
+step "6/6 this package, and its patches to OpenRLHF" pip --no-build-isolation -e ".[test]"
 "$venv/bin/python" -m openrlhf_marge.patches apply
 echo "$wanted" >"$venv/setup.done"

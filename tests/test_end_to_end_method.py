@@ -90,7 +90,7 @@ def test_asynchronous_training_on_the_authors_rows_with_their_guidance_first(tas
     assert len({g.state.guidance.id for g in first}) >= 1 and len(first) >= 16
 
 
-def test_asynchronous_training_with_partial_rollouts(task, tmp_path, cluster):
+def test_asynchronous_training_with_partial_rollouts(task, tmp_path, cluster, capsys):
     flags = f"""{TOKENS} --train.async_enable --train.partial_rollout_enable --marge.dump_dir {tmp_path}/dump
         --ckpt.save_steps 1 --marge.guidance_rule fixed"""
     run = train(task, tmp_path, f"{flags} --train.num_episodes 2", cluster)
@@ -106,8 +106,10 @@ def test_asynchronous_training_with_partial_rollouts(task, tmp_path, cluster):
     assert len(guidances) == len(visits)  # the fixed rule keeps the first
     exported = tmp_path / "guidance.jsonl"
     flags = f"--ckpt_path {tmp_path}/checkpoints --model {task.folder}/model --data {task.folder}/train.jsonl"
-    export_guidance.main([*flags.split(), "--out", str(exported)])
+    assert export_guidance.main([*flags.split(), "--out", str(exported)]) == 0
     assert [*json.loads(exported.read_text().splitlines()[-1])] == ["query", "guidance hit", "gt"]
+    assert export_guidance.main([*flags.split(), "--out", str(tmp_path / "no"), "--label_key", "answer"]) == 2
+    assert "line 1: the key 'answer' (--label_key) is missing" in capsys.readouterr().err
 
 
 KILLS_AN_ENGINE = """

@@ -235,12 +235,6 @@ def test_bad_input_is_one_sentence_and_nothing_is_written(tmp_path, capsys, comm
     assert not (tmp_path / "out").exists()
 
 
-def test_without_matplotlib_it_says_what_to_install(tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    assert draw(tmp_path / "out", rl_run(tmp_path / "run", rollout(1, 2, 4))) == 2
-    assert "install it with pip install 'openrlhf_marge[examples]'" in capsys.readouterr().err
-
-
 def test_only_drawing_loads_matplotlib():
     code = "import sys, openrlhf_marge.figures, openrlhf_marge.cli.figures; print('matplotlib' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -21,6 +21,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from openrlhf_marge.cli.codec import TokenizerCodec
+from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.cli.row_writers import row_writer
 from openrlhf_marge.cli.rows import writing
 from openrlhf_marge.dump_reading import check_file, find_files
@@ -120,15 +121,15 @@ def nothing_left(args: argparse.Namespace, summary: Summary) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    try:
-        summary = build(args)
-    except (ValueError, OSError) as e:
-        print(f"build_pairs: error: {e}", file=sys.stderr)
-        return 2
-    print(f"{args.out}: {summary.rows} rows from {summary.completions} completions")
+    return exit_status("build_pairs", lambda: described(args, build(args)))
+
+
+def described(args: argparse.Namespace, summary: Summary) -> str:
+    """What was written, and what was left out."""
+    lines = [f"{args.out}: {summary.rows} rows from {summary.completions} completions"]
     if summary.left_out:
-        print("\n".join(["left out:", *(f"  {line}" for line in summary.left_out_lines())]))
-    return 0
+        lines += ["left out:", *(f"  {line}" for line in summary.left_out_lines())]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from typing import Any
 
 from openrlhf_marge.cli.compare_checks import check, check_equal
 from openrlhf_marge.cli.compare_runs import Runner, cluster, finish, read_scores
+from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.cli.rows import write_csv, writing
 from openrlhf_marge.compare import Plan, Results, read_plan
 from openrlhf_marge.compare.curves import learning_curves
@@ -102,21 +103,13 @@ def compare(args: argparse.Namespace) -> str:
         print(f"compare: {sentence}")
     results = run_all(plan, columns)
     check_equal(plan, unequal(plan, results.used))
-    return write_results(results, args.out)
+    text = write_results(results, args.out)
+    return f"\n{text}\n{args.out}: table.md, table.tex, results.csv, curves.csv, curves.png"
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    try:
-        text = compare(args)
-    except (ValueError, OSError) as e:
-        print(f"compare: error: {e}", file=sys.stderr)
-        return 2
-    except RuntimeError as e:
-        print(f"compare: error: {e}", file=sys.stderr)
-        return 1
-    print(f"\n{text}\n{args.out}: table.md, table.tex, results.csv, curves.csv, curves.png")
-    return 0
+    return exit_status("compare", lambda: compare(args))
 
 
 if __name__ == "__main__":

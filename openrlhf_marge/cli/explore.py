@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from openrlhf_marge import config
+from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.cli.rows import writing
 from openrlhf_marge.offline import Totals, check_settings, only_one
 from openrlhf_marge.rewards import MATH
@@ -118,19 +119,16 @@ def problems_left_out(totals: Totals) -> str:
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the engines are ended, too
-    try:
-        totals = explore(args)
-    except (ValueError, OSError) as e:
-        print(f"explore: error: {e}", file=sys.stderr)
-        return 2
-    except RuntimeError as e:  # an engine or the reward function
-        print(f"explore: error: {e}; the same command goes on where it was", file=sys.stderr)
-        return 1
-    print(
+    # What fails is an engine or the reward function.
+    return exit_status("explore", lambda: described(args, explore(args)), "; the same command goes on where it was")
+
+
+def described(args: argparse.Namespace, totals: Totals) -> str:
+    """What was explored."""
+    return (
         f"{args.out}: {totals.problems} problems, {totals.states} states, {totals.completions} completions, "
         f"{totals.generated_tokens} generated tokens; {problems_left_out(totals)}"
     )
-    return 0
 
 
 if __name__ == "__main__":

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from openrlhf_marge.checkpoints import CheckpointStore
+from openrlhf_marge.cli.exits import exit_status
+from openrlhf_marge.cli.rows import read_rows, writing
 from openrlhf_marge.guidance import GuidancePool
 
 
@@ -48,26 +51,29 @@ def export(args: argparse.Namespace) -> Iterator[dict[str, str]]:
 
     pool, tokenizer = load_pool(args.ckpt_path), AutoTokenizer.from_pretrained(args.model)
     template = None if args.no_chat_template else tokenizer.apply_chat_template
-    for line in args.data.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        prompt, label = preprocess_data(row, None, args.input_key, args.label_key, template)
+    for row in read_rows(args.data):
+        query = row.text(args.input_key, "--input_key")
+        row.text(args.label_key, "--label_key")
+        prompt, label = preprocess_data(row.values, None, args.input_key, args.label_key, template)
         for guidance in pool.get(problem_id(prompt, str(label))):
             text = tokenizer.decode(guidance.token_ids, skip_special_tokens=False)
-            yield {"query": row[args.input_key], "guidance hit": text, "gt": label}
+            yield {"query": query, "guidance hit": text, "gt": label}
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Command line."""
-    args = parse_args(argv)
-    try:
-        rows = list(export(args))
-    except (ValueError, OSError, KeyError) as e:
-        raise SystemExit(f"export_guidance: error: {e}") from e
+def write(args: argparse.Namespace) -> str:
+    """What was written; ValueError or OSError for bad input, and nothing is written then."""
+    rows = list(export(args))
     if not rows:
-        raise SystemExit(f"export_guidance: error: no guidance is of a problem in {args.data}; is --input_key right?")
-    args.out.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    print(f"{args.out}: {len(rows)} guidances")
+        raise ValueError(f"no guidance is of a problem in {args.data}; is --input_key right?")
+    with writing(args.out) as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    return f"{args.out}: {len(rows)} guidances"
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv)
+    return exit_status("export_guidance", lambda: write(args))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

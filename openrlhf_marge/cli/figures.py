@@ -24,6 +24,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.cli.rows import write_csv
 from openrlhf_marge.figures import Run, build_figures, count_completions, find_policies, read_run, save
 
@@ -75,15 +76,7 @@ def draw(args: argparse.Namespace) -> list[str]:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    try:
-        print(f"{args.out}: {', '.join(draw(args))}")
-    except ImportError as e:
-        print(f"figures: error: {e}; install it with pip install 'openrlhf_marge[examples]'", file=sys.stderr)
-        return 2
-    except (ValueError, OSError) as e:
-        print(f"figures: error: {e}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status("figures", lambda: f"{args.out}: {', '.join(draw(args))}")
 
 
 if __name__ == "__main__":

@@ -16,9 +16,12 @@ import argparse
 import shlex
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from openrlhf_marge.cli import build_pairs, explore
+from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.cli.loop_checks import check_heldout, check_train_flags, checked, environment, words_of
 from openrlhf_marge.loop import KINDS, Flags, Loop, run_loop
 from openrlhf_marge.processes import Bars, run_logged
@@ -81,21 +84,23 @@ def count_gpus() -> int:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    bars, there = Bars(), environment()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that its stage is ended, too
-    try:
-        loop = make_loop(args)
-        summary = run_loop(loop, lambda command, log: run_logged(command, log, there, bars))
-    except (ValueError, OSError) as e:
-        print(f"marge_dpo: error: {e}", file=sys.stderr)
-        return 2
-    except RuntimeError as e:
-        print(f"marge_dpo: error: {e}", file=sys.stderr)
-        return 1
+    return exit_status("marge_dpo", lambda: described(run(args)))
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """The loop's summary."""
+    bars, there = Bars(), environment()
+    return run_loop(make_loop(args), lambda command, log: run_logged(command, log, there, bars))
+
+
+def described(summary: Mapping[str, Any]) -> str:
+    """Scores, and where the best model is."""
     scores = [f"{s:.3f}" for s in (summary["before"]["pass@1"], *(i["pass@1"] for i in summary["iterations"]))]
-    print(f"held-out pass@1 before and after each iteration: {', '.join(scores)}")
-    print(f"best model: {summary['best_model']}; {summary['generated_tokens']} generated tokens")
-    return 0
+    return (
+        f"held-out pass@1 before and after each iteration: {', '.join(scores)}\n"
+        f"best model: {summary['best_model']}; {summary['generated_tokens']} generated tokens"
+    )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.cli.rows import writing
 from openrlhf_marge.model_card import MARKER, model_card, read_trained
 
@@ -40,12 +41,7 @@ def write_card(args: argparse.Namespace) -> Path:
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    try:
-        print(write_card(args))
-    except (ValueError, OSError) as e:
-        print(f"model_card: error: {e}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status("model_card", lambda: str(write_card(args)))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from openrlhf_marge.cli.codec import TokenizerCodec
+from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.cli.rows import writing
 from openrlhf_marge.dump_reading import find_files
 from openrlhf_marge.report.building import build_problems
@@ -126,12 +127,7 @@ def write_report(args: argparse.Namespace, out: Path) -> str:
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     out = args.out or args.run / "report.html"
-    try:
-        print(f"{out}: {write_report(args, out)}")
-    except (ValueError, OSError) as e:
-        print(f"report: error: {e}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status("report", lambda: f"{out}: {write_report(args, out)}")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ LONGEST_NAMES = 45  # characters of all names below a panel's bars; more are sla
 
 
 def save(plot: Plot, path: Path) -> None:
-    """Write the picture; ImportError without matplotlib."""
+    """Write the picture."""
     from matplotlib.figure import Figure
 
     names = {line.name for panel in plot.panels for line in panel.lines if line.name}
