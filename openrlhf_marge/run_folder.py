@@ -1,6 +1,6 @@
 """What a run leaves in its folder beside the TensorBoard log: summary, flags, dumps, evaluations.
 
-Of train_ppo_ray, as examples/quickstart.py writes it:  summary.json, before.json, after.json, dump/
+Of train_ppo_ray, as examples/quickstart.py and cli/compare.py write it:  summary.json, before.json, after.json, dump/
 Of a DPO loop (cli/marge_dpo.py):  summary.json, iteration_N/{heldout.json, explore/}, iteration 0 the model before
 """
 
@@ -45,10 +45,12 @@ def flag_values(flags: Sequence[str]) -> dict[str, str]:
     return values
 
 
-def find_dump(run: Path, flags: Mapping[str, str]) -> Path | None:
-    """The --marge.dump_dir of the run's flags, or RUN/dump; None when neither is there."""
+def find_dumps(run: Path, flags: Mapping[str, str]) -> list[Path]:
+    """Those of a loop's iterations, or the --marge.dump_dir of the run's flags, or RUN/dump; [] when none is there."""
+    if of_loop := [f / "explore" for f in iteration_folders(run)[1:] if (f / "explore").is_dir()]:
+        return of_loop
     places = [Path(folder) for folder in (flags.get("--marge.dump_dir"), run / "dump") if folder]
-    return next((folder for folder in places if folder.is_dir()), None)
+    return [folder for folder in places if folder.is_dir()][:1]
 
 
 def iteration_folders(run: Path) -> list[Path]:

@@ -11,6 +11,7 @@ pytest.importorskip("openrlhf", reason="the host is not installed")
 
 from openrlhf.trainer.ppo_trainer import LocalPPOTrainer
 
+from openrlhf_marge.cli import figures, model_card, report
 from openrlhf_marge.cli.compare import main
 from openrlhf_marge.compare.commands import OWN_FLAGS
 from openrlhf_marge.compare.progress import Budget, Point, read_points, write_points
@@ -45,7 +46,7 @@ def compare(task, tmp_path, monkeypatch, capsys):
         kind = "grpo"
         [methods.MARGE]
         kind = "marge"
-        flags = "--marge.n_candidates 4"
+        flags = "--marge.n_candidates 4 --marge.dump_dir {tmp_path}/dump"
     """
 
     def run(old="", new="", out=tmp_path / "out"):
@@ -79,11 +80,23 @@ def test_two_methods_on_the_stack_and_a_second_start_that_runs_nothing(compare, 
     ]  # fmt: skip
     assert {r["method"] for r in csv.DictReader((out / "curves.csv").open())} == {"GRPO", "MARGE"}
     assert (out / "curves.png").is_file()
+    look_at(out / "MARGE" / "seed_3", tmp_path / "figures")
     status, said = compare("budget.tokens = 1500", "strict = true\n        budget.tokens = 1500")
     assert status == 2 and "== seed_3" not in said.out
     assert "strict = true, and MARGE, seed 3 used" in said.err
     status, said = compare('kind = "grpo"', 'kind = "grpo"\nflags = "--actor.adam.lr 1e-4"')
     assert status == 2 and "was done with --train.seed where there is --actor.adam.lr now" in said.err
+
+
+def look_at(run: Path, out: Path) -> None:
+    """The other commands on a run of the stack."""
+    assert figures.main([str(run), "--out", str(out)]) == 0
+    assert {"fig3.png", "fig5a.csv", "fig5b.png"} <= {path.name for path in out.iterdir()}
+    assert report.main([str(run)]) == 0
+    assert "--marge.n_candidates" in (run / "report.html").read_text()
+    assert model_card.main([str(run)]) == 0
+    card = (run / "model" / "README.md").read_text()
+    assert "`--marge.n_candidates 4`" in card and "| heldout | pass@2 | not evaluated |" in card
 
 
 @pytest.mark.parametrize(

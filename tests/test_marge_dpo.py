@@ -16,6 +16,7 @@ pytest.importorskip("openrlhf", reason="the host is not installed")
 import torch
 
 from openrlhf_marge.arithmetic import pretrain
+from openrlhf_marge.cli import figures, model_card, report
 from openrlhf_marge.cli.marge_dpo import main
 from openrlhf_marge.dump import dump_files, read_groups
 from openrlhf_marge.run_log import read_series
@@ -108,6 +109,17 @@ def test_two_iterations_of_marge_dpo_stopped_while_exploring(base, tmp_path, clu
     states = [g.state for path in dump_files(second / "explore") for g in read_groups(path)]
     assert all(s.guidance.visit == 0 for s in states)  # sampled by the visit of the first iteration
     assert len({weights(model) for model in (first / "model", second / "model", base / "model")}) == 3
+    look_at(out, second)
+
+
+def look_at(run: Path, last: Path) -> None:
+    """The other commands on a loop of the stack."""
+    assert figures.main([str(run), "--out", str(run / "figures")]) == 0
+    assert {"fig3.png", "fig4.png", "fig5a.csv", "fig5b.png"} <= {path.name for path in (run / "figures").iterdir()}
+    assert report.main([str(run), "--model", str(last / "model")]) == 0
+    assert "iteration_2/explore" in (run / "report.html").read_text()
+    assert model_card.main([str(run), "--model", str(last / "model")]) == 0
+    assert "| heldout | pass@2 | 0." in (last / "model" / "README.md").read_text()
 
 
 def weights(model: Path) -> bytes:

@@ -1,5 +1,7 @@
 """The card of a trained model: the whole text of one, and what it refuses."""
 
+import re
+
 import pytest
 from huggingface_hub import ModelCard
 
@@ -97,6 +99,14 @@ def test_the_card_of_a_run(run, capsys):
     assert [r.metric_value for r in ModelCard.load(path).data.eval_results] == [0.5, 0.75, 0.5]
 
 
+def test_a_run_that_was_not_evaluated_before_has_results_all_the_same(run):
+    (run / "before.json").unlink()
+    assert main([str(run)]) == 0
+    card = (run / "trained" / "README.md").read_text()
+    assert card == re.sub(r"(?m)^(\| gsm8k .*?\|)[^|]*(\|[^|]*\|)$", r"\1 not evaluated \2", CARD)
+    assert card.count("not evaluated") == 3
+
+
 def test_a_loop_has_the_card_of_its_best_model(tmp_path):
     folder = loop(tmp_path / "loop", [0.25, 0.5, 0.375], [rollout(1, 2, 4)] * 2)
     assert main([str(folder)]) == 0
@@ -124,10 +134,10 @@ def test_a_readme_of_someone_else_stays_without_force(run, capsys):
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
-        (lambda run: (run / "summary.json").unlink(), "{run} has no summary.json; give the folder of a finished"),
+        (lambda run: (run / "summary.json").unlink(), "{run} has no summary.json; --help says what to write"),
         (lambda run: (run / "summary.json").write_text("{"), "{run}/summary.json is not JSON: "),
         (lambda run: (run / "summary.json").write_text('{"a": 1}'), "the files of {run} lack the key "),
-        (lambda run: (run / "after.json").unlink(), "{run} has no {run}/before.json and {run}/after.json; write them"),
+        (lambda run: (run / "after.json").unlink(), "{run} has no {run}/after.json; write it, and before.json, with"),
         (lambda run: (run / "trained").rmdir(), "{run}/trained is no folder; name the model's folder with --model"),
     ],
 )

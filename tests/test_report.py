@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from openrlhf_marge.cli.report import main
 from openrlhf_marge.dump_reading import find_files
 from openrlhf_marge.host.tokens import decode_pieces, encode
 from openrlhf_marge.report import reading
+from openrlhf_marge.report.building import dump_names
 from openrlhf_marge.report.run import facts, headline
 from openrlhf_marge.report.sampling import Count, sample_visits
 from openrlhf_marge.report.texts import added, questions
@@ -110,6 +112,13 @@ def test_without_guidance_s0_is_the_only_state(report):
     assert shown["guidances"] == [
         dict(correct=None, passRate=None, visit=None, pieces=[COT_PREFIX, ""], states=[0])
     ]  # fmt: skip
+
+
+def test_several_dumps_are_told_apart_by_what_their_paths_do_not_share():
+    loop = [Path("/a/loop") / f"iteration_{i}" / "explore" for i in (1, 2)]
+    assert dump_names(loop) == {loop[0]: "iteration_1/explore", loop[1]: "iteration_2/explore"}
+    assert dump_names(loop[:1]) == {loop[0]: ""}
+    assert dump_names([Path("a"), Path("b/c")]) == {Path("a"): "a", Path("b/c"): "b/c"}
 
 
 def test_a_character_over_a_cut_is_shown_once_it_is_whole():

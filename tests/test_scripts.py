@@ -51,6 +51,23 @@ def test_every_script_is_a_launch_that_openrlhf_accepts(parsed, name):
     assert args.reward.remote_url[0].endswith("reward_func.py")
 
 
+def test_a_script_submits_its_flags_and_notes_them_for_the_other_commands(tmp_path):
+    fake = tmp_path / "bin" / "ray"
+    fake.parent.mkdir()
+    fake.write_text('#!/bin/bash\nprintf "%s\\n" "$@"\n')
+    fake.chmod(0o755)
+    environment = {"DATA": "a data file.jsonl", "OUT": f"{tmp_path}/a run", "PATH": f"{fake.parent}:{PATH}"}
+    done = subprocess.run(
+        ["bash", str(SCRIPTS / "qwen2_7b_marge.sh")], env=os.environ | environment, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    flags = done.stdout.splitlines()[8:]
+    assert done.stdout.splitlines()[5:8] == ["python3", "-m", "openrlhf.cli.train_ppo_ray"]
+    summary = json.loads((tmp_path / "a run" / "summary.json").read_text())
+    assert summary == {"method": "marge", "training_flags": flags}
+    assert flags[flags.index("--data.prompt_dataset") + 1] == "a data file.jsonl"
+
+
 def test_marge_has_the_settings_of_app_b1(parsed):
     args = parsed("marge")
     assert (args.experience_maker, args.marge.split, args.marge.n_candidates) == ("marge", "step", 32)

@@ -30,6 +30,13 @@ submit() { # NAME FLAGS...
     if [ "${DRY_RUN:-0}" = 1 ]; then
         printf '%s\n' "${flags[@]}"
     else
+        mkdir -p "$out"
+        python3 - "${flags[@]}" >"$out/summary.json" <<'PY' # for the report, the figures and the model card
+import json, sys
+flags = sys.argv[1:]
+method = flags[flags.index("--experience_maker") + 1] if "--experience_maker" in flags else "default"
+print(json.dumps({"method": method, "training_flags": flags}, indent=1))
+PY
         ray job submit --address "${RAY:-http://127.0.0.1:8265}" -- python3 -m openrlhf.cli.train_ppo_ray "${flags[@]}"
     fi
 }

@@ -16,14 +16,16 @@ import numpy as np
 from openrlhf_marge.cli.evaluate_flags import parse_args
 from openrlhf_marge.cli.loop_checks import environment
 from openrlhf_marge.cli.responses import ResponseFolder
+from openrlhf_marge.cli.rows import writing
 from openrlhf_marge.compare import Finished, Plan, Run, Scores, read_run
-from openrlhf_marge.compare.commands import evaluate_flags, run_command
+from openrlhf_marge.compare.commands import evaluate_flags, launch_flags, run_command
 from openrlhf_marge.compare.progress import MARK
 from openrlhf_marge.evaluation import problem_metrics
 from openrlhf_marge.loop.iterations import check_same, read_stages, run_stage
 from openrlhf_marge.processes import Bars, run_logged
+from openrlhf_marge.run_folder import flag_values
 
-EVALUATION = "evaluation.json"
+EVALUATION = "after.json"  # as in run_folder.py, so that report, figures and model_card read it
 
 
 @contextmanager
@@ -83,7 +85,19 @@ def trained(plan: Plan, run: Run, runner: Runner) -> Finished:
         return finished
     if not is_done(plan, run):
         run_stage(run.folder, "run", run_command(plan, run), runner)
-    return read_run(run.folder)
+    finished = read_run(run.folder)
+    if not run.method.is_looped:  # a loop writes its own
+        write_summary(plan, run, finished)
+    return finished
+
+
+def write_summary(plan: Plan, run: Run, finished: Finished) -> None:
+    """What the run was, for report, figures and model_card."""
+    flags, last = launch_flags(plan, run), finished.points[-1]
+    maker = flag_values(flags).get("--experience_maker", "default")
+    summary = {"method": maker, "seed": run.seed, "training_flags": flags, "generated_tokens": last.tokens}
+    with writing(run.folder / "summary.json") as file:
+        json.dump(summary, file, indent=1)
 
 
 def is_done(plan: Plan, run: Run) -> bool:

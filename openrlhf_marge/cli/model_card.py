@@ -2,8 +2,11 @@
 
     python -m openrlhf_marge.cli.model_card RUN [--model MODEL_DIR] [--force]
 
-RUN is the folder of examples/quickstart.py or of a DPO loop (cli/marge_dpo.py): with summary.json, and the results of
-cli/evaluate.py in before.json and after.json, or of the loop's iterations. Exit status: 0, or 2 for bad input.
+RUN is the folder of a quickstart, of examples/scripts, of a comparison (cli/compare.py) or of a DPO loop
+(cli/marge_dpo.py): with summary.json, and the results of cli/evaluate.py in after.json and, if there, before.json, or
+of the loop's iterations. For a run of a script of your own, write summary.json yourself:
+{"method": "marge", "training_flags": ["--actor.model_name_or_path", "MODEL", ...]}.
+Exit status: 0, or 2 for bad input.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -26,7 +27,7 @@ from openrlhf_marge.report.page import render
 from openrlhf_marge.report.reading import VisitRows, find_visits
 from openrlhf_marge.report.run import CurveData, facts, headline, read_curves
 from openrlhf_marge.report.sampling import Count, sample_visits, sampling_sentence
-from openrlhf_marge.run_folder import find_dump, flag_values, read_summary
+from openrlhf_marge.run_folder import find_dumps, flag_values, read_summary
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -44,21 +45,19 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def find_dumps(args: argparse.Namespace, flags: Mapping[str, str]) -> list[Path]:
+def dumps_of(args: argparse.Namespace, flags: Mapping[str, str]) -> list[Path]:
     """--dump, or where the run wrote; ValueError when there is no such folder."""
-    if args.dump:
-        return args.dump
-    if found := find_dump(args.run, flags):
-        return [found]
+    if found := args.dump or find_dumps(args.run, flags):
+        return found
     raise ValueError(
         f"{args.run} has no dump: neither the --marge.dump_dir of its summary.json nor {args.run / 'dump'} is there; "
         "name the folder with --dump, or train with --marge.dump_dir"
     )
 
 
-def find_model(args: argparse.Namespace, flags: Mapping[str, str]) -> str:
+def model_of(args: argparse.Namespace, flags: Mapping[str, str], summary: Mapping[str, Any]) -> str:
     """--model, or the trained model, or the one it began with; ValueError when none is known."""
-    trained = flags.get("--ckpt.output_dir", "")
+    trained = flags.get("--ckpt.output_dir") or str(summary.get("best_model", ""))
     model = args.model or (trained if os.path.isdir(trained) else flags.get("--actor.model_name_or_path"))
     if not model:
         raise ValueError(f"--model is missing, and no {args.run / 'summary.json'} names one; give the run's model")
@@ -95,7 +94,8 @@ def read_problems(visits: list[VisitRows], model: str) -> list[ProblemData]:
 def curves_or_note(run: Path) -> tuple[list[CurveData], str]:
     """The curves, or why there are none."""
     try:
-        return read_curves(run), ""
+        curves = read_curves(run)
+        return curves, "" if curves else "The TensorBoard log is none of train_ppo_ray, so no curves."
     except FileNotFoundError:
         return [], "There is no TensorBoard log below the run's folder, so no curves."
     except ImportError:
@@ -107,7 +107,7 @@ def write_report(args: argparse.Namespace, out: Path) -> str:
     check_args(args, out)
     summary = read_summary(args.run)
     flags = flag_values(summary.get("training_flags", []))
-    dumps, model = find_dumps(args, flags), find_model(args, flags)
+    dumps, model = dumps_of(args, flags), model_of(args, flags, summary)
     found = find_all(dumps)
     shown = sample_visits(found, args.max_completions, args.seed)
     sampling = sampling_sentence(Count.of(shown), Count.of(found), args.seed, args.max_completions)

@@ -12,7 +12,7 @@ from openrlhf_marge.dump_reading import check_file
 from openrlhf_marge.figures.dump_totals import COLUMNS, DumpTotals, read_totals
 from openrlhf_marge.run_folder import (
     Results,
-    find_dump,
+    find_dumps,
     flag_values,
     iteration_folders,
     read_evaluations,
@@ -46,13 +46,10 @@ def find_policies(folder: Path) -> list[list[Path]]:
     The folder may itself be a dump. Of train_ppo_ray every file is a rollout with a policy of its own; an exploration
     (cli/explore.py) has one policy.
     """
-    dumps = [f / "explore" for f in iteration_folders(folder)[1:] if (f / "explore").is_dir()]
-    if not dumps:
-        is_dump = any(folder.glob("rollout-*.parquet"))
-        found = folder if is_dump else find_dump(folder, flag_values(read_summary(folder).get("training_flags", [])))
-        dumps = [found] if found else []
+    is_dump = any(folder.glob("rollout-*.parquet"))
+    flags = {} if is_dump else flag_values(read_summary(folder).get("training_flags", []))
     policies = []
-    for dump in dumps:
+    for dump in [folder] if is_dump else find_dumps(folder, flags):
         files = dump_files(dump)
         policies += [files] if (dump / "settings.json").is_file() else [[path] for path in files]
     return policies

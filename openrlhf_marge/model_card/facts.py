@@ -14,6 +14,7 @@ from openrlhf_marge.run_folder import (
     iteration_folders,
     read_evaluations,
     read_object,
+    read_results,
     read_summary,
 )
 
@@ -48,11 +49,13 @@ def read_trained(run: Path, model: Path | None) -> Trained:
     """
     summary = read_summary(run)
     if not summary:
-        raise ValueError(f"{run} has no summary.json; give the folder of a finished quickstart or DPO loop")
+        raise ValueError(f"{run} has no summary.json; --help says what to write there for a run of your own script")
     results = read_evaluations(run)
+    if not results and (run / "after.json").is_file():
+        results = [{}, read_results(run / "after.json")]
     if len(results) < 2:
         raise ValueError(
-            f"{run} has no {run / 'before.json'} and {run / 'after.json'}; write them with "
+            f"{run} has no {run / 'after.json'}; write it, and before.json, with "
             "python -m openrlhf_marge.cli.evaluate --out"
         )
     try:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Collection, Sequence
 from itertools import groupby
 from operator import attrgetter
+from pathlib import Path
 
 from openrlhf_marge.grading import gold_answer
 from openrlhf_marge.report.model import ProblemData, visit_data
@@ -20,16 +22,23 @@ def build_problems(
     ValueError naming a file that is torn, or when the decoder does not know the token ids.
     """
     problems: dict[str, ProblemData] = {}
+    names = dump_names({visit.path.parent for visit in visits})
     for path, of_file in groupby(visits, key=attrgetter("path")):
         wanted = list(of_file)
         for visit, groups in zip(wanted, read_visits(path, wanted), strict=True):
             problem = problems.setdefault(visit.problem_id, _problem(groups[0][0]))
-            problem["visits"].append(visit_data(groups, decoder))
+            problem["visits"].append(visit_data(groups, decoder, names[path.parent]))
             progress(visit.end - visit.start)
     shown = list(problems.values())
     for problem, question in zip(shown, questions([p["prompt"] for p in shown]), strict=True):
         problem["question"] = question
     return shown
+
+
+def dump_names(folders: Collection[Path]) -> dict[Path, str]:
+    """Folder -> what tells it from the others: its path without what all have in common; "" for a single one."""
+    common = os.path.commonpath([folder.absolute() for folder in folders])
+    return {folder: str(folder.absolute().relative_to(common)) if len(folders) > 1 else "" for folder in folders}
 
 
 def _problem(row: Row) -> ProblemData:

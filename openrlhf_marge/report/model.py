@@ -45,6 +45,7 @@ class GuidanceData(TypedDict):
 
 
 class VisitData(TypedDict):
+    dump: str  # its folder, where there are several
     step: int
     guidances: list[GuidanceData]
     states: list[StateData]
@@ -59,7 +60,7 @@ class ProblemData(TypedDict):
     visits: list[VisitData]
 
 
-def visit_data(groups: Groups, decoder: Decoder) -> VisitData:
+def visit_data(groups: Groups, decoder: Decoder, dump: str = "") -> VisitData:
     """One visit of a problem; ValueError when the decoder does not know its token ids."""
     rows = [row for row, _ in groups]
     prompt_ids = rows[0]["prompt_ids"]
@@ -74,7 +75,8 @@ def visit_data(groups: Groups, decoder: Decoder) -> VisitData:
         for (row, completions), state_text in zip(groups, state_texts, strict=True)
     ]
     guidances = [_guidance(ids, text, rows, state_texts) for ids, text in zip(guided, guidance_texts, strict=True)]
-    return VisitData(step=rows[0]["step"], guidances=guidances or [_no_guidance(state_texts)], states=states)
+    guidances = guidances or [_no_guidance(state_texts)]
+    return VisitData(dump=dump, step=rows[0]["step"], guidances=guidances, states=states)
 
 
 def _guidance(ids: tuple[int, ...], text: str, rows: Sequence[Row], state_texts: Sequence[str]) -> GuidanceData:

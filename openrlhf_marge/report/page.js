@@ -172,7 +172,7 @@ function openProblem(problem) {
   const choices = visits.map((visit) => button({ "aria-pressed": "false" }, (event) => {
     press(event.currentTarget);
     openVisit(place, visit);
-  }, `Step ${visit.step}`, el("span", { class: "quiet" }, guidanceWords(visit))));
+  }, `${visit.dump ? `${visit.dump}, step` : "Step"} ${visit.step}`, el("span", { class: "quiet" }, guidanceWords(visit))));
   byId("problem").replaceChildren(...problemHead(problem, visits.length),
     el("div", { class: "visits", role: "group", "aria-label": "Visits" }, ...choices), place);
   choices[0].click();
