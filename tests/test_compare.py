@@ -12,8 +12,9 @@ from openrlhf_marge import REWARD_FILE
 from openrlhf_marge.compare import Results, Scores, read_plan, read_run
 from openrlhf_marge.compare.commands import launch_command, launch_flags, loop_flags, words_of
 from openrlhf_marge.compare.curves import curve_lines, curve_of, mean_curve
+from openrlhf_marge.compare.notes import notes, unequal
 from openrlhf_marge.compare.progress import Budget, Point, points_of, read_points, write_points
-from openrlhf_marge.compare.results import difference_table, notes, score_rows, score_table, unequal, used_table
+from openrlhf_marge.compare.results import difference_table, score_rows, score_table, used_table
 from openrlhf_marge.compare.statistics import bootstrap, over_seeds, paired
 from openrlhf_marge.compare.tables import Cell, Table, latex, markdown, marks
 
@@ -98,14 +99,16 @@ def test_the_environment_fills_a_file_and_a_variable_that_is_not_set_is_named(tm
         ('kind = "grpo"', 'kind = "grpo"\nrun = "x"', "has kind and run of kind, run and model; give exactly one"),
         ('kind = "grpo"', 'kind = "grpo"\ntrain = "x"', "train changes nothing with this kind; leave it out"),
         ('kind = "grpo"', 'kind = "dpo"', r"kind 'dpo' needs the table \[loop\], and a \[budget\] in tokens"),
-        ('kind = "grpo"', 'kind = "grpo"\nshare = 0', "share is 0; it must be above 0"),
+        ('kind = "grpo"', 'kind = "grpo"\nshare = 0', "share is 0; it must be a number above 0"),
+        ('kind = "grpo"', 'kind = "grpo"\nshare = inf', "share is inf; it must be a number above 0"),
         ("methods.GRPO", 'methods."a/b"', "is to be the name of a folder"),
+        ("methods.GRPO", 'methods.""', "is to be the name of a folder"),
         ("seeds = [0, 1]", "seeds = [0, 1, 0]", "seeds has 0 twice; leave one out"),
         ("seeds = [0, 1]", "seeds = []", "seeds is empty; give at least one"),
         ("seeds = [0, 1]", 'seeds = ["0"]', r"seeds is \['0'\]; it must be a list of whole numbers"),
         ("seeds = [0, 1]", "", "the key 'seeds' is missing; add it"),
         ("budget.tokens", "budget.prompts", r"\[budget\] has the key 'prompts'; give exactly one of updates, samples"),
-        ("budget.tokens = 1000", "budget.tokens = -1", r"\[budget\]: tokens is -1; it must be above 0"),
+        ("budget.tokens = 1000", "budget.tokens = -1", r"\[budget\]: tokens is -1; it must be a number above 0"),
         ("budget.tokens = 1000", "", r"\[methods.GRPO\] is to run and .* has no \[budget\]"),
         ('"GRPO"\n', '"PPO"\n', "baseline 'PPO' is no method; the methods are GRPO, MARGE"),
         ("evaluate.data", "evaluate.date", r"\[evaluate\]: the key 'date' is not known"),
@@ -113,7 +116,7 @@ def test_the_environment_fills_a_file_and_a_variable_that_is_not_set_is_named(tm
         ('baseline = "GRPO"', 'baseline = "GRPO"\ntolerance = 5', "tolerance is 5; it is a share of the budget"),
         ('kind = "marge"', 'kind = "marge"\nshare = 0.5', "share 0.5 makes unequal budgets, which strict"),
         ("seeds = [0, 1]", "seeds = [0, 1", "is no TOML"),
-        ('kind = "grpo"', 'run = "x"\nshare = 0', "share is 0; it must be above 0"),
+        ('kind = "grpo"', 'run = "x"\nshare = 0', "share is 0; it must be a number above 0"),
         ("budget.tokens = 1000", "strict = true", r"compares with a budget; give \[budget\] one of updates, samples"),
     ],
 )
@@ -136,6 +139,15 @@ def test_flags_that_compare_sets_itself_are_refused(tmp_path):
 def test_a_model_or_run_that_does_not_depend_on_the_seed_is_one_run(tmp_path):
     plan = plan_of(tmp_path, FILE + '[methods.Before]\nmodel = "M"\n[methods.Old]\nrun = "old_$seed"\n')
     assert [str(run) for run in plan.runs[4:]] == ["Before, seed 0", "Old, seed 0", "Old, seed 1"]
+    plan = plan_of(tmp_path, FILE.replace("heldout", "heldout_$seed") + '[methods.Before]\nmodel = "M"\n')
+    assert [str(run) for run in plan.runs[4:]] == ["Before, seed 0", "Before, seed 1"]  # on data of its seed
+
+
+def test_a_loop_whose_data_openrlhf_could_not_read_or_whose_iterations_are_too_small_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"OpenRLHF reads the ',' of .*out/D,PO as the end of a name; rename it"):
+        plan_of(tmp_path, FILE + LOOP.replace("methods.DPO", 'methods."D,PO"'))
+    with pytest.raises(ValueError, match=r"its budget is below a token an iteration \(4\); raise it"):
+        plan_of(tmp_path, FILE.replace("= 1000", "= 3") + LOOP)
 
 
 def points(*tokens, rate=0.5):
@@ -176,8 +188,17 @@ def test_points_are_read_from_a_log_whose_steps_may_be_logged_twice(tmp_path):
         Point(updates=2, samples=16, tokens=36, seconds=2.0, pass_rate=0.5),
     ]
     # With guidance the completions of later states say nothing of the pass rate, and candidates are generated, too.
-    guided = points_of(series | {"train/marge/generated_tokens": [(1, 99.0), (2, 1.0)]})
+    generation = {
+        "train/marge/generated_tokens": [(1, 99.0), (2, 1.0)], "train/marge/exploring_seconds": [(1, 0.9), (2, 3.7)],
+        "train/timing/generation": [(1, 1.0), (2, 0.2)],
+    }  # fmt: skip
+    guided = points_of(series | generation)
     assert [(p.tokens, p.pass_rate) for p in guided] == [(99, None), (100, None)]
+    assert [p.seconds for p in guided] == [1.5, 2.0 + 3.5]  # of a rollout that filled no batch, too
+    with pytest.raises(ValueError, match=r"not every step is in it; train with --logger\.logging_steps 1"):
+        points_of({tag: [(10 * step, value) for step, value in values] for tag, values in series.items()})
+    with pytest.raises(ValueError, match="dynamic_filtering_enable, which drops responses before they are counted"):
+        points_of(series | {"train/dynamic_filtering_pass_rate": [(1, 50.0)]})
     write_points(tmp_path / "p", found[:1])
     write_points(tmp_path / "p", found[1:], append=True)
     assert read_points(tmp_path / "p") == found
@@ -207,6 +228,12 @@ def test_a_finished_loop_is_the_model_of_its_last_iteration(tmp_path):
     found = read_run(tmp_path)
     assert found.model == str(tmp_path / "iteration_2" / "model")
     assert found.points[-1] == Point(updates=2, samples=80, tokens=600, seconds=8.0, pass_rate=0.5)
+    (tmp_path / "iteration_3").mkdir()
+    with pytest.raises(ValueError, match="ended in its iteration 3; go on with it first"):
+        read_run(tmp_path)
+    (tmp_path / "summary.json").write_text("{}")
+    with pytest.raises(ValueError, match="ended in its iteration 1; go on with it first"):
+        read_run(tmp_path)
 
 
 def test_unfinished_folders_are_refused_by_what_is_missing(tmp_path):
@@ -331,8 +358,8 @@ def test_the_tables_of_results(results):
 
 def test_what_is_said_under_the_tables(results):
     assert notes(results) == [
-        "Means over the seeds 0, 1 and their standard errors; intervals over problems and seeds, which with 2 seeds "
-        "may be 29 % too narrow.",
+        "Means over the seeds 0, 1 and their standard errors; intervals over problems and seeds. Where seeds differ "
+        "much, those over few are too narrow: 95 % intervals over 2, 3, 5 and 10 seeds may cover 50, 75, 83 and 90 %.",
         "Budget of a run: 1,000 generated tokens.",
         "MARGE, seed 0 used 1,100 generated tokens, 10 % more than its budget of 1,000.",
         "MARGE, seed 1 used 1,100 generated tokens, 10 % more than its budget of 1,000.",
@@ -340,6 +367,21 @@ def test_what_is_said_under_the_tables(results):
         "ends it; --actor.lr_scheduler constant would not.",
     ]
     assert unequal(replace(results.plan, tolerance=0.11), results.used) == []
+    column = ("math500", "pass@1")
+    others = {"GRPO": {column: {0: scores(1)}}, "MARGE": results.scores["MARGE"]}
+    assert notes(replace(results, scores=others))[1:3] == [
+        "One run stands for all seeds, and varies with none, of GRPO.",
+        "math500: not all answered the same problems (GRPO 1, MARGE 2); differences are over common ones.",
+    ]
+
+
+def test_what_is_said_of_coverage_is_so_where_only_seeds_differ():
+    rng = np.random.default_rng(0)
+    covered = {}
+    for n in (2, 3, 5, 10):
+        found = [bootstrap([scores(v, v) for v in rng.normal(0, 1, n)], i) for i in range(300)]
+        covered[n] = sum(d.low <= 0 <= d.high for d in found) / len(found)
+    assert list(covered.values()) == pytest.approx([0.5, 0.75, 0.83, 0.9], abs=0.06)
 
 
 def test_curves_are_averaged_where_all_runs_have_got():

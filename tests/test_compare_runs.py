@@ -49,9 +49,9 @@ def compare(task, tmp_path, monkeypatch, capsys):
         flags = "--marge.n_candidates 4 --marge.dump_dir {tmp_path}/dump"
     """
 
-    def run(old="", new="", out=tmp_path / "out"):
+    def run(old="", new="", out=tmp_path / "out", seeds=()):
         (tmp_path / "file.toml").write_text(text.replace(old, new) if old else text)
-        status = main([str(tmp_path / "file.toml"), "--out", str(out)])
+        status = main([str(tmp_path / "file.toml"), "--out", str(out), *(["--seeds", *seeds] if seeds else [])])
         return status, capsys.readouterr()
 
     return run
@@ -84,6 +84,8 @@ def test_two_methods_on_the_stack_and_a_second_start_that_runs_nothing(compare, 
     status, said = compare("budget.tokens = 1500", "strict = true\n        budget.tokens = 1500")
     assert status == 2 and "== seed_3" not in said.out
     assert "strict = true, and MARGE, seed 3 used" in said.err
+    status, said = compare("--marge.n_candidates 4", "--marge.n_candidates 4", seeds=["3", "4"])
+    assert status == 2 and "another run writes to --marge.dump_dir" in said.err
     status, said = compare('kind = "grpo"', 'kind = "grpo"\nflags = "--actor.adam.lr 1e-4"')
     assert status == 2 and "was done with --train.seed where there is --actor.adam.lr now" in said.err
 
@@ -96,6 +98,7 @@ def look_at(run: Path, out: Path) -> None:
     assert "--marge.n_candidates" in (run / "report.html").read_text()
     assert model_card.main([str(run)]) == 0
     card = (run / "model" / "README.md").read_text()
+    assert "\n# MARGE, seed 3\n" in card and "Budget:\n\n- `1,500 generated tokens`" in card
     assert "`--marge.n_candidates 4`" in card and "| heldout | pass@2 | not evaluated |" in card
 
 

@@ -16,7 +16,7 @@ from openrlhf_marge.cli.marge_dpo import make_loop
 from openrlhf_marge.cli.marge_dpo import parse_args as marge_dpo_args
 from openrlhf_marge.compare import read_plan
 from openrlhf_marge.compare.commands import launch_flags, loop_flags
-from openrlhf_marge.compare.results import schedule_notes
+from openrlhf_marge.compare.notes import schedule_notes
 from openrlhf_marge.loop import KINDS
 
 SCRIPTS = Path(__file__).parents[1] / "examples" / "scripts"

@@ -38,16 +38,8 @@ from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.cli.rows import write_csv, writing
 from openrlhf_marge.compare import Plan, Results, read_plan
 from openrlhf_marge.compare.curves import learning_curves
-from openrlhf_marge.compare.results import (
-    Column,
-    difference_table,
-    notes,
-    schedule_notes,
-    score_rows,
-    score_table,
-    unequal,
-    used_table,
-)
+from openrlhf_marge.compare.notes import notes, schedule_notes, unequal
+from openrlhf_marge.compare.results import Column, difference_table, score_rows, score_table, used_table
 from openrlhf_marge.compare.tables import latex, markdown
 from openrlhf_marge.figures import save
 
@@ -79,7 +71,7 @@ def run_all(plan: Plan, columns: dict[Column, str]) -> Results:
 
 
 def write_results(results: Results, out: Path) -> str:
-    """All files; returns the Markdown."""
+    """All files; returns the Markdown, and what was written."""
     tables = [score_table(results), difference_table(results), used_table(results)]
     said = notes(results)
     tables = [table for table in tables if table.rows]
@@ -88,11 +80,13 @@ def write_results(results: Results, out: Path) -> str:
         with writing(out / name) as file:
             file.write(content)
     write_csv(out / "results.csv", *score_rows(results))
+    written = ["table.md", "table.tex", "results.csv"]
     if results.used:
+        written += ["curves.csv", "curves.png"]
         curves = learning_curves(results.used)
         write_csv(out / "curves.csv", curves.table.header, curves.table.rows)
         save(curves, out / "curves.png")
-    return text
+    return f"\n{text}\n{out}: {', '.join(written)}"
 
 
 def compare(args: argparse.Namespace) -> str:
@@ -103,8 +97,7 @@ def compare(args: argparse.Namespace) -> str:
         print(f"compare: {sentence}")
     results = run_all(plan, columns)
     check_equal(plan, unequal(plan, results.used))
-    text = write_results(results, args.out)
-    return f"\n{text}\n{args.out}: table.md, table.tex, results.csv, curves.csv, curves.png"
+    return write_results(results, args.out)
 
 
 def main(argv: list[str] | None = None) -> int:

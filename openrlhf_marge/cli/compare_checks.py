@@ -17,8 +17,10 @@ from openrlhf_marge.compare import Plan
 from openrlhf_marge.compare.commands import evaluate_flags as flags_of_evaluation
 from openrlhf_marge.compare.commands import launch_flags, loop_flags
 from openrlhf_marge.compare.kinds import TRAINED
-from openrlhf_marge.compare.results import Column, unequal
+from openrlhf_marge.compare.notes import unequal
+from openrlhf_marge.compare.results import Column
 from openrlhf_marge.evaluation import DATA_SETS
+from openrlhf_marge.run_folder import flag_values
 
 CHECK = [sys.executable, "-m", "openrlhf_marge.host.launch_check"]
 
@@ -33,8 +35,21 @@ def check(plan: Plan) -> dict[Column, str]:
             is_done(plan, run)
         if run.method.is_looped:
             check_loop(f"{plan.file}, [methods.{run.method.name}]", loop_flags(plan, run))
+    check_dumps(plan)
     check_launches(plan)
     return columns
+
+
+def check_dumps(plan: Plan) -> None:
+    """ValueError when two runs would write one dump."""
+    trained = [run for run in plan.runs if run.method.kind in TRAINED]
+    dumps = [flag_values(launch_flags(plan, run)).get("--marge.dump_dir") for run in trained]
+    for run, dump in zip(trained, dumps, strict=True):
+        if dump and dumps.count(dump) > 1:
+            raise ValueError(
+                f"{plan.file}, [methods.{run.method.name}]: another run writes to --marge.dump_dir {dump}, too; put "
+                "$seed and a name into it"
+            )
 
 
 def check_evaluation(plan: Plan) -> argparse.Namespace:

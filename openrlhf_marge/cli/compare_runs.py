@@ -19,7 +19,7 @@ from openrlhf_marge.cli.responses import ResponseFolder
 from openrlhf_marge.cli.rows import writing
 from openrlhf_marge.compare import Finished, Plan, Run, Scores, read_run
 from openrlhf_marge.compare.commands import evaluate_flags, launch_flags, run_command
-from openrlhf_marge.compare.progress import MARK
+from openrlhf_marge.compare.progress import MARK, UNITS
 from openrlhf_marge.evaluation import problem_metrics
 from openrlhf_marge.loop.iterations import check_same, read_stages, run_stage
 from openrlhf_marge.processes import Bars, run_logged
@@ -66,9 +66,8 @@ def finish(plan: Plan, run: Run, runner: Runner) -> Finished:
     out = run.folder / EVALUATION
     command = [sys.executable, "-m", "openrlhf_marge.cli.evaluate"]
     command += evaluate_flags(plan, run.seed, finished.model, out)
-    # Another data set or k is no reason to train again, and evaluate samples only what is new.
-    if not out.is_file() or read_stages(run.folder).get("evaluate", {}).get("command") != command:
-        run_stage(run.folder, "evaluate", command, runner)
+    # Each time, as model and data may be other ones now: evaluate samples only what is new.
+    run_stage(run.folder, "evaluate", command, runner)
     return finished
 
 
@@ -93,9 +92,16 @@ def trained(plan: Plan, run: Run, runner: Runner) -> Finished:
 
 def write_summary(plan: Plan, run: Run, finished: Finished) -> None:
     """What the run was, for report, figures and model_card."""
-    flags, last = launch_flags(plan, run), finished.points[-1]
-    maker = flag_values(flags).get("--experience_maker", "default")
-    summary = {"method": maker, "seed": run.seed, "training_flags": flags, "generated_tokens": last.tokens}
+    flags, budget = launch_flags(plan, run), plan.budget_of(run.method)
+    summary = {
+        "name": f"{run.method.name}, seed {run.seed}",
+        "method": flag_values(flags).get("--experience_maker", "default"),
+        "kind": run.method.kind,
+        "seed": run.seed,
+        "budget": f"{budget.amount:,.0f} {UNITS[budget.unit]}",
+        "training_flags": flags,
+        "generated_tokens": finished.points[-1].tokens,
+    }
     with writing(run.folder / "summary.json") as file:
         json.dump(summary, file, indent=1)
 

@@ -51,6 +51,8 @@ def _read_points(folder: Path) -> list[Point]:
         ) from None
     except KeyError as e:
         raise ValueError(f"the TensorBoard log of {folder} has no {e}; give a run of train_ppo_ray") from e
+    except ValueError as e:
+        raise ValueError(f"what {folder} used is not known from its TensorBoard log: {e}") from e
     return points
 
 
@@ -59,7 +61,9 @@ def _read_loop(folder: Path) -> Finished:
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as e:
         raise ValueError(f"{folder / 'summary.json'} cannot be read: {e}; give a loop's folder after its end") from e
-    iterations: Sequence[Mapping[str, Any]] = summary["iterations"]
+    iterations: Sequence[Mapping[str, Any]] = summary.get("iterations", [])
+    if not iterations or (folder / f"iteration_{len(iterations) + 1}").is_dir():
+        raise ValueError(f"{folder} ended in its iteration {len(iterations) + 1}; go on with it first")
     points = [Point()]
     for iteration in iterations:
         explored, before = iteration["explored"], points[-1]

@@ -8,8 +8,8 @@ from pathlib import Path
 from string import Template
 
 from openrlhf_marge import REWARD_FILE
-from openrlhf_marge.compare.kinds import LOOPED, TRAINED
-from openrlhf_marge.compare.progress import UNITS, Budget
+from openrlhf_marge.compare.kinds import LOOPED
+from openrlhf_marge.compare.progress import Budget
 
 STAGES = ("explore", "pairs", "train")
 
@@ -85,7 +85,7 @@ class Plan:
 
     @property
     def runs(self) -> list[Run]:
-        """Method after method. A run or model whose name does not depend on the seed is one run."""
+        """Method after method. A run or model whose name and evaluation do not depend on the seed is one run."""
         return [
             Run(method=method, seed=seed, folder=self.out / method.name / f"seed_{seed}")
             for method in self.methods
@@ -110,34 +110,5 @@ class Plan:
         return replace(self.budget, amount=self.budget.amount * method.share)
 
     def _depends_on_seed(self, method: Method) -> bool:
-        target = method.run or method.model
-        return not target or len({self.fill(target, seed) for seed in self.seeds}) > 1
-
-
-def check_method(place: str, method: Method, plan: Plan) -> None:
-    """ValueError naming the key of a method that cannot be what is meant."""
-    given = [key for key in ("kind", "run", "model") if getattr(method, key)]
-    if len(given) != 1:
-        raise ValueError(f"{place} has {' and '.join(given) or 'none'} of kind, run and model; give exactly one")
-    if method.name != Path(method.name).name or method.name.startswith("."):
-        raise ValueError(f"{place} is to be the name of a folder; leave / and a leading dot out")
-    if method.kind and method.kind not in {**TRAINED, **LOOPED}:
-        raise ValueError(f"{place}: kind {method.kind!r} is not known; known are {', '.join([*TRAINED, *LOOPED])}")
-    if not method.share > 0:
-        raise ValueError(f"{place}: share is {method.share:g}; it must be above 0")
-    wanted = () if not method.kind else STAGES if method.is_looped else ("flags",)
-    for key in ("flags", *STAGES):
-        if getattr(method, key) and key not in wanted:
-            raise ValueError(f"{place}: {key} changes nothing with this {given[0]}; leave it out")
-    if method.kind:
-        check_budget(place, method, plan)
-
-
-def check_budget(place: str, method: Method, plan: Plan) -> None:
-    """ValueError when the method cannot be given its budget."""
-    if plan.budget is None:
-        raise ValueError(f"{place} is to run and {plan.file} has no [budget]; give one of {', '.join(UNITS)}")
-    if plan.strict and method.share != 1:
-        raise ValueError(f"{place}: share {method.share:g} makes unequal budgets, which strict = true refuses")
-    if method.is_looped and (plan.loop is None or plan.budget.unit != "tokens"):
-        raise ValueError(f"{place}: kind {method.kind!r} needs the table [loop], and a [budget] in tokens")
+        texts = (method.run or method.model, self.evaluate.flags, *self.evaluate.data)
+        return bool(method.kind) or len({tuple(self.fill(text, seed) for text in texts) for seed in self.seeds}) > 1

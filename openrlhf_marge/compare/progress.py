@@ -20,8 +20,9 @@ class Point:
     """What a run has used since it began, and how its last rollout did.
 
     ``updates`` are of the policy by one rollout each (OpenRLHF's global steps; iterations of the loop), ``samples``
-    the responses and completions trained on, ``tokens`` what the engines sampled for training, MARGE's candidates
-    included, ``seconds`` those of sampling, grading, training and weight sync, without start, evaluation and saving.
+    the responses and completions trained on (of a loop all that were explored), ``tokens`` what the engines sampled
+    for training, MARGE's candidates included, ``seconds`` those of sampling, grading, training and weight sync,
+    without start, evaluation and saving (of a loop those of its stages but the evaluation, with start and saving).
     ``pass_rate`` is the mean reward of the rollout's responses from s_0, so of the policy before the update, over the
     problems that were explored; None where there were none.
     """
@@ -56,11 +57,13 @@ def advanced(before: Point, logs: Mapping[str, float]) -> Point:
     samples = logs["rollout/num_samples"]
     guided = "marge/generated_tokens" in logs
     tokens = logs["marge/generated_tokens"] if guided else samples * logs["rollout/response_length_mean"]
+    # The host forgets the generation of rollouts that filled no training batch; MARGE's own seconds hold it.
+    forgotten = max(0.0, logs["marge/exploring_seconds"] - logs["timing/generation"]) if guided else 0.0
     return Point(
         updates=before.updates + 1,
         samples=before.samples + round(samples),
         tokens=before.tokens + round(tokens),
-        seconds=before.seconds + logs["timing/step_total"],
+        seconds=before.seconds + logs["timing/step_total"] + forgotten,
         pass_rate=logs.get("marge/pass_rate") if guided else logs["rollout/reward_mean"],
     )
 
@@ -68,13 +71,17 @@ def advanced(before: Point, logs: Mapping[str, float]) -> Point:
 def points_of(series: Series) -> list[Point]:
     """The points of a TensorBoard log of train_ppo_ray; of a step that was logged twice, the later one counts.
 
-    KeyError when the log is of something else.
+    KeyError when the log is of something else, ValueError when it does not tell everything that was used.
     """
     steps: dict[int, dict[str, float]] = defaultdict(dict)
     for tag, values in series.items():
         if tag.startswith(TRAIN):
             for step, value in values:
                 steps[step][tag.removeprefix(TRAIN)] = value
+    if sorted(steps) != list(range(1, len(steps) + 1)):
+        raise ValueError("not every step is in it; train with --logger.logging_steps 1, and resume into one folder")
+    if any("dynamic_filtering_pass_rate" in logs for logs in steps.values()):
+        raise ValueError("the run had --algo.dynamic_filtering_enable, which drops responses before they are counted")
     points = [Point()]
     for step in sorted(steps):
         points.append(advanced(points[-1], steps[step]))

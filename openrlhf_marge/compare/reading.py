@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from openrlhf_marge.compare.plan import Evaluation, LoopFlags, Method, Plan, check_method
+from openrlhf_marge.compare.checking import check_plan
+from openrlhf_marge.compare.plan import Evaluation, LoopFlags, Method, Plan
 from openrlhf_marge.compare.progress import UNITS, Budget
 
 if sys.version_info >= (3, 11):
@@ -65,26 +67,6 @@ def filled(cls: type[Table], place: str, table: Mapping[str, Any], **given: Any)
     return cls(**given, **values)
 
 
-def check_plan(plan: Plan) -> None:
-    """ValueError for what the single tables cannot tell."""
-    for name, values in (("seeds", plan.seeds), ("[evaluate] data", plan.evaluate.data)):
-        if not values:
-            raise ValueError(f"{plan.file}: {name} is empty; give at least one")
-        if doubled := [value for value in values if values.count(value) > 1]:
-            raise ValueError(f"{plan.file}: {name} has {doubled[0]} twice; leave one out")
-    if not 0 < plan.tolerance < 1:
-        raise ValueError(f"{plan.file}: tolerance is {plan.tolerance:g}; it is a share of the budget, such as 0.05")
-    if plan.strict and plan.budget is None:
-        raise ValueError(f"{plan.file}: strict = true compares with a budget; give [budget] one of {', '.join(UNITS)}")
-    if plan.loop and plan.loop.iterations < 1:
-        raise ValueError(f"{plan.file}, [loop]: iterations is {plan.loop.iterations}; it must be at least 1")
-    for method in plan.methods:
-        check_method(f"{plan.file}, [methods.{method.name}]", method, plan)
-    names = [method.name for method in plan.methods]
-    if plan.baseline not in names:
-        raise ValueError(f"{plan.file}: baseline {plan.baseline!r} is no method; the methods are {', '.join(names)}")
-
-
 def _methods(path: Path, root: Mapping[str, Any]) -> tuple[Method, ...]:
     for name, table in root.get("methods", {}).items():
         if not isinstance(table, dict):
@@ -102,8 +84,8 @@ def _budget(path: Path, table: Mapping[str, Any]) -> Budget:
         raise ValueError(f"{path}, [budget] has {found}; give exactly one of {', '.join(UNITS)}")
     ((unit, amount),) = table.items()
     _check_type(f"{path}, [budget]: {unit}", amount, "float")
-    if not amount > 0:
-        raise ValueError(f"{path}, [budget]: {unit} is {amount}; it must be above 0")
+    if not 0 < amount < math.inf:
+        raise ValueError(f"{path}, [budget]: {unit} is {amount}; it must be a number above 0")
     return Budget(unit, amount)
 
 

@@ -1,13 +1,11 @@
-"""Scores and used budgets of all runs -> the tables and the sentences under them."""
+"""Scores and used budgets of all runs -> the tables."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from openrlhf_marge.compare.commands import schedulers
 from openrlhf_marge.compare.plan import Plan, Run
 from openrlhf_marge.compare.progress import UNITS, Point
 from openrlhf_marge.compare.statistics import LEVEL, Difference, Mean, Scores, bootstrap, over_seeds, paired
@@ -80,45 +78,6 @@ def used_table(results: Results) -> Table:
     columns = [("", text) for text in UNITS.values()]
     rows = [(str(run), [Cell(f"{getattr(points[-1], unit):,.0f}") for unit in UNITS]) for run, points in results.used]
     return Table("Used", "Run", columns, rows)
-
-
-def unequal(plan: Plan, used: Sequence[tuple[Run, Sequence[Point]]]) -> list[str]:
-    """A sentence for every run that used more or less than its budget, by more than the tolerance."""
-    sentences = []
-    for run, points in used if plan.budget else ():
-        budget = plan.budget_of(run.method)
-        ratio = budget.used(points[-1]) / budget.amount
-        if abs(ratio - 1) > plan.tolerance:
-            sentences.append(
-                f"{run} used {budget.used(points[-1]):,.0f} {UNITS[budget.unit]}, {abs(ratio - 1):.0%} "
-                f"{'more' if ratio > 1 else 'less'} than its budget of {budget.amount:,.0f}.".replace("%", " %")
-            )
-    return sentences
-
-
-def schedule_notes(plan: Plan) -> list[str]:
-    """What a budget does not change."""
-    return [
-        f"The learning rate of {', '.join(method.name for method in methods)} follows {name} over "
-        "--train.num_episodes, wherever the budget ends it; --actor.lr_scheduler constant would not."
-        for name, methods in schedulers(plan).items()
-        if name != "constant"
-    ]
-
-
-def notes(results: Results) -> list[str]:
-    """The sentences under the tables."""
-    plan, n = results.plan, len(results.plan.seeds)
-    said = [
-        f"Means over the seeds {', '.join(map(str, plan.seeds))} and their standard errors; intervals over problems "
-        f"and seeds, which with {n} seeds may be {1 - math.sqrt(1 - 1 / n):.0%} too narrow.".replace("%", " %")
-        if n > 1
-        else f"One seed ({plan.seeds[0]}): there is no standard error, and the intervals are over problems alone."
-    ]
-    if plan.budget:
-        said.append(f"Budget of a run: {plan.budget.amount:,.0f} {UNITS[plan.budget.unit]}.")
-    said += [f"{m.name} has {m.share:g} of the budget." for m in plan.methods if m.share != 1]
-    return [*said, *unequal(plan, results.used), *schedule_notes(plan)]
 
 
 def score_rows(results: Results) -> tuple[Sequence[str], list[tuple[str | int | float | None, ...]]]:

@@ -69,13 +69,15 @@ def _of_rl(run: Path, model: Path | None, summary: Mapping[str, Any], results: S
     """Of a run of train_ppo_ray."""
     flags = flag_values(summary["training_flags"])
     return Trained(
-        name=run.resolve().name,
+        name=summary.get("name", run.resolve().name),
         folder=model or Path(flags["--ckpt.output_dir"]),
         base_model=flags["--actor.model_name_or_path"],
-        method=summary["method"],
+        method=summary.get("kind", summary["method"]),
         how=f"reinforcement learning (`openrlhf.cli.train_ppo_ray --experience_maker {summary['method']}`)",
         datasets=flags["--data.prompt_dataset"].split(","),
-        settings={"Method": _method_flags(flags), "Training": _training_flags(flags)},
+        settings=({"Method": _method_flags(flags)} if summary["method"] == "marge" else {})
+        | ({"Budget": {summary["budget"]: ""}} if "budget" in summary else {})
+        | {"Training": _training_flags(flags)},
         before=results[0],
         after=results[-1],
         generated_tokens=summary.get("generated_tokens"),

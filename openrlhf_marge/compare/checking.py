@@ -1,0 +1,65 @@
+"""What a compare file's values can get wrong; ValueError with one sentence that names file, key and mend."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from openrlhf_marge.compare.kinds import LOOPED, TRAINED
+from openrlhf_marge.compare.plan import STAGES, Method, Plan
+from openrlhf_marge.compare.progress import UNITS
+
+
+def check_plan(plan: Plan) -> None:
+    """ValueError for what the single tables cannot tell."""
+    for name, values in (("seeds", plan.seeds), ("[evaluate] data", plan.evaluate.data)):
+        if not values:
+            raise ValueError(f"{plan.file}: {name} is empty; give at least one")
+        if doubled := [value for value in values if values.count(value) > 1]:
+            raise ValueError(f"{plan.file}: {name} has {doubled[0]} twice; leave one out")
+    if not 0 < plan.tolerance < 1:
+        raise ValueError(f"{plan.file}: tolerance is {plan.tolerance:g}; it is a share of the budget, such as 0.05")
+    if plan.strict and plan.budget is None:
+        raise ValueError(f"{plan.file}: strict = true compares with a budget; give [budget] one of {', '.join(UNITS)}")
+    if plan.loop and plan.loop.iterations < 1:
+        raise ValueError(f"{plan.file}, [loop]: iterations is {plan.loop.iterations}; it must be at least 1")
+    for method in plan.methods:
+        check_method(f"{plan.file}, [methods.{method.name}]", method, plan)
+    names = [method.name for method in plan.methods]
+    if plan.baseline not in names:
+        raise ValueError(f"{plan.file}: baseline {plan.baseline!r} is no method; the methods are {', '.join(names)}")
+
+
+def check_method(place: str, method: Method, plan: Plan) -> None:
+    """ValueError naming the key of a method that cannot be what is meant."""
+    given = [key for key in ("kind", "run", "model") if getattr(method, key)]
+    if len(given) != 1:
+        raise ValueError(f"{place} has {' and '.join(given) or 'none'} of kind, run and model; give exactly one")
+    if not method.name or method.name != Path(method.name).name or method.name.startswith("."):
+        raise ValueError(f"{place} is to be the name of a folder; leave / and a leading dot out")
+    if method.kind and method.kind not in {**TRAINED, **LOOPED}:
+        raise ValueError(f"{place}: kind {method.kind!r} is not known; known are {', '.join([*TRAINED, *LOOPED])}")
+    if not 0 < method.share < math.inf:
+        raise ValueError(f"{place}: share is {method.share:g}; it must be a number above 0")
+    wanted = () if not method.kind else STAGES if method.is_looped else ("flags",)
+    for key in ("flags", *STAGES):
+        if getattr(method, key) and key not in wanted:
+            raise ValueError(f"{place}: {key} changes nothing with this {given[0]}; leave it out")
+    if method.kind:
+        check_budget(place, method, plan)
+
+
+def check_budget(place: str, method: Method, plan: Plan) -> None:
+    """ValueError when the method cannot be given its budget."""
+    if plan.budget is None:
+        raise ValueError(f"{place} is to run and {plan.file} has no [budget]; give one of {', '.join(UNITS)}")
+    if plan.strict and method.share != 1:
+        raise ValueError(f"{place}: share {method.share:g} makes unequal budgets, which strict = true refuses")
+    if method.is_looped and (plan.loop is None or plan.budget.unit != "tokens"):
+        raise ValueError(f"{place}: kind {method.kind!r} needs the table [loop], and a [budget] in tokens")
+    if method.is_looped and (found := set(",@") & set(str(plan.out / method.name))):
+        raise ValueError(
+            f"{place}: OpenRLHF reads the {found.pop()!r} of {plan.out / method.name} as the end of a name; rename it"
+        )
+    if method.is_looped and plan.budget_of(method).amount < plan.loop.iterations:
+        raise ValueError(f"{place}: its budget is below a token an iteration ({plan.loop.iterations}); raise it")

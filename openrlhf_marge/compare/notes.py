@@ -1,0 +1,86 @@
+"""The sentences under the tables: what the numbers rest on, and what was not equal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from openrlhf_marge.compare.commands import schedulers
+from openrlhf_marge.compare.plan import Plan, Run
+from openrlhf_marge.compare.progress import UNITS, Point
+from openrlhf_marge.compare.results import Results
+from openrlhf_marge.compare.statistics import Scores
+
+# Where nothing but the seeds varies, normally (tests/test_compare.py draws it); with problems that vary, more.
+COVERAGE = "95 % intervals over 2, 3, 5 and 10 seeds may cover 50, 75, 83 and 90 %"
+
+
+def unequal(plan: Plan, used: Sequence[tuple[Run, Sequence[Point]]]) -> list[str]:
+    """A sentence for every run that used more or less than its budget, by more than the tolerance."""
+    sentences = []
+    for run, points in used if plan.budget else ():
+        budget = plan.budget_of(run.method)
+        ratio = budget.used(points[-1]) / budget.amount
+        if abs(ratio - 1) > plan.tolerance:
+            sentences.append(
+                f"{run} used {budget.used(points[-1]):,.0f} {UNITS[budget.unit]}, {abs(ratio - 1):.0%} "
+                f"{'more' if ratio > 1 else 'less'} than its budget of {budget.amount:,.0f}.".replace("%", " %")
+            )
+    return sentences
+
+
+def schedule_notes(plan: Plan) -> list[str]:
+    """What a budget does not change."""
+    return [
+        f"The learning rate of {', '.join(method.name for method in methods)} follows {name} over "
+        "--train.num_episodes, wherever the budget ends it; --actor.lr_scheduler constant would not."
+        for name, methods in schedulers(plan).items()
+        if name != "constant"
+    ]
+
+
+def notes(results: Results) -> list[str]:
+    """The sentences under the tables."""
+    plan = results.plan
+    said = [_seed_note(plan), *_single_notes(results), *_problem_notes(results)]
+    if plan.budget:
+        said.append(f"Budget of a run: {plan.budget.amount:,.0f} {UNITS[plan.budget.unit]}.")
+    said += [f"{m.name} has {m.share:g} of the budget." for m in plan.methods if m.share != 1]
+    kinds = {run.method.is_looped for run, _ in results.used}
+    if len(kinds) > 1:
+        said.append("Seconds of loops include the start of every stage and the saving of its model, others do not.")
+    return [*said, *unequal(plan, results.used), *schedule_notes(plan)]
+
+
+def _seed_note(plan: Plan) -> str:
+    if len(plan.seeds) == 1:
+        return f"One seed ({plan.seeds[0]}): there is no standard error, and the intervals are over problems alone."
+    return (
+        f"Means over the seeds {', '.join(map(str, plan.seeds))} and their standard errors; intervals over problems "
+        f"and seeds. Where seeds differ much, those over few are too narrow: {COVERAGE}."
+    )
+
+
+def _single_notes(results: Results) -> list[str]:
+    """Methods with one run for all seeds, of which nothing is known over seeds."""
+    single = [name for name, of_method in results.scores.items() if len(of_method[results.columns[0]]) == 1]
+    if len(results.plan.seeds) == 1 or not single:
+        return []
+    return [f"One run stands for all seeds, and varies with none, of {', '.join(single)}."]
+
+
+def _problem_notes(results: Results) -> list[str]:
+    """Data sets of which runs with one seed answered different problems."""
+    notes = []
+    for data in dict.fromkeys(data for data, _ in results.columns):
+        column = next(column for column in results.columns if column[0] == data)
+        answered = {name: of_method[column] for name, of_method in results.scores.items()}
+        if any(len({_of_seed(runs, seed).problems for runs in answered.values()}) > 1 for seed in results.plan.seeds):
+            counts = {name: sum(len(s.problems) for s in runs.values()) / len(runs) for name, runs in answered.items()}
+            found = ", ".join(f"{name} {count:g}" for name, count in counts.items())
+            notes.append(f"{data}: not all answered the same problems ({found}); differences are over common ones.")
+    return notes
+
+
+def _of_seed(runs: Mapping[int, Scores], seed: int) -> Scores:
+    """A run that stands for all seeds does so here, too."""
+    return runs.get(seed) or next(iter(runs.values()))
