@@ -151,7 +151,8 @@ def main() -> None:
     args, passed_on = parser.parse_known_args()
     out, seconds = args.out.resolve(), {}
     out.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(out / "dump", ignore_errors=True)  # of an earlier quickstart; a dump is of one run
+    for left in ("dump", "tensorboard"):  # by an earlier quickstart; they are of one run
+        shutil.rmtree(out / left, ignore_errors=True)
     args.train_flags = [*train_flags(out, args.method, args.seed), *passed_on]
     pretrain.write_problems(out / "base", args.seed)
     check_flags(args.train_flags, out / "check.log")

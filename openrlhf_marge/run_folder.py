@@ -18,7 +18,11 @@ Results = dict[str, dict[str, Any]]  # data set -> what cli/evaluate.py says of 
 def read_summary(run: Path) -> dict[str, Any]:
     """RUN/summary.json, empty when it is not there; ValueError when it is no JSON object."""
     path = run / "summary.json"
-    return read_object(path) if path.exists() else {}
+    summary = read_object(path) if path.exists() else {}
+    flags = summary.get("training_flags", [])
+    if not isinstance(flags, list) or not all(isinstance(word, str) for word in flags):
+        raise ValueError(f"{path}: training_flags is no list of texts; write the words of the command, one each")
+    return summary
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from openrlhf_marge.cli.loop_checks import words_of
-from openrlhf_marge.cli.marge_dpo import main, parse_args
+from openrlhf_marge.cli.marge_dpo import main, make_loop, parse_args
 from openrlhf_marge.loop import KINDS, Flags, Loop, run_loop
 from openrlhf_marge.loop.kinds import PAPER_FLAGS
 
@@ -155,9 +155,10 @@ def test_words_may_be_quoted():
 
 def command(tmp_path, more=()):
     (tmp_path / "heldout.jsonl").write_text('{"input": "1+1?", "label": "2"}\n')
-    data = "--data.prompt_dataset x.jsonl --data.label_key label"
+    (tmp_path / "train.jsonl").write_text('{"input": "1+2?", "label": "3"}\n')
+    data = f"--data.prompt_dataset {tmp_path}/train.jsonl --data.label_key label"
     base = ["--model", "base", "--heldout", f"{tmp_path}/heldout.jsonl", "--out", f"{tmp_path}/out"]
-    return [*base, "--explore", data, *more]
+    return [*base, "--explore", data, *(word.replace("DATA", data) for word in more)]
 
 
 @pytest.mark.parametrize(
@@ -166,6 +167,12 @@ def command(tmp_path, more=()):
         (["--heldout", "/no.jsonl"], "--heldout cannot be evaluated: --data /no.jsonl: there is no such file"),
         (["--explore", "--nope 1"], "--explore does not work: explore: error: the following arguments are"),
         (["--pairs", "--min_value x"], "argument --min_value: invalid float value: 'x'"),
+        (["--explore", "'"], "--explore cannot be split into words: No closing quotation"),
+        (["--explore", "DATA --marge.split nope"], "--explore does not work: --marge.split is 'nope'"),
+        (["--explore", "DATA --data.prompt_dataset no.jsonl"], "--data.prompt_dataset no.jsonl: there is no such"),
+        (["--pairs", "--min_value 0.9 --max_value 0.1"], "--pairs does not work: --min_value 0.9 is above"),
+        (["--pairs", "--nope"], "error: unrecognized arguments: --nope"),
+        (["--launcher", "{gpu} x"], "--launcher '{gpu} x' cannot be filled with {python} and {gpus}"),
         (["--evaluate", "--n 0"], "--evaluate holds --n 0, but iterations are compared by sampled pass@1"),
         (["--evaluate", "--label_key gold"], "--heldout cannot be evaluated: "),
         (["--evaluate", "--n 1 --k 2"], "--k 2 must lie between 1 and --n 1: pass@k is never extrapolated; raise --n"),
@@ -175,6 +182,12 @@ def test_bad_flags_are_found_before_anything_runs(tmp_path, capsys, more, senten
     assert main(command(tmp_path, more)) == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_stage_may_have_a_single_flag_with_its_value_after_an_equals_sign(tmp_path):
+    words = ["--pairs", "--closest_only", "--train=--train.batch_size=16", "--evaluate", "--n=2"]
+    loop = make_loop(parse_args(command(tmp_path, words)))
+    assert (loop.flags.pairs, loop.flags.evaluate, loop.batch_size) == (("--closest_only",), ("--n=2",), 16)
 
 
 @pytest.mark.parametrize(("flag", "value"), [("--iterations", "0"), ("--patience", "-1"), ("--kind", "prm")])

@@ -20,6 +20,7 @@ from openrlhf_marge.offline import (
     explore_all,
     only_one,
     read_pool,
+    write_settings,
 )
 
 from factories import EOS, ScriptedModel, completion, explorer, problem
@@ -96,6 +97,7 @@ def test_a_stop_at_any_request_loses_and_repeats_nothing(tmp_path_factory, undis
             asked += model.calls[:after]
         else:
             asked += model.calls
+        folder._dump.wait()  # a process that stops takes its writing thread along, this test's goes on
     model, folder = run(out)
     assert sorted(asked + model.calls) == undisturbed[1]
     assert files_of(out) == undisturbed[0]
@@ -157,11 +159,13 @@ def test_the_next_exploration_begins_with_the_guidance_of_this_one(tmp_path):
 
 
 def test_other_flags_do_not_go_on_in_the_same_folder(tmp_path):
-    path = tmp_path / "out" / "settings.json"
+    path = tmp_path / "settings.json"
     check_settings(path, {"--train.seed": 1, "--rollout.top_p": 0.95})
+    assert not path.exists()  # a typo that is found before anything runs must not stay in the folder
+    write_settings(path, {"--train.seed": 1, "--rollout.top_p": 0.95})
     check_settings(path, {"--train.seed": 1, "--rollout.top_p": 0.95})
     assert json.loads(path.read_text()) == {"--train.seed": 1, "--rollout.top_p": 0.95}
-    with pytest.raises(ValueError, match=r"out was begun with --train.seed 1, not 2; give the same flags"):
+    with pytest.raises(ValueError, match=r" was begun with --train.seed 1, not 2; give the same flags"):
         check_settings(path, {"--train.seed": 2, "--rollout.top_p": 0.95})
 
 

@@ -8,6 +8,7 @@ FILE gets a line per update (compare/progress.py). --train.num_episodes and --da
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 from openrlhf_marge.compare.progress import UNITS, Budget
@@ -25,6 +26,8 @@ def parse_own_args(argv: list[str] | None = None) -> tuple[Budget, Path, list[st
     own, flags = parser.parse_known_args(argv)
     given = {unit: getattr(own, f"budget.{unit}") for unit in UNITS}
     unit = next(unit for unit, amount in given.items() if amount is not None)
+    if not 0 < given[unit] < math.inf:
+        parser.error(f"--budget.{unit} is {given[unit]:g}; it must be a number above 0")
     return Budget(unit, given[unit]), getattr(own, "budget.progress").absolute(), flags
 
 

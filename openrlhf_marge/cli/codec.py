@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from openrlhf_marge.cli.errors import first_line
+from openrlhf_marge.cli.errors import one_line
 from openrlhf_marge.types import TokenIds
 
 
@@ -16,7 +16,7 @@ def load_tokenizer(model: str) -> Any:
     try:
         return AutoTokenizer.from_pretrained(model)
     except Exception as e:  # from missing files to failed downloads, transformers raises what it likes
-        raise ValueError(f"--model {model} has no tokenizer that transformers can load: {first_line(e)}") from e
+        raise ValueError(f"--model {model} has no tokenizer that transformers can load: {one_line(e)}") from e
 
 
 class TokenizerCodec:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+LONGEST = 300  # characters
 
-def first_line(error: Exception) -> str:
-    """The first line of its message; the name of its class where it has none."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
+
+def one_line(error: Exception) -> str:
+    """The begin of its message in one line; the name of its class where it has none."""
+    return " ".join(str(error).split())[:LONGEST] or type(error).__name__

@@ -6,22 +6,22 @@
 --data: a test set of the paper by name (math, math500, gsm8k, college_math, olympiadbench; NAME=FOLDER reads a local
 copy), or a .jsonl or .parquet file. RESULT.json holds the numbers, with several data sets as one object for each;
 RESULT-responses/ beside it holds every response. The same command, started again after a crash or with another --k,
-samples only what is missing. Exit status: 0, or 2 for bad input.
+samples only what is missing. Exit status: 0, 1 when engine or grader fail, 2 for bad input.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from openrlhf_marge.cli.answering import SETTINGS, Task, answer, make_task
 from openrlhf_marge.cli.evaluate_flags import parse_args
+from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.cli.prompting import Prompter, check_model
-from openrlhf_marge.cli.rows import writing
+from openrlhf_marge.cli.rows import check_out, writing
 from openrlhf_marge.cli.workers import start_pool
 from openrlhf_marge.evaluation import over_problems, problem_metrics
 from openrlhf_marge.grading_guard import GraderGuard, max_failures
@@ -37,17 +37,6 @@ def prepare(args: argparse.Namespace) -> tuple[list[Task], GraderGuard]:
     check_out(args.out)
     start_pool(args.workers)
     return [make_task(args, data, prompter) for data in args.data], GraderGuard(max_failures())
-
-
-def check_out(out: Path) -> None:
-    """ValueError when ``--out`` cannot be written."""
-    if out.is_dir():
-        raise ValueError(f"--out {out} is a folder; name a file")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=out.parent).close()
-    except OSError as e:
-        raise ValueError(f"--out {out} cannot be written: {e}; choose another place") from e
 
 
 def numbers(args: argparse.Namespace, task: Task) -> dict[str, Any]:
@@ -77,20 +66,25 @@ def warn_of_long_prompts(task: Task, max_len: int) -> None:
         )
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv, __doc__)
-    try:
-        tasks, guard = prepare(args)
-    except (ValueError, OSError) as e:
-        print(f"evaluate: error: {e}", file=sys.stderr)
-        return 2
+def evaluate(args: argparse.Namespace) -> str:
+    """The file that was written; ValueError for bad input, RuntimeError when the engine or the grader fails."""
+    if os.environ.get("DS_ACCELERATOR") == "cpu":
+        from openrlhf_marge.host.local_ray import cpu_environment
+
+        os.environ.update(cpu_environment())
+    tasks, guard = prepare(args)
     for task in tasks:
         warn_of_long_prompts(task, args.max_len)
     answer(args, tasks, guard)
     results = {task.data: numbers(args, task) for task in tasks}
     with writing(args.out) as file:
         file.write(json.dumps(results if len(tasks) > 1 else results[tasks[0].data], indent=1) + "\n")
-    return 0
+    return str(args.out)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_args(argv, __doc__)
+    return exit_status("evaluate", lambda: evaluate(args), "; the same command goes on where it was")
 
 
 if __name__ == "__main__":

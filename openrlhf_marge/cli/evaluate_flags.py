@@ -6,6 +6,7 @@ import argparse
 import json
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from openrlhf_marge.cli.workers import add_workers, check_workers
 from openrlhf_marge.config import MargeConfig
@@ -13,6 +14,7 @@ from openrlhf_marge.evaluation import DATA_SETS, PROMPTS
 
 DEFAULT_KS = (1, 8)
 STEP_PREFIX = next(f.default for f in fields(MargeConfig) if f.name == "cot_prefix")
+ENGINE_ARGS = "--engine_args must be a JSON object, such as '{\"tensor_parallel_size\": 2}'"
 LOWEST = {"n": 0, "greedy_runs": 0, "max_len": 2, "batch_size": 1}
 
 
@@ -52,6 +54,13 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as e:
+        raise argparse.ArgumentTypeError(ENGINE_ARGS) from e
+
+
 def _add_sampling(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--n", type=int, default=16, help="responses sampled per problem, 0 for none [%(default)s]")
@@ -62,7 +71,7 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
     add("--max_len", type=int, default=2048, help="tokens of prompt and response [%(default)s]")
     add("--seed", type=int, default=0, help="seed of the engine [%(default)s]")
     add("--batch_size", type=int, default=256, help="problems sampled, then written, at once [%(default)s]")
-    add("--engine_args", type=json.loads, default={}, help="JSON object of further arguments of vllm.LLM")
+    add("--engine_args", type=_json, default={}, help="JSON object of further arguments of vllm.LLM")
 
 
 def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
@@ -77,6 +86,6 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     if not args.temperature > 0 or not 0 < args.top_p <= 1:
         parser.error("--temperature must be above 0 (greedy responses are --greedy_runs), --top_p in (0, 1]")
     if not isinstance(args.engine_args, dict):
-        parser.error("--engine_args must be a JSON object, such as '{\"tensor_parallel_size\": 2}'")
+        parser.error(ENGINE_ARGS)
     if doubled := {data for data in args.data if args.data.count(data) > 1}:
         parser.error(f"--data names {', '.join(doubled)} twice; leave one out")

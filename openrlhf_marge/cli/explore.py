@@ -15,13 +15,14 @@ import argparse
 import json
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from openrlhf_marge import config
 from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.cli.rows import writing
-from openrlhf_marge.offline import Totals, check_settings, only_one
+from openrlhf_marge.offline import Totals, check_settings, only_one, write_settings
 from openrlhf_marge.rewards import MATH
 
 # flag -> (type, default, help); bool is a switch, and ... stands for a flag that must be given
@@ -97,11 +98,15 @@ def explore(flat: argparse.Namespace) -> Totals:
     args = hierarchize(flat)
     config.from_namespace(args.marge)  # refuses bad values before anything is written
     out = Path(args.out)
-    check_settings(out / "settings.json", {f"--{k}": v for k, v in vars(flat).items() if k not in {"out", *FREE}})
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file; name a folder")
+    settings = {f"--{k}": v for k, v in vars(flat).items() if k not in {"out", *FREE}}
+    check_settings(out / "settings.json", settings)
     from openrlhf_marge.host.offline import explore_data
 
+    out.mkdir(parents=True, exist_ok=True)
     with only_one(out):
-        totals = explore_data(args)
+        totals = explore_data(args, partial(write_settings, out / "settings.json", settings))
     if not totals.states:
         raise ValueError(f"none of the {totals.problems} problems gave a state: {problems_left_out(totals)}")
     with writing(out / "summary.json") as file:

@@ -36,7 +36,9 @@ def load_pool(ckpt_path: Path) -> GuidancePool:
     store = CheckpointStore(ckpt_path / "_marge")
     steps = store.complete().values()
     if not steps:
-        raise ValueError(f"--ckpt_path {ckpt_path} holds no complete checkpoint of a MARGE run")
+        raise ValueError(
+            f"--ckpt_path {ckpt_path} holds no complete checkpoint of a MARGE run; train with --ckpt.save_steps"
+        )
     pool = GuidancePool()
     pool.update(store.read_state(max(steps)).pool)
     return pool

@@ -2,7 +2,8 @@
 
     python -m openrlhf_marge.cli.figures RUN... --out DIR         # RUN: a folder, or NAME=FOLDER
 
-RUN is the folder of examples/quickstart.py, of a DPO loop, or a dump (--marge.dump_dir, cli/explore.py).
+RUN is the folder of a run of train_ppo_ray with its TensorBoard log (quickstart, compare, examples/scripts, your own),
+that of a DPO loop, or a dump (--marge.dump_dir, cli/explore.py).
 
 fig1   accuracy at which runs converge, and their trends; the first RUN is the star
 fig3   value by state index for correct and incorrect guidance
@@ -61,6 +62,8 @@ def read_runs(folders: dict[str, Path]) -> list[Run]:
 
 def draw(args: argparse.Namespace) -> list[str]:
     """Write all figures; returns the names of the files without ending. ValueError when there is none."""
+    if args.out.exists() and not args.out.is_dir():
+        raise ValueError(f"--out {args.out} is a file; name a folder")
     figures = build_figures(read_runs(named_folders(args.runs)))
     for sentence in figures.missing:
         print(sentence, file=sys.stderr)

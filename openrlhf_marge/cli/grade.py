@@ -20,7 +20,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from openrlhf_marge.cli.rows import Row, count_rows, read_rows, writing
+from openrlhf_marge.cli.rows import Row, check_out, count_rows, read_rows, writing
 from openrlhf_marge.cli.workers import add_workers, check_workers, start_pool
 from openrlhf_marge.grading import REASONS, Grade, gold_answer, grade, grade_gold
 
@@ -117,6 +117,8 @@ def check_gold(args: argparse.Namespace) -> int:
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
+        if args.out:
+            check_out(args.out)
         start_pool(args.workers)
         return check_gold(args) if args.check_gold else grade_file(args)
     except (ValueError, OSError) as e:

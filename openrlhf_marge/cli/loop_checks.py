@@ -11,10 +11,13 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 
-from openrlhf_marge.cli import evaluate_flags
+from openrlhf_marge.cli import build_pairs, evaluate_flags
 from openrlhf_marge.cli.problems import load_problems
+from openrlhf_marge.config import from_namespace
 from openrlhf_marge.loop import OWN_FLAGS, Kind
+from openrlhf_marge.pairs import load_builder
 
 
 def check_heldout(heldout: str, words: tuple[str, ...]) -> None:
@@ -29,9 +32,32 @@ def check_heldout(heldout: str, words: tuple[str, ...]) -> None:
         raise ValueError(f"--heldout cannot be evaluated: {e}") from e
 
 
+def check_explore(args: argparse.Namespace) -> None:
+    """ValueError for what cli.explore would refuse; ``args`` as it parses them."""
+    marge = {name.removeprefix("marge."): value for name, value in vars(args).items() if name.startswith("marge.")}
+    try:
+        from_namespace(SimpleNamespace(**marge))
+    except ValueError as e:
+        raise ValueError(f"--explore does not work: {e}") from e
+    data = getattr(args, "data.prompt_dataset")
+    if data.endswith((".jsonl", ".json", ".parquet")) and not any(os.path.exists(p) for p in (data, *data.split(","))):
+        raise ValueError(f"--explore does not work: --data.prompt_dataset {data}: there is no such file")
+
+
+def check_pairs(args: argparse.Namespace) -> None:
+    """ValueError for what cli.build_pairs would refuse; ``args`` as it parses them."""
+    try:
+        build_pairs.check_args(args, load_builder(args.kind))
+    except ValueError as e:
+        raise ValueError(f"--pairs does not work: {e}") from e
+
+
 def words_of(stage: str, text: str) -> tuple[str, ...]:
     """The words of a stage's quoted flags, none of which the loop sets itself."""
-    words = tuple(shlex.split(text))
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as e:
+        raise ValueError(f"--{stage} cannot be split into words: {e}") from e
     for word in words:
         if word.split("=")[0] in OWN_FLAGS[stage]:
             raise ValueError(f"--{stage} holds {word.split('=')[0]}, which the loop sets itself; leave it out")

@@ -22,9 +22,18 @@ from typing import Any
 
 from openrlhf_marge.cli import build_pairs, explore
 from openrlhf_marge.cli.exits import exit_status
-from openrlhf_marge.cli.loop_checks import check_heldout, check_train_flags, checked, environment, words_of
+from openrlhf_marge.cli.loop_checks import (
+    check_explore,
+    check_heldout,
+    check_pairs,
+    check_train_flags,
+    checked,
+    environment,
+    words_of,
+)
 from openrlhf_marge.loop import KINDS, Flags, Loop, run_loop
 from openrlhf_marge.processes import Bars, run_logged
+from openrlhf_marge.run_folder import flag_values
 
 LAUNCHER = "{python} -m torch.distributed.run --standalone --nproc_per_node {gpus}"
 COMMANDS = {
@@ -49,11 +58,23 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     for stage, text in COMMANDS.items():
         parser.add_argument(f"--{stage}", default="", metavar="FLAGS", help=f"flags {text}")
     parser.add_argument("--launcher", default=LAUNCHER, help="what starts the training, before '-m' [%(default)s]")
-    args = parser.parse_args(argv)
+    args = parser.parse_args(joined(sys.argv[1:] if argv is None else argv))
     for name, lowest in (("iterations", 1), ("patience", 0)):
         if getattr(args, name) < lowest:
             parser.error(f"--{name} is {getattr(args, name)}; it must be at least {lowest}")
     return args
+
+
+def joined(words: list[str]) -> list[str]:
+    """A stage and its flags as one word: argparse takes a single flag in quotes for one of this command."""
+    stages = {f"--{stage}" for stage in COMMANDS}
+    found: list[str] = []
+    for word in words:
+        if found and found[-1] in stages:
+            found[-1] += f"={word}"
+        else:
+            found.append(word)
+    return found
 
 
 def make_loop(args: argparse.Namespace) -> Loop:
@@ -61,17 +82,20 @@ def make_loop(args: argparse.Namespace) -> Loop:
     kind, flags = KINDS[args.kind], Flags(**{stage: words_of(stage, getattr(args, stage)) for stage in COMMANDS})
     model = ["--actor.model_name_or_path", args.model]
     explored = checked("--explore", explore.parse_args, ["--out", "x", *model, *kind.explore_flags, *flags.explore])
-    max_len = getattr(explored, "data.max_len")
+    check_explore(explored)
     pairs = ["x", "--kind", kind.pairs, "--model", args.model, "--out", "x", *kind.pairs_flags, *flags.pairs]
-    checked("--pairs", build_pairs.parse_args, pairs)
+    check_pairs(checked("--pairs", build_pairs.parse_args, pairs))
     check_heldout(args.heldout, flags.evaluate)
     train = [*kind.train_flags, *flags.train]
     check_train_flags(kind, train)
-    launcher = args.launcher.format(python=sys.executable, gpus=count_gpus())
+    try:
+        launcher = shlex.split(args.launcher.format(python=sys.executable, gpus=count_gpus()))
+    except (KeyError, IndexError, ValueError) as e:
+        raise ValueError(f"--launcher {args.launcher!r} cannot be filled with {{python}} and {{gpus}}: {e!r}") from e
     return Loop(
         kind=kind, out=args.out, model=args.model, heldout=args.heldout, flags=flags, iterations=args.iterations,
-        patience=args.patience, max_len=max_len, launcher=tuple(shlex.split(launcher)),
-        batch_size=int(train[len(train) - train[::-1].index("--train.batch_size")]),
+        patience=args.patience, max_len=getattr(explored, "data.max_len"), launcher=tuple(launcher),
+        batch_size=int(flag_values(train)["--train.batch_size"]),
     )  # fmt: skip
 
 

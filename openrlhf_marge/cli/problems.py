@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from openrlhf_marge.cli.errors import first_line
+from openrlhf_marge.cli.errors import one_line
 from openrlhf_marge.cli.rows import Row, read_rows
 from openrlhf_marge.evaluation import DATA_SETS, DataSet
 
@@ -57,7 +57,7 @@ def _published_rows(name: str, data_set: DataSet, folder: str) -> Iterator[Row]:
         except Exception as e:  # a failed download is anything from OSError to errors of the client's own
             raise ValueError(
                 f"--data {name}: {folder or data_set.path} (config {config}, split {data_set.split}) cannot be loaded "
-                f"({first_line(e)}); where there is no internet give a local copy, --data {name}=FOLDER"
+                f"({one_line(e)}); where there is no internet give a local copy, --data {name}=FOLDER"
             ) from e
         for number, values in enumerate(rows, start=1):
             label = values.get(data_set.label_key)

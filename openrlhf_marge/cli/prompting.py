@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openrlhf_marge.cli.codec import load_tokenizer
-from openrlhf_marge.cli.errors import first_line
+from openrlhf_marge.cli.errors import one_line
 from openrlhf_marge.evaluation import choose_prompt, render_prompt
 
 
@@ -52,7 +52,7 @@ def check_model(model: str, max_len: int) -> None:
     except Exception as e:  # from missing files to failed downloads, transformers raises what it likes
         raise ValueError(
             f"--model {model} is neither the folder of a Hugging Face model nor the name of one that can be had: "
-            f"{first_line(e)}"
+            f"{one_line(e)}"
         ) from e
     positions = getattr(config, "max_position_embeddings", max_len)
     stretched = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default") != "default"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -91,6 +92,17 @@ def _open_parquet(path: Path) -> pq.ParquetFile:
         return pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as e:
         raise ValueError(f"{path} is no Parquet file: {e}") from e
+
+
+def check_out(out: Path) -> None:
+    """ValueError when ``--out`` cannot be written."""
+    if out.is_dir():
+        raise ValueError(f"--out {out} is a folder; name a file")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out.parent).close()
+    except OSError as e:
+        raise ValueError(f"--out {out} cannot be written: {e}; choose another place") from e
 
 
 @contextmanager

@@ -23,6 +23,8 @@ def check_plan(plan: Plan) -> None:
         raise ValueError(f"{plan.file}: strict = true compares with a budget; give [budget] one of {', '.join(UNITS)}")
     if plan.loop and plan.loop.iterations < 1:
         raise ValueError(f"{plan.file}, [loop]: iterations is {plan.loop.iterations}; it must be at least 1")
+    if not plan.methods:
+        raise ValueError(f"{plan.file} has no method; add a table [methods.NAME]")
     for method in plan.methods:
         check_method(f"{plan.file}, [methods.{method.name}]", method, plan)
     names = [method.name for method in plan.methods]

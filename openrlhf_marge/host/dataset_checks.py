@@ -62,6 +62,8 @@ def check_dataset(args: Any, flag: str, paths: str, probabilities: str | None, s
         data = read_rows(args, paths, probabilities, split)
     except (DatasetNotFoundError, FileNotFoundError, ConnectionError) as e:
         raise ValueError(f"{flag} {paths} cannot be found: {e}") from e
+    except StopIteration as e:  # of an empty file
+        raise ValueError(f"{flag} {paths} has no rows") from e
     except Exception as e:
         raise ValueError(f"{flag} {paths} cannot be read: {type(e).__name__}: {e}") from e
     if not len(data):

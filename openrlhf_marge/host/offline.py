@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from openrlhf.datasets import PromptDataset
 from openrlhf.utils import get_tokenizer
 
+from openrlhf_marge.cli.errors import one_line
 from openrlhf_marge.config import MargeConfig, from_namespace
 from openrlhf_marge.host import tokens
 from openrlhf_marge.host.checks import check_reward_file, complete_reward
@@ -22,16 +23,18 @@ from openrlhf_marge.offline import ExplorationFolder, JournaledSampler, Totals, 
 from openrlhf_marge.types import Problem
 
 
-def explore_data(args: Any) -> Totals:
-    """Explore what ``args.out`` does not hold yet; ValueError for input that cannot work, before any engine starts."""
+def explore_data(args: Any, begin: Callable[[], None]) -> Totals:
+    """Explore what ``args.out`` does not hold yet; ValueError for input that cannot work, and then not ``begin``."""
     config = from_namespace(args.marge)
     complete_reward(args, config, args.out)
     check_reward_file(args.reward.remote_url)
     tokenizer = load_tokenizer(args)
     problems = read_problems(args, config, tokenizer)
+    before = read_pool(args.guidance_from) if args.guidance_from else None
+    begin()
     folder = ExplorationFolder(args.out, [p.id for p in problems], args.problems_per_file, config.advantage)
-    if args.guidance_from and not folder.totals.problems:
-        folder.start_from(read_pool(args.guidance_from))
+    if before is not None and not folder.totals.problems:
+        folder.start_from(before)
     if not all(folder.is_done(p.id) for p in problems):
         with ray_cluster(), offline_engines(args) as engines:
             asyncio.run(explore_on(engines, args, config, tokenizer, problems, folder))
@@ -45,7 +48,7 @@ def load_tokenizer(args: Any) -> Any:
     try:
         return get_tokenizer(model, None, "left", None, use_fast=not args.data.disable_fast_tokenizer)
     except Exception as e:  # from missing files to failed downloads, transformers raises what it likes
-        reason = str(e).splitlines()[0] if str(e) else type(e).__name__
+        reason = one_line(e)
         raise ValueError(f"--actor.model_name_or_path {model} has no tokenizer that can be loaded: {reason}") from e
 
 

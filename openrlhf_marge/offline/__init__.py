@@ -6,7 +6,7 @@ Imports no ray, vllm, deepspeed or openrlhf: engines are behind ``visit.Sampler`
 from openrlhf_marge.offline.folder import ExplorationFolder, read_pool
 from openrlhf_marge.offline.journal import Journal
 from openrlhf_marge.offline.sampler import JournaledSampler
-from openrlhf_marge.offline.settings import check_settings, only_one
+from openrlhf_marge.offline.settings import check_settings, only_one, write_settings
 from openrlhf_marge.offline.totals import Totals
 from openrlhf_marge.offline.work import explore_all
 
@@ -19,4 +19,5 @@ __all__ = [
     "explore_all",
     "only_one",
     "read_pool",
+    "write_settings",
 ]

@@ -12,16 +12,18 @@ from pathlib import Path
 from typing import Any
 
 
+def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    """Write the flags and their values, in place of those there."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+    os.replace(part, path)
+
+
 def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
-    """Write the flags and their values, or compare them with those there; ValueError naming a flag that differs."""
-    wanted = json.loads(json.dumps(settings))
+    """Compare the flags and their values with those there, if any; ValueError naming a flag that differs."""
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        part.write_text(json.dumps(wanted, indent=1) + "\n", encoding="utf-8")
-        os.replace(part, path)
         return
-    there = json.loads(path.read_text(encoding="utf-8"))
+    wanted, there = json.loads(json.dumps(settings)), json.loads(path.read_text(encoding="utf-8"))
     for flag in {**there, **wanted}:
         if there.get(flag) != wanted.get(flag):
             raise ValueError(
