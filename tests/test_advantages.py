@@ -6,9 +6,7 @@ from hypothesis import strategies as st
 
 from openrlhf_marge.advantages import group_advantages, group_stds
 
-GROUPS = st.lists(
-    st.lists(st.floats(0, 1, allow_subnormal=False), min_size=1, max_size=6), min_size=1, max_size=5
-)
+GROUPS = st.lists(st.lists(st.floats(0, 1, allow_subnormal=False), min_size=1, max_size=6), min_size=1, max_size=5)
 
 
 def test_eq_4_on_two_groups():

@@ -62,9 +62,7 @@ def test_several_guidances_are_different_ones_remark_c_4():
     correct = [completion(1.0, ids=ids) for ids in ((5, EOS), (5, EOS), (6, EOS), (7, EOS))]
     completions = correct + [completion(0.0)] * 4
     for seed in range(20):
-        picked = pick_guidance(
-            completions, (), frozenset({EOS}), MargeConfig(n_guidances=3), random.Random(seed)
-        )
+        picked = pick_guidance(completions, (), frozenset({EOS}), MargeConfig(n_guidances=3), random.Random(seed))
         assert {g.token_ids for g in picked} == {(5,), (6,), (7,)}
 
 

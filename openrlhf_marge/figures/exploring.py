@@ -71,7 +71,5 @@ def figure_5a(runs: Mapping[str, Sequence[Found]]) -> Plot:
     if known := [line for line in shares if line.points]:
         panels.append(Panel(x_label=x_label, y_label="valid pairs so far (% of possible pairs)", lines=known))
     header = ("run", "generated_tokens", "entropy_bits", "valid_pairs", "valid_pair_share")
-    rows = [
-        (name, f.tokens, f.entropy, f.valid_pairs, f.pair_share) for name, found in runs.items() for f in found
-    ]
+    rows = [(name, f.tokens, f.entropy, f.valid_pairs, f.pair_share) for name, found in runs.items() for f in found]
     return Plot(title="Training data found by exploration", panels=panels, table=Table(header, rows))

@@ -99,4 +99,3 @@ async def explore_on(
 async def _untrained() -> int:
     """The weight version of all completions here."""
     return 0
-

@@ -48,9 +48,7 @@ class StepLabels:
 
     def schema(self, settings: Settings) -> pa.Schema:
         labels = pa.list_(pa.bool_() if settings.hard_labels else pa.float64())
-        return pa.schema(
-            [("prompt", pa.string()), ("completions", pa.list_(pa.string())), ("labels", labels), *FACTS]
-        )
+        return pa.schema([("prompt", pa.string()), ("completions", pa.list_(pa.string())), ("labels", labels), *FACTS])
 
     def drafts(self, visit: Visit, settings: Settings, left_out: Counter[str]) -> Iterator[Draft]:
         for guidance, groups in paths(visit, left_out):
