@@ -157,7 +157,10 @@ def test_a_model_trained_on_is_another_model(engine, run, task):
     first = run()
     weights = task.folder / "model" / "model.safetensors"
     weights.write_bytes(weights.read_bytes())
-    assert run()["responses"] != first["responses"]
+    trained = run()
+    assert trained["responses"] != first["responses"]
+    (task.folder / "model" / "README.md").write_text("its card")
+    assert run() == trained
 
 
 def test_prompt_and_prefix_as_the_engine_gets_them(engine, run):

@@ -92,8 +92,9 @@ def test_baselines_have_the_settings_of_table_6(parsed, name, rollout):
 
 @pytest.mark.parametrize("kind", ["marge", "self_explore", "outcome", "sft"])
 def test_the_dpo_script_is_a_loop_whose_flags_every_command_accepts(tmp_path, kind):
-    (tmp_path / "heldout file.jsonl").write_text(json.dumps({"input": "q", "label": "1"}) + "\n")
-    environment = {"DATA": "a data file.jsonl", "HELDOUT": f"{tmp_path}/heldout file.jsonl", "KIND": kind}
+    data = tmp_path / "a data file.jsonl"
+    data.write_text(json.dumps({"input": "q", "label": "1"}) + "\n")
+    environment = {"DATA": str(data), "HELDOUT": str(data), "KIND": kind}
     done = subprocess.run(
         ["bash", str(SCRIPTS / "qwen2_7b_marge_dpo.sh")], env=os.environ | environment | {"DRY_RUN": "1"},
         capture_output=True, text=True, check=True,
@@ -102,7 +103,7 @@ def test_the_dpo_script_is_a_loop_whose_flags_every_command_accepts(tmp_path, ki
     assert words[:3] == ["python3", "-m", "openrlhf_marge.cli.marge_dpo"]
     loop = make_loop(marge_dpo_args(words[3:]))
     assert (loop.kind, loop.max_len, loop.iterations) == (KINDS[kind], 2048, 10)
-    assert loop.flags.explore[1] == "a data file.jsonl"
+    assert loop.flags.explore[1] == str(data)
     assert loop.batch_size == (128 if kind == "sft" else 256)
 
 

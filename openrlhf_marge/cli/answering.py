@@ -65,8 +65,9 @@ def make_task(args: argparse.Namespace, data: str, prompter: Prompter) -> Task:
 
 
 def _files(model: str) -> dict[str, tuple[int, int]]:
-    """Sizes and times of a model's files: one that was trained on in the same folder is another model."""
-    stats = {file.name: file.stat() for file in sorted(Path(model).glob("*")) if file.is_file()}
+    """Sizes and times of a model's files but its card: one that was trained on in the same folder is another model."""
+    files = [file for file in sorted(Path(model).glob("*")) if file.is_file() and file.suffix != ".md"]
+    stats = {file.name: file.stat() for file in files}
     return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
 
 
