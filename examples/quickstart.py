@@ -20,6 +20,7 @@ import torch
 
 from openrlhf_marge import REWARD_FILE
 from openrlhf_marge.arithmetic import pretrain
+from openrlhf_marge.compare.progress import points_of
 from openrlhf_marge.figures import figure_3, reward_plot, save, values_of_log
 from openrlhf_marge.host.local_ray import cpu_environment, local_ray
 from openrlhf_marge.processes import run_logged
@@ -109,14 +110,6 @@ def show_step(line: str) -> None:
         print(f"   step {found[1]}: mean reward {float(found[2]):.3f}", flush=True)
 
 
-def generated_tokens(series: Series) -> float:
-    """Tokens that the engines sampled for training, candidates included."""
-    if "train/marge/generated_tokens" in series:
-        return total(series, "train/marge/generated_tokens")
-    lengths, counts = series["train/rollout/response_length_mean"], series["train/rollout/num_samples"]
-    return sum(length * count for (_, length), (_, count) in zip(lengths, counts, strict=True))
-
-
 def summarise(args: argparse.Namespace, series: Series, evaluations: dict, seconds: dict[str, float]) -> dict:
     """What summary.json holds."""
     signal = "train/marge/groups_with_signal"
@@ -128,7 +121,7 @@ def summarise(args: argparse.Namespace, series: Series, evaluations: dict, secon
         "before": evaluations["before"],
         "after": evaluations["after"],
         "steps": len(series["train/rollout/reward_mean"]),
-        "generated_tokens": round(generated_tokens(series)),
+        "generated_tokens": points_of(series)[-1].tokens,
         "groups_with_signal": mean(series, signal) if signal in series else None,  # OpenRLHF's own makers log none
         "seconds": seconds,
         "seconds_in_training": {name: round(total(series, f"train/timing/{name}"), 1) for name in PHASES},

@@ -12,6 +12,8 @@ from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
+from openrlhf_marge.evaluation import DATA_SETS
+
 Results = dict[str, dict[str, Any]]  # data set -> what cli/evaluate.py says of it
 
 
@@ -80,4 +82,5 @@ def read_results(path: Path) -> Results:
 
 def data_name(data: str) -> str:
     """What --data of cli/evaluate.py names: a test set, the NAME of NAME=FOLDER, or a file without its ending."""
-    return Path(data).stem if data.endswith((".jsonl", ".parquet")) else data.partition("=")[0]
+    name = data.partition("=")[0]
+    return name if name in DATA_SETS else Path(data).stem

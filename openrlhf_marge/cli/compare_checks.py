@@ -19,8 +19,7 @@ from openrlhf_marge.compare.commands import launch_flags, loop_flags
 from openrlhf_marge.compare.kinds import TRAINED
 from openrlhf_marge.compare.notes import unequal
 from openrlhf_marge.compare.results import Column
-from openrlhf_marge.evaluation import DATA_SETS
-from openrlhf_marge.run_folder import flag_values
+from openrlhf_marge.run_folder import data_name, flag_values
 
 CHECK = [sys.executable, "-m", "openrlhf_marge.host.launch_check"]
 
@@ -75,16 +74,10 @@ def columns_of(plan: Plan, args: argparse.Namespace) -> dict[Column, str]:
     metrics = plan.evaluate.metrics or tuple(ends)
     if unknown := [name for name in metrics if name not in measured]:
         raise ValueError(f"{place}: metrics has {unknown[0]!r}; with these flags there are {', '.join(measured)}")
-    labels = {data: label_of(data) for data in plan.evaluate.data}
+    labels = {data: data_name(data) for data in plan.evaluate.data}
     if len(set(labels.values())) < len(labels):
         raise ValueError(f"{place}: data has two files of the same name, which would be one column; rename one")
     return {(label, metric): data for data, label in labels.items() for metric in metrics}
-
-
-def label_of(data: str) -> str:
-    """A data set's name (NAME or NAME=FOLDER), or that of its file."""
-    name = data.partition("=")[0]
-    return name if name in DATA_SETS else Path(data).stem
 
 
 def check_finished(plan: Plan, max_len: int) -> None:

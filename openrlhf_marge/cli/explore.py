@@ -21,7 +21,7 @@ from typing import Any
 
 from openrlhf_marge import config
 from openrlhf_marge.cli.exits import exit_status
-from openrlhf_marge.cli.rows import writing
+from openrlhf_marge.cli.rows import check_out_folder, writing
 from openrlhf_marge.offline import Totals, check_settings, only_one, write_settings
 from openrlhf_marge.rewards import MATH
 
@@ -98,8 +98,7 @@ def explore(flat: argparse.Namespace) -> Totals:
     args = hierarchize(flat)
     config.from_namespace(args.marge)  # refuses bad values before anything is written
     out = Path(args.out)
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out {out} is a file; name a folder")
+    check_out_folder(out)
     settings = {f"--{k}": v for k, v in vars(flat).items() if k not in {"out", *FREE}}
     check_settings(out / "settings.json", settings)
     from openrlhf_marge.host.offline import explore_data

@@ -26,7 +26,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from openrlhf_marge.cli.exits import exit_status
-from openrlhf_marge.cli.rows import write_csv
+from openrlhf_marge.cli.rows import check_out_folder, write_csv
 from openrlhf_marge.figures import Run, build_figures, count_completions, find_policies, read_run, save
 
 
@@ -62,8 +62,7 @@ def read_runs(folders: dict[str, Path]) -> list[Run]:
 
 def draw(args: argparse.Namespace) -> list[str]:
     """Write all figures; returns the names of the files without ending. ValueError when there is none."""
-    if args.out.exists() and not args.out.is_dir():
-        raise ValueError(f"--out {args.out} is a file; name a folder")
+    check_out_folder(args.out)
     figures = build_figures(read_runs(named_folders(args.runs)))
     for sentence in figures.missing:
         print(sentence, file=sys.stderr)

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 from openrlhf_marge.cli import build_pairs, evaluate_flags
 from openrlhf_marge.cli.problems import load_problems
+from openrlhf_marge.cli.rows import check_local_files
 from openrlhf_marge.config import from_namespace
 from openrlhf_marge.loop import OWN_FLAGS, Kind
 from openrlhf_marge.pairs import load_builder
@@ -37,11 +38,9 @@ def check_explore(args: argparse.Namespace) -> None:
     marge = {name.removeprefix("marge."): value for name, value in vars(args).items() if name.startswith("marge.")}
     try:
         from_namespace(SimpleNamespace(**marge))
+        check_local_files("--data.prompt_dataset", getattr(args, "data.prompt_dataset"))
     except ValueError as e:
         raise ValueError(f"--explore does not work: {e}") from e
-    data = getattr(args, "data.prompt_dataset")
-    if data.endswith((".jsonl", ".json", ".parquet")) and not any(os.path.exists(p) for p in (data, *data.split(","))):
-        raise ValueError(f"--explore does not work: --data.prompt_dataset {data}: there is no such file")
 
 
 def check_pairs(args: argparse.Namespace) -> None:

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 BATCH_ROWS = 1024  # of a Parquet file in memory at once
+LOCAL_ENDINGS = (".json", ".jsonl", ".csv", ".parquet", ".arrow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,19 @@ def check_out(out: Path) -> None:
         tempfile.TemporaryFile(dir=out.parent).close()
     except OSError as e:
         raise ValueError(f"--out {out} cannot be written: {e}; choose another place") from e
+
+
+def check_out_folder(out: Path) -> None:
+    """ValueError when ``--out`` is a file."""
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file; name a folder")
+
+
+def check_local_files(flag: str, paths: str) -> None:
+    """ValueError naming a file that is not there; ``paths`` as in OpenRLHF: several by commas, each PATH or PATH@..."""
+    for path in (p.split("@")[0].strip() for p in paths.split(",")):
+        if path.endswith(LOCAL_ENDINGS) and not os.path.exists(path):
+            raise ValueError(f"{flag} {path}: there is no such file")
 
 
 @contextmanager

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from openrlhf_marge.compare.progress import Point, points_of, read_points
+from openrlhf_marge.run_folder import read_object
 from openrlhf_marge.run_log import read_series
 
 MODELS = ("model", "trained")  # compare and examples/scripts; examples/quickstart
@@ -58,7 +58,7 @@ def _read_points(folder: Path) -> list[Point]:
 
 def _read_loop(folder: Path) -> Finished:
     try:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        summary = read_object(folder / "summary.json")
     except (OSError, ValueError) as e:
         raise ValueError(f"{folder / 'summary.json'} cannot be read: {e}; give a loop's folder after its end") from e
     iterations: Sequence[Mapping[str, Any]] = summary.get("iterations", [])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from openrlhf_marge.compare.commands import schedulers
 from openrlhf_marge.compare.plan import Plan, Run
 from openrlhf_marge.compare.progress import UNITS, Point
 from openrlhf_marge.compare.results import Results
-from openrlhf_marge.compare.statistics import Scores
+from openrlhf_marge.compare.statistics import of_seed
 
 # Where nothing but the seeds varies, normally (tests/test_compare.py draws it); with problems that vary, more.
 COVERAGE = "95 % intervals over 2, 3, 5 and 10 seeds may cover 50, 75, 83 and 90 %"
@@ -74,13 +74,8 @@ def _problem_notes(results: Results) -> list[str]:
     for data in dict.fromkeys(data for data, _ in results.columns):
         column = next(column for column in results.columns if column[0] == data)
         answered = {name: of_method[column] for name, of_method in results.scores.items()}
-        if any(len({_of_seed(runs, seed).problems for runs in answered.values()}) > 1 for seed in results.plan.seeds):
+        if any(len({of_seed(runs, seed).problems for runs in answered.values()}) > 1 for seed in results.plan.seeds):
             counts = {name: sum(len(s.problems) for s in runs.values()) / len(runs) for name, runs in answered.items()}
             found = ", ".join(f"{name} {count:g}" for name, count in counts.items())
             notes.append(f"{data}: not all answered the same problems ({found}); differences are over common ones.")
     return notes
-
-
-def _of_seed(runs: Mapping[int, Scores], seed: int) -> Scores:
-    """A run that stands for all seeds does so here, too."""
-    return runs.get(seed) or next(iter(runs.values()))

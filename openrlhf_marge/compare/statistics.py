@@ -64,8 +64,12 @@ def over_seeds(runs: Mapping[int, Scores]) -> Mean:
 def paired(method: Mapping[int, Scores], baseline: Mapping[int, Scores]) -> list[Scores]:
     """Differences by seed; a run that stands for all seeds is paired with each."""
     seeds = max(method, baseline, key=len)
-    first = [next(iter(runs.values())) for runs in (method, baseline)]
-    return [method.get(seed, first[0]).minus(baseline.get(seed, first[1])) for seed in seeds]
+    return [of_seed(method, seed).minus(of_seed(baseline, seed)) for seed in seeds]
+
+
+def of_seed(runs: Mapping[int, Scores], seed: int) -> Scores:
+    """The run with the seed, or the one that stands for all."""
+    return runs[seed] if seed in runs else next(iter(runs.values()))
 
 
 def bootstrap(differences: Sequence[Scores], *purpose: object) -> Difference:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from types import SimpleNamespace
 from typing import Any
 
 from datasets.exceptions import DatasetNotFoundError
 from openrlhf.datasets.utils import blending_datasets
 
+from openrlhf_marge.cli.rows import check_local_files
 from openrlhf_marge.config import MargeConfig, from_namespace
 from openrlhf_marge.host.tokens import s0_text
-
-LOCAL_ENDINGS = (".json", ".jsonl", ".csv", ".parquet", ".arrow")
 
 
 def check_datasets(args: Any) -> None:
@@ -55,9 +53,7 @@ def read_rows(args: Any, paths: str, probabilities: str | None, split: str) -> A
 
 def check_dataset(args: Any, flag: str, paths: str, probabilities: str | None, split: str) -> Any:
     """Check one data flag and return its rows; ``paths`` may name several data sets, separated by commas."""
-    for path in (p.split("@")[0].strip() for p in paths.split(",")):
-        if path.endswith(LOCAL_ENDINGS) and not os.path.exists(path):
-            raise ValueError(f"{flag} {path}: there is no such file")
+    check_local_files(flag, paths)
     try:
         data = read_rows(args, paths, probabilities, split)
     except (DatasetNotFoundError, FileNotFoundError, ConnectionError) as e:

@@ -30,11 +30,10 @@ def explore_data(args: Any, begin: Callable[[], None]) -> Totals:
     check_reward_file(args.reward.remote_url)
     tokenizer = load_tokenizer(args)
     problems = read_problems(args, config, tokenizer)
-    before = read_pool(args.guidance_from) if args.guidance_from else None
-    begin()
     folder = ExplorationFolder(args.out, [p.id for p in problems], args.problems_per_file, config.advantage)
-    if before is not None and not folder.totals.problems:
-        folder.start_from(before)
+    if args.guidance_from and not folder.totals.problems:
+        folder.start_from(read_pool(args.guidance_from))
+    begin()
     if not all(folder.is_done(p.id) for p in problems):
         with ray_cluster(), offline_engines(args) as engines:
             asyncio.run(explore_on(engines, args, config, tokenizer, problems, folder))
