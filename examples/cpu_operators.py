@@ -5,14 +5,20 @@ The one for --ds.adam_offload is left out: it takes a minute more, and DeepSpeed
 
 import os
 import shutil
+from pathlib import Path
 
 from deepspeed.accelerator import get_accelerator
+
+from openrlhf_marge.host.operators import use_operators
 
 OPERATORS = (
     "ShareMemCommBuilder",  # collectives of one machine
     "FusedAdamBuilder",  # the optimizer of every run
 )
 
-shutil.rmtree(os.environ["TORCH_EXTENSIONS_DIR"], ignore_errors=True)  # a build that was stopped leaves a lock
+folder = Path(os.environ["TORCH_EXTENSIONS_DIR"])
+shutil.rmtree(folder, ignore_errors=True)  # a build that was stopped leaves a lock
+folder.mkdir(parents=True)
+use_operators(folder)  # otherwise a run that starts meanwhile takes the build's locks for left over
 for operator in OPERATORS:
     get_accelerator().create_op_builder(operator).load(verbose=False)

@@ -38,10 +38,10 @@ step "3/6 OpenRLHF and vLLM's CPU build" pip --no-deps --force-reinstall openrlh
 requirements
 step "4/6 what they require" pip --use-pep517 -r "$venv/requirements.txt" \
     ray==2.55.0 deepspeed==0.19.6 transformers==5.15.0 torch==2.13.0
+step "5/6 this package, and its patches to OpenRLHF" pip --no-build-isolation -e ".[test]"
+"$venv/bin/python" -m openrlhf_marge.patches apply
 # DeepSpeed builds its CPU operators when they are first used; a run that is stopped meanwhile leaves a lock behind on
 # which every later run waits for ever. So they are built here, into the environment.
-step "5/6 DeepSpeed's CPU operators" env DS_ACCELERATOR=cpu MAX_JOBS=2 TORCH_EXTENSIONS_DIR="$venv/torch_extensions" \
+step "6/6 DeepSpeed's CPU operators" env DS_ACCELERATOR=cpu MAX_JOBS=2 TORCH_EXTENSIONS_DIR="$venv/torch_extensions" \
     "$venv/bin/python" examples/cpu_operators.py
-step "6/6 this package, and its patches to OpenRLHF" pip --no-build-isolation -e ".[test]"
-"$venv/bin/python" -m openrlhf_marge.patches apply
 echo "$wanted" >"$venv/setup.done"

@@ -13,6 +13,7 @@ from openrlhf_marge.splitters import load_splitter
 
 # Mean states per problem reported for Qwen2-7B-Instruct split by step labels (Appendix B.1).
 PAPER_STEP_STATES = 4.42
+LEAST_ADAPTIVE = 4  # completions per state, half of which are drawn first
 
 
 def option(default: Any, help: str, *, low: float | None = None, high: float | None = None, choices=None) -> Any:
@@ -55,8 +56,8 @@ class MargeConfig:
     )
     guide_when: str = option(
         "always",
-        "'always', or 'hard': a problem with a pass rate above --marge.guidance_threshold is sampled from s_0 only "
-        "(where Prop. C.2 does not promise more pairs)",
+        "'always', or 'hard': a problem whose newest pass rate at s_0 is above --marge.guidance_threshold is sampled "
+        "from s_0 only (where Prop. C.2 does not promise more pairs)",
         choices=("always", "hard"),
     )
     n_candidates: int = option(
@@ -131,6 +132,14 @@ class MargeConfig:
             re.compile(self.step_label)
         except re.error as e:
             raise ValueError(f"--marge.step_label {self.step_label!r} is not a regular expression: {e}") from e
+
+    def check_completions(self, n: int) -> None:
+        """ValueError when so few completions per state leave the state budget nothing to decide by."""
+        if self.state_budget == "adaptive" and n < LEAST_ADAPTIVE:
+            raise ValueError(
+                f"--marge.state_budget adaptive does not work with --rollout.n_samples_per_prompt {n}: half of them "
+                f"are drawn first, and one completion tells nothing; set it to at least {LEAST_ADAPTIVE}"
+            )
 
     @property
     def credits_prefix(self) -> bool:

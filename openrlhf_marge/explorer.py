@@ -1,17 +1,20 @@
 """The chain for one problem: guidance -> states -> completions -> groups (Algorithm 1, steps 1-4 and 6).
 
-The sampler is injected: it samples and grades. Nothing here waits for another problem.
+The sampler is injected: it samples and grades. Nothing here waits for another problem; visits of the same problem go
+one after the other, in the order in which they were asked for.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from openrlhf_marge.config import MargeConfig
 from openrlhf_marge.guidance import GuidancePool, without_eos
 from openrlhf_marge.splitters import DecodePieces, split_into_states
-from openrlhf_marge.types import Completion, Guidance, Problem, State, StateGroup, TokenIds
+from openrlhf_marge.types import Completion, Guidance, Problem, State, StateGroup, TokenIds, pass_rate
 from openrlhf_marge.visit import Sampler, Visit
 
 
@@ -40,9 +43,15 @@ class Explorer:
     n_completions: int  # per state
     sampler: Sampler
     decode_pieces: DecodePieces
+    # A lock serves its waiters in their order, so what a problem's second visit begins with depends on no arrival.
+    _turns: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock), init=False, repr=False)
 
     async def explore(self, problem: Problem) -> Exploration:
         """Visit a problem; new guidance for the next visit comes from its s_0 completions."""
+        async with self._turns[problem.id]:
+            return await self._visit(problem)
+
+    async def _visit(self, problem: Problem) -> Exploration:
         if problem.max_response_tokens <= len(self.s0_ids):
             return Exploration(problem_id=problem.id, no_room=True)
         visit = Visit(
@@ -66,13 +75,14 @@ class Explorer:
         if not guidances:
             candidates = await visit.sample(self.s0_ids, self.config.n_candidates, "candidates")
             guidances = visit.pick(candidates, "candidates")
+            self.pool.set_pass_rate(problem_id, pass_rate(candidates))
         tokens = sum(len(c.token_ids) for c in candidates)
         if not guidances:
             return Exploration(problem_id=problem_id, candidate_tokens=tokens, no_guidance=True)
         self.pool.set(problem_id, guidances)
         states = self._states(visit.problem, guidances)
         completed = await visit.complete(states)
-        kept = self.config.guidance_rule == "fixed" or not self._refresh(visit, completed[0])
+        kept = not self._refresh(visit, completed[0])
         return _exploration(visit, states, completed, candidate_tokens=tokens, guidance_kept=kept)
 
     async def _fresh(self, visit: Visit) -> Exploration:
@@ -113,11 +123,15 @@ class Explorer:
     def _states(self, problem: Problem, guidances: Sequence[Guidance]) -> list[State]:
         """All states of the guidances, or s_0 alone where ``guide_when`` says that guidance does not pay."""
         states = split_into_states(problem, guidances, self.s0_ids, self.config, self.decode_pieces)
-        easy = guidances[0].pass_rate > self.config.guidance_threshold
+        rate = self.pool.pass_rate(problem.id)  # of this visit with fresh guidance; unknown where guidance was given
+        easy = rate is not None and rate > self.config.guidance_threshold
         return states[:1] if easy and self.config.guide_when == "hard" else states
 
     def _refresh(self, visit: Visit, completions: Sequence[Completion]) -> bool:
-        """Take new guidance from completions of s_0; False when they give none."""
+        """Note the pass rate of completions of s_0 and take new guidance from them; False when they give none."""
+        self.pool.set_pass_rate(visit.problem.id, pass_rate(completions))
+        if self.config.guidance_rule == "fixed":
+            return False
         picked = visit.pick(completions, "s_0")
         if picked:
             self.pool.set(visit.problem.id, picked)

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Sequence
 
 from openrlhf_marge.types import StateGroup
 
-LOOK_AHEAD = 8  # largest groups: the end of the last batch within which the fitting groups are searched for
-
 
 class GroupQueue:
     """Oldest first. A rest smaller than a training batch waits for the next rollout.
@@ -33,31 +31,30 @@ class GroupQueue:
         self._groups.extend(groups)
 
     def take(self) -> list[StateGroup]:
-        """The most whole batches that whole groups can fill, by the oldest groups that do; the others stay."""
-        sizes = [len(g.completions) for g in self._groups]
-        batch = self._train_batch_size
-        for total in range(sum(sizes) // batch * batch, 0, -batch):
-            if chosen := _fill(sizes, total):
-                taken = [self._groups[i] for i in chosen]
-                self._groups = [g for i, g in enumerate(self._groups) if i not in chosen]
-                return taken
-        return []
+        """The most whole batches that whole groups can fill; of the ways to fill them, the oldest groups go first."""
+        stay = _left_over([len(g.completions) for g in self._groups], self._train_batch_size)
+        taken = [g for i, g in enumerate(self._groups) if i not in stay]
+        self._groups = [g for i, g in enumerate(self._groups) if i in stay]
+        return taken
 
 
-def _fill(sizes: Sequence[int], total: int) -> dict[int, None]:
-    """Places of the first groups that add up to ``total`` exactly; empty when none do."""
-    chosen: dict[int, None] = {}
-    place = 0
-    while place < len(sizes) and total > LOOK_AHEAD * max(sizes):
-        chosen[place] = None
-        total -= sizes[place]
-        place += 1
-    # Bit s of reachable[i]: some of the groups from i on add up to s.
-    reachable = [1]
-    for size in reversed(sizes[place:]):
-        reachable.append(reachable[-1] | reachable[-1] << size & (1 << total + 1) - 1)
-    for i, rest in enumerate(reversed(reachable[:-1]), start=place):
-        if sizes[i] <= total and rest >> total - sizes[i] & 1:
-            chosen[i] = None
-            total -= sizes[i]
-    return {} if total else chosen
+def _left_over(sizes: Sequence[int], batch: int) -> set[int]:
+    """Places of the groups that stay: together as few completions as can be, and the newest ones that add up so.
+
+    What stays is small where what leaves is large, so sums are searched up to the rest only. Bit s of a sum set says
+    whether some of the groups add up to s.
+    """
+    total, all_sums = sum(sizes), 1
+    for size in sizes:
+        all_sums |= all_sums << size
+    rest = next(s for s in range(total % batch, total + 1, batch) if all_sums >> s & 1)
+    limit = (1 << rest + 1) - 1
+    newer_sums = [1]  # of the groups after each, the newest first
+    for size in reversed(sizes):
+        newer_sums.append((newer_sums[-1] | newer_sums[-1] << size) & limit)
+    stay = set()
+    for place, newer in enumerate(reversed(newer_sums[:-1])):
+        if not newer >> rest & 1:  # this one must stay for the rest to come about
+            stay.add(place)
+            rest -= sizes[place]
+    return stay

@@ -9,11 +9,11 @@ from __future__ import annotations
 import random
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from openrlhf_marge.config import MargeConfig
-from openrlhf_marge.types import Completion, Guidance, TokenIds
+from openrlhf_marge.types import Completion, Guidance, TokenIds, pass_rate
 
 Wanted = Callable[[float, float], tuple[bool, ...]]
 
@@ -41,14 +41,14 @@ def pick_guidance(
     Preference (Sec. 3.3): with a pass rate above the threshold incorrect ones, otherwise correct ones. Empty when
     there is no response of the wanted kind (or only empty ones).
     """
-    pass_rate = sum(c.reward for c in completions) / len(completions)
-    wanted = GUIDANCE_RULES[config.guidance_rule](pass_rate, config.guidance_threshold)
+    rate = pass_rate(completions)
+    wanted = GUIDANCE_RULES[config.guidance_rule](rate, config.guidance_threshold)
     responses = [(without_eos(c.token_ids, eos_ids), c.is_correct) for c in completions if c.is_correct in wanted]
     suitable = [(ids, is_correct) for ids, is_correct in responses if ids]
     rng.shuffle(suitable)
     different = list(dict(suitable).items())[: config.n_guidances]
     return tuple(
-        Guidance(token_ids=s0_ids + ids, is_correct=is_correct, pass_rate=pass_rate, visit=visit)
+        Guidance(token_ids=s0_ids + ids, is_correct=is_correct, pass_rate=rate, visit=visit)
         for ids, is_correct in different
     )
 
@@ -61,17 +61,21 @@ def without_eos(ids: TokenIds, eos_ids: frozenset[int]) -> TokenIds:
 
 @dataclass(frozen=True, kw_only=True)
 class PoolState:
-    """Guidance and visits of some or all problems, for checkpoints; its short repr keeps guidance out of logs."""
+    """Guidance, visits and pass rates of some or all problems, for checkpoints; its short repr keeps logs short."""
 
     guidance: Mapping[str, tuple[tuple[Any, ...], ...]]  # packed, see GuidancePool
     visits: Mapping[str, int]
+    pass_rates: Mapping[str, float] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"<guidance of {len(self.guidance)} problems>"
 
 
 class GuidancePool:
-    """The present guidance of every problem, and how often each was visited.
+    """The present guidance of every problem, its newest pass rate at s_0, and how often it was visited.
+
+    The pass rate is not the guidance's: a problem that is always solved offers no incorrect response, so its old
+    guidance stays.
 
     Token ids are packed into bytes, 4 for each: as a tuple of ints the guidance of a million problems would not fit.
     """
@@ -79,6 +83,7 @@ class GuidancePool:
     def __init__(self) -> None:
         self._packed: dict[str, tuple[tuple[Any, ...], ...]] = {}
         self._visits: dict[str, int] = {}
+        self._pass_rates: dict[str, float] = {}
 
     def __len__(self) -> int:
         return len(self._packed)
@@ -89,6 +94,13 @@ class GuidancePool:
     def set(self, problem_id: str, guidances: Sequence[Guidance]) -> None:
         self._packed[problem_id] = tuple(map(_pack, guidances))
 
+    def pass_rate(self, problem_id: str) -> float | None:
+        """Of the newest completions of s_0, None before the first."""
+        return self._pass_rates.get(problem_id)
+
+    def set_pass_rate(self, problem_id: str, rate: float) -> None:
+        self._pass_rates[problem_id] = rate
+
     def visit(self, problem_id: str) -> int:
         """Count a visit; the first has the number 0."""
         number = self._visits.get(problem_id, 0)
@@ -97,14 +109,20 @@ class GuidancePool:
 
     def state_dict(self, problem_ids: Iterable[str] | None = None) -> PoolState:
         """The state of these problems, or of all."""
-        ids = self._visits.keys() if problem_ids is None else problem_ids
-        guidance = {i: self._packed[i] for i in ids if i in self._packed}
-        return PoolState(guidance=guidance, visits={i: self._visits[i] for i in ids if i in self._visits})
+        ids = list(self._visits if problem_ids is None else problem_ids)
+
+        def of_these(known: Mapping[str, Any]) -> dict[str, Any]:
+            return {i: known[i] for i in ids if i in known}
+
+        return PoolState(
+            guidance=of_these(self._packed), visits=of_these(self._visits), pass_rates=of_these(self._pass_rates)
+        )
 
     def update(self, state: PoolState) -> None:
         """Take over what ``state`` knows; other problems stay as they are."""
         self._packed.update(state.guidance)
         self._visits.update(state.visits)
+        self._pass_rates.update(state.pass_rates)
 
 
 def _pack(guidance: Guidance) -> tuple[Any, ...]:

@@ -31,7 +31,7 @@ def exploration_metrics(explorations: Sequence[Exploration]) -> dict[str, float]
     metrics |= _mean("marge/states_per_problem", (len(e.groups) for e in explored))
     metrics |= _mean("marge/groups_with_signal", (g.has_signal for g in groups))
     metrics |= _mean("marge/groups_across_weight_updates", (g.crosses_update for g in groups))
-    metrics |= _mean("marge/pass_rate", (e.groups[0].value for e in explored))
+    metrics |= _mean("marge/pass_rate", (e.groups[0].pass_rate for e in explored))
     metrics |= _mean("marge/guidance_correct", (e.groups[0].state.guidance.is_correct for e in guided))
     metrics |= _mean("marge/guidance_kept", (e.guidance_kept for e in guided))
     metrics |= _mean("marge/guidance_age", (e.guidance_age for e in guided))
@@ -46,7 +46,7 @@ def pairs_per_token(groups: Sequence[StateGroup]) -> dict[str, float]:
     thousands = sum(len(c.token_ids) for g in groups for c in g.completions) / 1000
     if not thousands:
         return {}
-    entropy = sum(len(g.completions) * binary_entropy(g.value) for g in groups)
+    entropy = sum(len(g.completions) * binary_entropy(g.pass_rate) for g in groups)
     correct = [(sum(c.is_correct for c in g.completions), len(g.completions)) for g in groups]
     pairs = sum(min(n_correct, n - n_correct) for n_correct, n in correct)
     return {

@@ -5,6 +5,7 @@ Token ids are tuples of the ids that the model really read or sampled; no stage 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from openrlhf_marge.seeds import stable_hash
@@ -30,7 +31,7 @@ class Guidance:
 
     token_ids: TokenIds  # the whole response without EOS, s_0 included
     is_correct: bool
-    pass_rate: float  # of the responses that it was picked from; of a given one its own grade
+    pass_rate: float  # share of correct ones among the responses it was picked from; of a given one its own verdict
     visit: int = 0  # the visit of its problem that sampled it; its age is counted from there
 
     @property
@@ -70,6 +71,11 @@ class Completion:
             raise ValueError(f"got {len(self.log_probs)} log-probs for {len(self.token_ids)} tokens")
 
 
+def pass_rate(completions: Collection[Completion]) -> float:
+    """Share of correct ones, by the grader's verdicts: a reward of 0.6 for a correct one does not make it less so."""
+    return sum(c.is_correct for c in completions) / len(completions)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateGroup:
     """All completions of one state of one problem: the unit within which advantages are computed (Eq. 4)."""
@@ -89,6 +95,11 @@ class StateGroup:
     def value(self) -> float:
         """V(s_j), the mean reward of the group (Eq. 2)."""
         return sum(c.reward for c in self.completions) / len(self.completions)
+
+    @property
+    def pass_rate(self) -> float:
+        """Share of correct completions; other than V(s_j) where rewards give partial credit."""
+        return pass_rate(self.completions)
 
     @property
     def has_signal(self) -> bool:

@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from openrlhf_marge import GuidancePool
 from openrlhf_marge.metrics import exploration_metrics
 
 from factories import EOS, ScriptedModel, completion, explorer, guidance, problem
@@ -175,14 +176,78 @@ def test_given_guidance_without_any_token_is_none():
     assert result.candidate_tokens > 0
 
 
+def solved(*rates):
+    """The n-th call gives completions of which the n-th share is correct; the last share goes on."""
+    left = list(rates)
+
+    def script(_problem, prefix_ids, n):
+        rate = left.pop(0) if len(left) > 1 else left[0]
+        return [completion(float(i < round(rate * n)), ids=(i + 1, 6, 7, EOS)) for i in range(n)]
+
+    return script
+
+
 def test_easy_problems_are_sampled_from_s0_only_where_guidance_does_not_pay():
-    model = ScriptedModel(lambda p, prefix, n: [completion(float(i > 0), ids=(i + 1, 6, 7, EOS)) for i in range(n)])
-    chain = explorer(model, guide_when="hard")
-    (easy,) = explore(chain, problem("easy"))
+    chain = explorer(ScriptedModel(solved(0.75)), guide_when="hard")
+    (easy,) = explore(chain, problem())
     assert [len(g.completions) for g in easy.groups] == [4]
-    chain.pool.set("hard", (guidance((5, 6, 7), pass_rate=0.5),))
-    (hard,) = explore(chain, problem("hard"))
-    assert len(hard.groups) == 3
+
+
+@pytest.mark.parametrize("source", ["carried", "fresh"])
+def test_a_problem_that_is_always_solved_is_not_explored_at_full_cost_though_its_old_guidance_stays(source):
+    """No incorrect response exists at V(s_0) = 1, so nothing takes the place of a guidance picked at 0.25."""
+    chain = explorer(ScriptedModel(solved(1.0)), guide_when="hard", guidance_source=source)
+    chain.pool.set("p", (guidance((5, 6, 7), pass_rate=0.25),))
+    chain.pool.set_pass_rate("p", 0.25)
+    groups = [len(explore(chain, problem())[0].groups) for _ in range(3)]
+    assert groups == ([3, 1, 1] if source == "carried" else [1, 1, 1])
+    assert chain.pool.get("p")[0].pass_rate == 0.25
+
+
+def test_a_problem_that_became_hard_again_is_guided_by_what_is_there():
+    chain = explorer(ScriptedModel(solved(0.25, 0.25, 0.5)), guide_when="hard", guidance_rule="fixed")
+    chain.pool.set("p", (guidance((5, 6, 7), pass_rate=0.75),))
+    chain.pool.set_pass_rate("p", 0.75)
+    assert [len(explore(chain, problem())[0].groups) for _ in range(2)] == [1, 3]
+
+
+def test_a_given_correct_guidance_says_nothing_about_the_pass_rate():
+    chain = explorer(ScriptedModel(solved(0.25)), guide_when="hard")
+    (result,) = explore(chain, problem(given=(5, 6, 7)))
+    assert len(result.groups) == 3
+
+
+def test_the_newest_pass_rate_outlives_a_checkpoint():
+    pool, restored = GuidancePool(), GuidancePool()
+    pool.visit("p")
+    pool.set_pass_rate("p", 0.875)
+    restored.update(pool.state_dict(["p"]))
+    assert restored.pass_rate("p") == 0.875 and restored.pass_rate("q") is None
+
+
+def test_the_same_problem_twice_in_a_rollout_is_visited_twice_one_after_the_other():
+    """Both at once would pay for candidates twice, and the last answer would decide which guidance stays."""
+
+    def visits(delay_seed):
+        rng = random.Random(delay_seed)
+        model = ScriptedModel(alternate, delays=(rng.random() / 200 for _ in itertools.count()))
+        chain = explorer(model)
+        results = explore(chain, problem("a"), problem("b"), problem("a"), problem("a"))
+        assert [n for name, _, n in model.calls if name == "a"] == [6, *[4] * 9]
+        return [r.guidance_age for r in results], [g.id for r in results for g in r.groups], chain.pool.get("a")
+
+    assert visits(1) == visits(2)
+    assert visits(1)[0] == [0, 0, 1, 1]  # "b" is the second one
+
+
+def test_a_failed_visit_does_not_keep_the_next_one_waiting():
+    model = ScriptedModel(lambda p, prefix, n: alternate(p, prefix, n)[:1])
+
+    async def both():
+        chain = explorer(model)
+        return await asyncio.gather(chain.explore(problem()), chain.explore(problem()), return_exceptions=True)
+
+    assert all(isinstance(result, RuntimeError) for result in asyncio.run(both()))
 
 
 @pytest.mark.parametrize(("match", "n"), [("samples", 4 * 3), ("tokens", 4 + 4 * 1)])

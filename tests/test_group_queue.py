@@ -1,3 +1,5 @@
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,8 +49,32 @@ def test_nothing_is_lost_or_doubled_and_what_waits_keeps_its_order(sizes, batch)
     assert len(queue) == sum(sizes) - sum(len(g.completions) for g in taken)
 
 
-@given(st.lists(st.sampled_from([4, 8]), max_size=40))
-def test_with_groups_of_two_sizes_at_most_one_batch_less_is_filled(sizes):
-    queue = queue_of(sizes, batch=16)
-    queue.take()
-    assert len(queue) < 16 or (sum(sizes) - len(queue)) // 16 == sum(sizes) // 16 - 1
+def subsets(sizes, batch):
+    """Places of all the ways to fill whole batches."""
+    ways = itertools.chain.from_iterable(itertools.combinations(range(len(sizes)), k) for k in range(len(sizes) + 1))
+    return [way for way in ways if sum(sizes[i] for i in way) % batch == 0]
+
+
+@given(st.lists(st.integers(1, 12), max_size=10), st.integers(1, 16))
+def test_the_most_that_any_choice_can_fill_is_taken_and_of_these_the_oldest(sizes, batch):
+    def merit(way):
+        return sum(sizes[i] for i in way), [i in way for i in range(len(sizes))]
+
+    best = max(subsets(sizes, batch), key=merit)
+    assert [g.id for g in queue_of(sizes, batch).take()] == list(best)
+
+
+@given(st.integers(0, 12), st.integers(20, 60))
+def test_a_small_group_anywhere_among_large_ones_starves_nobody(place, n):
+    sizes = [8] * n
+    sizes.insert(place, 4)
+    queue = queue_of(sizes, batch=64)
+    assert len(queue.take()) == n // 8 * 8
+    assert len(queue) == 4 + n % 8 * 8
+
+
+def test_a_small_group_at_the_front_waits_for_its_like():
+    queue = queue_of([4] + [8] * 79, batch=64)
+    assert sum(len(g.completions) for g in queue.take()) == 576
+    queue.extend([group(100, rewards=(0.0,) * 4)])
+    assert [g.id for g in queue.take()] == [0, *range(73, 80), 100]

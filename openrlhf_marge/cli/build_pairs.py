@@ -32,8 +32,8 @@ from openrlhf_marge.pairs.reading import COLUMNS
 ENDINGS = (".jsonl", ".parquet")
 DEFAULTS = {f.name: f.default for f in fields(Settings) if f.default is not MISSING}
 HELP = {
-    "min_value": "marge: lowest value of a state, its mean reward [%(default)s]",
-    "max_value": "marge: highest value of a state [%(default)s]",
+    "min_value": "marge: lowest share of correct completions of a state [%(default)s]",
+    "max_value": "marge: highest share of correct completions of a state [%(default)s]",
     "pairs_per_state": "marge, outcome: most pairs of a state [%(default)s]",
     "closest_only": "marge: of every visit of a problem only the state with the value closest to 0.5",
     "longest_common": "marge, outcome: prefer pairs that share the most tokens at their start",

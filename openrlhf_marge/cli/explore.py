@@ -96,7 +96,8 @@ def explore(flat: argparse.Namespace) -> Totals:
     from openrlhf.utils.config import hierarchize
 
     args = hierarchize(flat)
-    config.from_namespace(args.marge)  # refuses bad values before anything is written
+    # Refuses bad values before anything is written.
+    config.from_namespace(args.marge).check_completions(args.rollout.n_samples_per_prompt)
     out = Path(args.out)
     check_out_folder(out)
     settings = {f"--{k}": v for k, v in vars(flat).items() if k not in {"out", *FREE}}

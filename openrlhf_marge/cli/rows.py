@@ -113,7 +113,7 @@ def check_out_folder(out: Path) -> None:
 
 
 def check_local_files(flag: str, paths: str) -> None:
-    """ValueError naming a file that is not there; ``paths`` as in OpenRLHF: several by commas, each PATH or PATH@..."""
+    """ValueError naming a file that is not there; ``paths`` as in OpenRLHF: PATH or PATH@SPLIT, commas between."""
     for path in (p.split("@")[0].strip() for p in paths.split(",")):
         if path.endswith(LOCAL_ENDINGS) and not os.path.exists(path):
             raise ValueError(f"{flag} {path}: there is no such file")

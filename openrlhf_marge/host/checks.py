@@ -32,6 +32,7 @@ def check_arguments(args: Any) -> None:
     for is_asked_for, sentence in REFUSED_TOGETHER:
         if is_asked_for(args, config):
             raise ValueError(sentence)
+    config.check_completions(args.rollout.n_samples_per_prompt)
     if config.replay_dir:
         check_replay(config.replay_dir)
     if config.dump_dir and not args.ckpt.load_enable and any(Path(config.dump_dir).glob("rollout-*.parquet")):

@@ -10,7 +10,7 @@ from openrlhf_marge.explorer import Exploration
 
 @dataclass(frozen=True, kw_only=True)
 class Totals:
-    """Counts; ``pass_rates`` is the sum of V(s_0) over the explored problems."""
+    """Counts; ``pass_rates`` is the sum of those at s_0 over the explored problems."""
 
     problems: int = 0
     problems_explored: int = 0  # that have completions
@@ -61,5 +61,5 @@ def _totals(exploration: Exploration) -> Totals:
         completions_correct=sum(c.is_correct for c in completions),
         candidate_tokens=exploration.candidate_tokens,
         completion_tokens=sum(len(c.token_ids) for c in completions),
-        pass_rates=exploration.groups[0].value if exploration.groups else 0.0,
+        pass_rates=exploration.groups[0].pass_rate if exploration.groups else 0.0,
     )

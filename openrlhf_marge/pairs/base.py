@@ -19,7 +19,7 @@ Visit = tuple[StateGroup, ...]  # the groups of one visit of one problem, s_0 fi
 
 # Why something is no row: name -> what is counted under it. A builder of one's own may count under further names.
 REASONS = {
-    "value_out_of_range": "states with a value outside --min_value to --max_value",
+    "value_out_of_range": "states with a share of correct completions outside --min_value to --max_value",
     "one_outcome": "states with usable completions of one kind of outcome only",
     "not_closest": "states that lie farther from 0.5 than another one of their visit (--closest_only)",
     "truncated": "completions or guidances that the length limit stopped, which have no EOS",

@@ -64,21 +64,21 @@ def pair_drafts(group: StateGroup, pairs: IdPairs) -> Iterator[Draft]:
 
 
 class MargePairs(PairRows):
-    """Of every state that is neither too easy nor too hard (MARGE-DPO)."""
+    """Of every state that is neither too easy nor too hard by the verdicts that make its pairs (MARGE-DPO)."""
 
     options = frozenset({"min_value", "max_value", "pairs_per_state", "closest_only", "longest_common"})
 
     def drafts(self, visit: Visit, settings: Settings, left_out: Counter[str]) -> Iterator[Draft]:
         found = []
         for group in visit:
-            if not settings.min_value <= group.value <= settings.max_value:
+            if not settings.min_value <= group.pass_rate <= settings.max_value:
                 # A state without contrast is no pair whatever the range is, and says more than its value.
                 one_kind = len({c.is_correct for c in group.completions}) == 1
                 left_out["one_outcome" if one_kind else "value_out_of_range"] += 1
             elif pairs := choose_pairs(group, settings, left_out):
                 found.append((group, pairs))
         if settings.closest_only and found:
-            closest = min(found, key=lambda item: abs(item[0].value - 0.5))
+            closest = min(found, key=lambda item: abs(item[0].pass_rate - 0.5))
             left_out["not_closest"] += len(found) - 1
             found = [closest]
         for group, pairs in found:
