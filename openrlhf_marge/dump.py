@@ -1,6 +1,9 @@
 """Every completion on disk: one Parquet file per rollout, one row per completion; read back as groups.
 
-    datasets.load_dataset("parquet", data_files="DIR/*.parquet")
+    datasets.load_dataset("parquet", data_files="DIR/rollout-*.parquet")
+
+Candidates for a first guidance are in files of their own, `candidates-*.parquet`, with the same columns and the
+advantage 0: nothing that trains reads those.
 """
 
 from __future__ import annotations
@@ -61,27 +64,46 @@ class DumpWriter:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._pool, self._pending = ThreadPoolExecutor(1, thread_name_prefix="dump"), None
 
-    def write(self, step: int, groups: Sequence[StateGroup]) -> None:
-        """Queue the file of rollout ``step``; written again after a resume, it takes the place of the old one."""
+    def write(self, step: int, groups: Sequence[StateGroup], candidates: Sequence[StateGroup] = ()) -> None:
+        """Queue the files of rollout ``step``; written again after a resume, they take the place of the old ones."""
         self.wait()
-        self._pending: Future | None = self._pool.submit(self._write, step, tuple(groups))
+        self._pending: Future | None = self._pool.submit(self._write, step, tuple(groups), tuple(candidates))
 
     def wait(self) -> None:
         """Return once everything is on disk."""
         if self._pending is not None:
             self._pending.result()
 
-    def _write(self, step: int, groups: tuple[StateGroup, ...]) -> None:
-        rows = [row for group in groups for row in _rows(step, group, self._advantage)]
+    def _write(self, step: int, groups: tuple[StateGroup, ...], candidates: tuple[StateGroup, ...]) -> None:
+        """The rollout's own file comes last: where it is, the other one is whole."""
         path = dump_path(self._folder, step)
-        part = path.with_suffix(".part")
-        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), part, compression="zstd")
-        os.replace(part, path)
+        if candidates:
+            rows = [row | {"advantage": 0.0} for group in candidates for row in _rows(step, group, self._advantage)]
+            _write_file(candidates_path(path), rows)
+        else:
+            candidates_path(path).unlink(missing_ok=True)
+        _write_file(path, [row for group in groups for row in _rows(step, group, self._advantage)])
+
+
+def _write_file(path: Path, rows: list[dict[str, Any]]) -> None:
+    part = path.with_suffix(".part")
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), part, compression="zstd")
+    os.replace(part, path)
 
 
 def dump_path(folder: str | os.PathLike, step: int) -> Path:
     """The file of rollout ``step``, from 1 on."""
     return Path(folder) / f"rollout-{step:08d}.parquet"
+
+
+def candidates_path(rollout: Path) -> Path:
+    """The file of the candidates that were sampled for the rollout of this file; there is none without any."""
+    return rollout.with_name(rollout.name.replace("rollout-", "candidates-"))
+
+
+def is_candidates(path: Path) -> bool:
+    """Whether a file holds candidates and no completions of a rollout."""
+    return path.name.startswith("candidates-")
 
 
 def dump_files(folder: str | os.PathLike) -> list[Path]:

@@ -24,11 +24,16 @@ class Exploration:
 
     problem_id: str
     groups: tuple[StateGroup, ...] = ()  # one per state, in order of the states; empty when the problem was left out
-    candidate_tokens: int = 0  # tokens sampled to find the first guidance
+    candidates: StateGroup | None = None  # sampled from s_0 to find the first guidance, never trained on
     no_guidance: bool = False  # no suitable response was found, and none was there
     no_room: bool = False  # left out: the prompt leaves no room for a response
     guidance_kept: bool = False  # s_0 gave no suitable response, so the old guidance stays
     guidance_age: int | None = None  # visits since the guidance of this visit was sampled
+
+    @property
+    def candidate_tokens(self) -> int:
+        """Tokens sampled to find the first guidance."""
+        return sum(len(c.token_ids) for c in self.candidates.completions) if self.candidates else 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,20 +75,19 @@ class Explorer:
 
     async def _carried(self, visit: Visit) -> Exploration:
         """Guidance of the last visit, or from candidates at the first (Algorithm 1)."""
-        problem_id, candidates = visit.problem.id, []
+        problem_id, candidates = visit.problem.id, None
         guidances = await self._known_guidance(visit)
         if not guidances:
-            candidates = await visit.sample(self.s0_ids, self.config.n_candidates, "candidates")
-            guidances = visit.pick(candidates, "candidates")
-            self.pool.set_pass_rate(problem_id, pass_rate(candidates))
-        tokens = sum(len(c.token_ids) for c in candidates)
+            candidates = await visit.candidates()
+            guidances = visit.pick(candidates.completions, "candidates")
+            self.pool.set_pass_rate(problem_id, candidates.pass_rate)
         if not guidances:
-            return Exploration(problem_id=problem_id, candidate_tokens=tokens, no_guidance=True)
+            return Exploration(problem_id=problem_id, candidates=candidates, no_guidance=True)
         self.pool.set(problem_id, guidances)
         states = self._states(visit.problem, guidances)
         completed = await visit.complete(states)
         kept = not self._refresh(visit, completed[0])
-        return _exploration(visit, states, completed, candidate_tokens=tokens, guidance_kept=kept)
+        return _exploration(visit, states, completed, candidates=candidates, guidance_kept=kept)
 
     async def _fresh(self, visit: Visit) -> Exploration:
         """The s_0 group first; it gives the guidance for the other states, the last one where it gives none."""

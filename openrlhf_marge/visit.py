@@ -48,6 +48,16 @@ class Visit:
             )
         return completions
 
+    async def candidates(self) -> StateGroup:
+        """Responses from s_0 among which a first guidance is looked for; they are not trained on."""
+        return StateGroup(
+            id=self._group_id("candidates"),
+            problem=self.problem,
+            state=State(index=0, prefix_ids=self.s0_ids),
+            n_states=1,
+            completions=tuple(await self.sample(self.s0_ids, self.config.n_candidates, "candidates")),
+        )
+
     def pick(self, completions: Sequence[Completion], purpose: str) -> tuple[Guidance, ...]:
         """Guidance among completions of s_0."""
         rng = generator(self.run_seed, self.problem.id, self.number, purpose)
@@ -80,7 +90,7 @@ class Visit:
         values = [sum(c.reward for c in completions) / len(completions) for completions in completed]
         return tuple(
             StateGroup(
-                id=stable_hash(self.problem.id, self.number, state.prefix_ids) >> 1,  # 63 bits, for tensors
+                id=self._group_id(state.prefix_ids),
                 problem=self.problem,
                 state=state,
                 n_states=len(states),
@@ -89,3 +99,6 @@ class Visit:
             )
             for state, completions, value in zip(states, completed, values, strict=True)
         )
+
+    def _group_id(self, what: object) -> int:
+        return stable_hash(self.problem.id, self.number, what) >> 1  # 63 bits, for tensors

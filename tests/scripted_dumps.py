@@ -60,10 +60,10 @@ def visit(completions, *, text: str | None = GUIDANCE, correct: bool = False, of
     ]  # fmt: skip
 
 
-def write_dump(folder: Path, *rollouts) -> Path:
-    """One file per list of groups."""
+def write_dump(folder: Path, *rollouts, candidates=()) -> Path:
+    """One file per list of groups; the candidates are of the last."""
     writer = DumpWriter(folder, "mean")
     for step, groups in enumerate(rollouts, start=1):
-        writer.write(step, groups)
+        writer.write(step, groups, candidates if step == len(rollouts) else ())
     writer.wait()
     return folder

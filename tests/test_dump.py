@@ -1,9 +1,10 @@
 import dataclasses
 
 import datasets
+import pyarrow.parquet
 import pytest
 
-from openrlhf_marge.dump import DumpWriter, count_completions, dump_files, read_groups
+from openrlhf_marge.dump import DumpWriter, candidates_path, count_completions, dump_files, is_candidates, read_groups
 
 from factories import completion, group
 
@@ -64,3 +65,24 @@ def test_an_error_in_the_background_is_raised_by_the_next_call(tmp_path):
     writer.write(1, groups())
     with pytest.raises(OSError):
         writer.write(2, groups())
+
+
+def test_candidates_are_in_a_file_of_their_own_that_nothing_trains_on(tmp_path):
+    writer = DumpWriter(tmp_path, "mean")
+    writer.write(1, groups(), [dataclasses.replace(groups()[2], id=6)])
+    writer.wait()
+    (rollout,) = dump_files(tmp_path)
+    assert list(read_groups(rollout)) == groups()
+    (candidates,) = read_groups(candidates_path(rollout))
+    assert candidates.id == 6 and candidates.completions == groups()[2].completions
+    rows = pyarrow.parquet.read_table(candidates_path(rollout)).to_pylist()
+    assert [row["advantage"] for row in rows] == [0.0, 0.0]
+    assert is_candidates(candidates_path(rollout)) and not is_candidates(rollout)
+
+
+def test_a_rollout_written_again_without_candidates_has_none(tmp_path):
+    writer = DumpWriter(tmp_path, "mean")
+    writer.write(1, groups(), groups()[2:])
+    writer.write(1, groups())
+    writer.wait()
+    assert [path.name for path in tmp_path.iterdir()] == ["rollout-00000001.parquet"]

@@ -33,8 +33,8 @@ def model(tmp_path_factory):
 def report(tmp_path, model, capsys):
     """The data in the page of a run whose rollouts are given, and the whole page."""
 
-    def run(*rollouts, flags=()):
-        write_dump(tmp_path / "dump", *rollouts)
+    def run(*rollouts, flags=(), candidates=()):
+        write_dump(tmp_path / "dump", *rollouts, candidates=candidates)
         assert main([str(tmp_path), "--model", model, *flags]) == 0
         page = (tmp_path / "report.html").read_text()
         (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page)
@@ -112,6 +112,20 @@ def test_without_guidance_s0_is_the_only_state(report):
     assert shown["guidances"] == [
         dict(correct=None, passRate=None, visit=None, pieces=[COT_PREFIX, ""], states=[0])
     ]  # fmt: skip
+
+
+def candidates_of(of, number=0):
+    (s0, *_) = visit([mixed(0, 2)] * 3, of=of, number=number)
+    return dataclasses.replace(s0, id=s0.id + 1, state=dataclasses.replace(s0.state, guidance=None), n_states=1)
+
+
+def test_candidates_are_shown_before_the_visit_they_were_sampled_for_and_without_one(report):
+    solved, unsolved = problem(), problem("What is 9+9?")
+    groups = visit([mixed(1, 1)] * 3, of=solved)
+    data, _ = report(groups, candidates=[candidates_of(solved), candidates_of(unsolved)])
+    shown = {p["id"]: [(v["candidates"], len(v["states"])) for v in p["visits"]] for p in data["problems"]}
+    assert shown == {solved.id: [(True, 1), (False, 3)], unsolved.id: [(True, 1)]}
+    assert [c["advantage"] for c in data["problems"][1]["visits"][0]["states"][0]["completions"]] == [0.0, 0.0]
 
 
 def test_several_dumps_are_told_apart_by_what_their_paths_do_not_share():

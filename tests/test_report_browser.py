@@ -26,7 +26,7 @@ def driver(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    """Of three problems: one visited twice, one whose first state is saturated, one where the grader failed."""
+    """One problem visited twice, one whose first state is saturated, one where the grader failed, one unguided."""
     run = tmp_path_factory.mktemp("run")
     of_attack = [completion(ATTACK), completion(" " + "long" * 300, 0.0, truncated=True)]
     timeout = dataclasses.replace(completion(" 9", 0.0), extra_logs=(("grader_timeout", 1.0),))
@@ -35,7 +35,9 @@ def page(tmp_path_factory):
     again = visit(mixed_states, of=problem("What is <b>1+1</b>?"), number=1, correct=True)
     saturated = visit([mixed(2, 0), *mixed_states[1:]], of=problem("What is 2+2?"))
     failed = visit([*mixed_states[:2], [timeout, completion(" 1")]], of=problem("What is 3+3?"))
-    write_dump(run / "dump", [*first, *saturated, *failed], again)
+    (s0, *_) = visit([mixed(0, 2), *mixed_states[1:]], of=problem("What is 4+4?"))
+    unguided = dataclasses.replace(s0, state=dataclasses.replace(s0.state, guidance=None), n_states=1)
+    write_dump(run / "dump", [*first, *saturated, *failed], again, candidates=[unguided])
     assert main([str(run), "--model", save_model(run / "model")]) == 0
     return run / "report.html"
 
@@ -65,21 +67,31 @@ def opened_texts(driver):
 
 
 def test_filters_find_the_problems(opened):
-    attacked, saturated, failed = found(opened)
+    attacked, saturated, failed, unguided = found(opened)
     assert attacked == "What is <b>1+1</b>?"
     assert choose(opened, "guidance", "correct") == [attacked]
     assert texts(opened, ".visits button") == ["Step 2\ncorrect guidance"]
     assert choose(opened, "step", "1") == []
     assert "No problem passes" in texts(opened, "#problem")[0]
     opened.find_element("css selector", "[type=reset]").click()
-    assert choose(opened, "states", "all correct") == [saturated] and choose(opened, "states", "all wrong") == []
-    assert choose(opened, "states", "") == [attacked, saturated, failed]
+    assert choose(opened, "states", "all correct") == [saturated]
+    assert choose(opened, "states", "all wrong") == [unguided]
+    assert choose(opened, "states", "") == [attacked, saturated, failed, unguided]
     assert choose(opened, "failure", "error") == [] and choose(opened, "failure", "timeout") == [failed]
     assert texts(opened, ".tile[aria-pressed=true] strong") == ["0.50"]  # the state with the failure is open
     assert texts(opened, ".badge.warning") == ["grader: timeout"]
     opened.find_element("css selector", "[type=reset]").click()
     opened.find_element("id", "search").send_keys("2+2")
-    assert found(opened) == [saturated] and texts(opened, "#count") == ["1 of 3 problems"]
+    assert found(opened) == [saturated] and texts(opened, "#count") == ["1 of 4 problems"]
+    opened.find_element("css selector", "[type=reset]").click()
+    assert choose(opened, "guidance", "candidates") == [unguided] and choose(opened, "guidance", "none") == []
+
+
+def test_candidates_say_what_they_are(opened):
+    choose(opened, "guidance", "candidates")
+    assert texts(opened, ".visits button") == ["Step 2\ncandidates"]
+    assert "none was trained on" in texts(opened, "#problem")[0]
+    assert "0 visits" in texts(opened, "#problem")[0] and len(texts(opened, ".completion summary")) == 2
 
 
 def test_states_and_completions_open_by_keyboard(opened):

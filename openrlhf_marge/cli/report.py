@@ -20,6 +20,7 @@ from tqdm import tqdm
 from openrlhf_marge.cli.codec import TokenizerCodec
 from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.cli.rows import writing
+from openrlhf_marge.dump import candidates_path
 from openrlhf_marge.dump_reading import find_files
 from openrlhf_marge.report.building import build_problems
 from openrlhf_marge.report.model import FAILURES, ProblemData
@@ -78,7 +79,8 @@ def check_args(args: argparse.Namespace, out: Path) -> None:
 
 def find_all(dumps: list[Path]) -> list[VisitRows]:
     """The visits of all dumps; ValueError when there are none."""
-    with tqdm(find_files(dumps), desc="Find visits", unit="file") as files:
+    paths = [p for path in find_files(dumps) for p in (candidates_path(path), path) if p.is_file()]
+    with tqdm(paths, desc="Find visits", unit="file") as files:
         visits = [visit for path in files for visit in find_visits(path)]
     if not visits:
         raise ValueError(f"{', '.join(map(str, dumps))}: the files hold no completions; give the dump of another run")

@@ -19,6 +19,7 @@ from openrlhf_marge.host.given_guidance import given_guidance
 from openrlhf_marge.host.offline_engines import offline_engines, ray_cluster
 from openrlhf_marge.host.rewards import RewardClient
 from openrlhf_marge.host.sampler import EngineSampler
+from openrlhf_marge.no_guidance import WithoutGuidance
 from openrlhf_marge.offline import ExplorationFolder, JournaledSampler, Totals, explore_all, read_pool
 from openrlhf_marge.types import Problem
 
@@ -91,8 +92,10 @@ async def explore_on(
         weight_version=_untrained,
     )
     explorer = make_explorer(args, config, tokenizer, folder.pool, JournaledSampler(sampler, folder.journal))
-    in_flight = args.problems_in_flight * len(engines)
-    await explore_all(explorer, folder, problems, in_flight, args.max_generated_tokens)
+    in_flight, unguided = args.problems_in_flight * len(engines), WithoutGuidance()
+    await explore_all(explorer, folder, problems, in_flight, args.max_generated_tokens, unguided.add)
+    if sentence := unguided.sentence(tokenizer.decode):
+        print(f"explore: {sentence} All candidates are in {args.out}/candidates-*.parquet.")
 
 
 async def _untrained() -> int:

@@ -1,6 +1,7 @@
 """The folder of an exploration: Parquet files of problems in the order of the data, and what a new start needs.
 
-    rollout-00000001.parquet ...   a dump as of --marge.dump_dir, its ``step`` the number of the file
+    rollout-00000001.parquet ...   a dump as of --marge.dump_dir, its ``step`` the number of the file; beside it
+    candidates-00000001.parquet    the candidates of its problems, where there were any
     guidance/state_1.pkl ...       guidance for the next visit of the problems of that file; state_0: from elsewhere
     unfinished/00000001.jsonl      the journal of a file that is not there yet
     settings.json, summary.json    the flags; the totals, written when everything is explored
@@ -79,7 +80,8 @@ class ExplorationFolder:
         explorations = [self._explored.pop(i) for i in ids]
         record = FileRecord(pool=self.pool.state_dict(ids), totals=totals_of(explorations))
         self._records.write_state(number, record)
-        self._dump.write(number, [group for e in explorations for group in e.groups])
+        candidates = [e.candidates for e in explorations if e.candidates]
+        self._dump.write(number, [group for e in explorations for group in e.groups], candidates)
         self._writing = number
 
     def _settle(self) -> None:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tqdm import tqdm
 
-from openrlhf_marge.explorer import Explorer
+from openrlhf_marge.explorer import Exploration, Explorer
 from openrlhf_marge.offline.folder import ExplorationFolder
 from openrlhf_marge.types import Problem
 
 
 async def explore_all(
     explorer: Explorer, folder: ExplorationFolder, problems: Sequence[Problem], in_flight: int,
-    most_tokens: int | None = None,
+    most_tokens: int | None = None, seen: Callable[[Exploration], object] = lambda exploration: None,
 ) -> None:  # fmt: skip
-    """Explore those that the folder does not hold yet; after ``most_tokens`` generated tokens no further is begun."""
+    """Explore those that the folder does not hold yet; after ``most_tokens`` generated tokens no further is begun.
+
+    ``seen`` is told each exploration.
+    """
     left = [p for p in problems if not folder.is_done(p.id)]
     waiting, start, tokens_before = iter(left), time.monotonic(), folder.totals.generated_tokens
 
@@ -25,7 +28,9 @@ async def explore_all(
         for problem in waiting:
             if most_tokens is not None and folder.totals.generated_tokens >= most_tokens:
                 return
-            folder.add(await explorer.explore(problem))
+            exploration = await explorer.explore(problem)
+            folder.add(exploration)
+            seen(exploration)
             rate = (folder.totals.generated_tokens - tokens_before) / (time.monotonic() - start)
             progress.set_postfix_str(f"{rate:.0f} tokens/s", refresh=False)
             progress.update()

@@ -8,6 +8,7 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
+from openrlhf_marge.dump import is_candidates
 from openrlhf_marge.grading import gold_answer
 from openrlhf_marge.report.model import ProblemData, visit_data
 from openrlhf_marge.report.reading import Row, VisitRows, read_visits
@@ -27,7 +28,7 @@ def build_problems(
         wanted = list(of_file)
         for visit, groups in zip(wanted, read_visits(path, wanted), strict=True):
             problem = problems.setdefault(visit.problem_id, _problem(groups[0][0]))
-            problem["visits"].append(visit_data(groups, decoder, names[path.parent]))
+            problem["visits"].append(visit_data(groups, decoder, names[path.parent], is_candidates(path)))
             progress(visit.end - visit.start)
     shown = list(problems.values())
     for problem, question in zip(shown, questions([p["prompt"] for p in shown]), strict=True):

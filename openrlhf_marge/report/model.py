@@ -47,6 +47,7 @@ class GuidanceData(TypedDict):
 class VisitData(TypedDict):
     dump: str  # its folder, where there are several
     step: int
+    candidates: bool  # sampled to find a first guidance, not trained on
     guidances: list[GuidanceData]
     states: list[StateData]
 
@@ -60,7 +61,7 @@ class ProblemData(TypedDict):
     visits: list[VisitData]
 
 
-def visit_data(groups: Groups, decoder: Decoder, dump: str = "") -> VisitData:
+def visit_data(groups: Groups, decoder: Decoder, dump: str = "", candidates: bool = False) -> VisitData:
     """One visit of a problem; ValueError when the decoder does not know its token ids."""
     rows = [row for row, _ in groups]
     prompt_ids = rows[0]["prompt_ids"]
@@ -76,7 +77,9 @@ def visit_data(groups: Groups, decoder: Decoder, dump: str = "") -> VisitData:
     ]
     guidances = [_guidance(ids, text, rows, state_texts) for ids, text in zip(guided, guidance_texts, strict=True)]
     guidances = guidances or [_no_guidance(state_texts)]
-    return VisitData(dump=dump, step=rows[0]["step"], guidances=guidances, states=states)
+    return VisitData(
+        dump=dump, step=rows[0]["step"], candidates=candidates, guidances=guidances, states=states
+    )  # fmt: skip
 
 
 def _guidance(ids: tuple[int, ...], text: str, rows: Sequence[Row], state_texts: Sequence[str]) -> GuidanceData:

@@ -76,6 +76,14 @@ function kindOfGuidance(guidance) {
   return guidance.correct ? "correct" : "incorrect";
 }
 
+function trainedVisits(visits) {
+  return visits.filter((visit) => !visit.candidates);
+}
+
+function kindsOfGuidance(visit) {
+  return visit.candidates ? ["candidates"] : visit.guidances.map(kindOfGuidance);
+}
+
 function hasFailure(state, wanted) {
   return state.completions.some(({ failure }) => failure && (wanted === "some" || failure === wanted));
 }
@@ -91,7 +99,7 @@ const STATE_FILTERS = {
 };
 
 const VISIT_FILTERS = {
-  guidance: (visit, wanted) => visit.guidances.some((guidance) => kindOfGuidance(guidance) === wanted),
+  guidance: (visit, wanted) => kindsOfGuidance(visit).includes(wanted),
   step: (visit, wanted) => String(visit.step) === wanted,
 };
 
@@ -135,11 +143,12 @@ function listMore() {
 }
 
 function listEntry(problem) {
-  const first = problem.visits[0], last = problem.visits.at(-1);
+  const visits = trainedVisits(problem.visits);
+  const first = visits[0] ?? problem.visits[0], last = visits.at(-1) ?? first;
   const passRates = [first, ...(first === last ? [] : [last])].map((visit) => fixed(visit.states[0].value));
   const entry = button({ "data-id": problem.id }, () => chooseProblem(problem),
     el("span", { class: "question" }, problem.question),
-    el("span", { class: "quiet" }, `gold ${problem.gold} \u00b7 ${plural(problem.visits.length, "visit")} \u00b7 V(s`,
+    el("span", { class: "quiet" }, `gold ${problem.gold} \u00b7 ${plural(visits.length, "visit")} \u00b7 V(s`,
       el("sub", {}, "0"), `) ${passRates.join(" \u2192 ")}`),
     strip(first));
   return el("li", {}, entry);
@@ -173,7 +182,7 @@ function openProblem(problem) {
     press(event.currentTarget);
     openVisit(place, visit);
   }, `${visit.dump ? `${visit.dump}, step` : "Step"} ${visit.step}`, el("span", { class: "quiet" }, guidanceWords(visit))));
-  byId("problem").replaceChildren(...problemHead(problem, visits.length),
+  byId("problem").replaceChildren(...problemHead(problem, trainedVisits(visits).length),
     el("div", { class: "visits", role: "group", "aria-label": "Visits" }, ...choices), place);
   choices[0].click();
 }
@@ -184,12 +193,13 @@ function press(pressed) {
 }
 
 function guidanceWords(visit) {
-  const kinds = visit.guidances.map(kindOfGuidance);
+  const kinds = kindsOfGuidance(visit);
+  if (visit.candidates) return "candidates";
   return kinds[0] === "none" ? "no guidance" : `${kinds.join(", ")} guidance`;
 }
 
 function problemHead(problem, passing) {
-  const all = problem.visits.length;
+  const all = trainedVisits(problem.visits).length;
   const visits = passing === all ? plural(all, "visit") : `${passing} of ${plural(all, "visit")} pass the filters`;
   return [
     el("h3", {}, problem.question),
@@ -219,10 +229,14 @@ function openVisit(place, visit) {
 function guidanceNodes(visit, guidance, select) {
   const tiles = guidance.states.map((place) => el("li", {}, stateTile(visit.states[place], place, select)));
   return [
-    guidanceHead(guidance),
+    visit.candidates ? candidatesHead() : guidanceHead(guidance),
     el("ol", { class: "tiles", "aria-label": "States" }, ...tiles),
     guidanceText(visit, guidance, select),
   ];
+}
+
+function candidatesHead() {
+  return el("p", {}, badge("none", "candidates"), " Sampled to find a first guidance; none was trained on.");
 }
 
 function guidanceHead(guidance) {
