@@ -78,6 +78,11 @@ class MargeConfig:
         "Let's think step by step.\n\nStep 1:",
         "text that every response starts with under --marge.split step; it is s_0, never trained on (App. E)",
     )
+    stop: tuple[str, ...] = option(
+        (),
+        "texts at which a completion ends, for models that go on after their answer; it counts as finished, is graded "
+        "and guides without the text, and is trained to write it: its tokens were sampled as those before it",
+    )
     state_budget: str = option(
         "all",
         "'all': the same number of completions from every state (Algorithm 1), or 'adaptive': states whose first half "
@@ -123,6 +128,8 @@ class MargeConfig:
     def __post_init__(self) -> None:
         for f in fields(self):
             check_range(f"--marge.{f.name}", getattr(self, f.name), f.metadata)
+        if "" in self.stop:
+            raise ValueError("--marge.stop has an empty text, at which every completion would end; leave it out")
         load_splitter(self.split)
         if self.reward != MATH:
             load_reward(self.reward)
@@ -180,12 +187,16 @@ def add_arguments(parser: argparse.ArgumentParser, without: Collection[str] = ()
             parser.set_defaults(**{f"marge.{f.name}": f.default})
             continue
         kind = next(t for t in (get_args(hints[f.name]) or (hints[f.name],)) if t is not type(None))
-        group.add_argument(f"--marge.{f.name}", type=kind, default=f.default, help=_help(f.metadata, f.default))
+        nargs = "*" if isinstance(f.default, tuple) else None
+        group.add_argument(
+            f"--marge.{f.name}", type=kind, nargs=nargs, default=f.default, help=_help(f.metadata, f.default)
+        )
 
 
 def from_namespace(namespace: Any) -> MargeConfig:
     """The config from ``args.marge`` as argparse filled it."""
-    return MargeConfig(**{f.name: getattr(namespace, f.name) for f in fields(MargeConfig)})
+    values = {f.name: getattr(namespace, f.name) for f in fields(MargeConfig)}
+    return MargeConfig(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
 
 
 def _help(metadata: Any, default: Any) -> str:

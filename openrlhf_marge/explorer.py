@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from openrlhf_marge.config import MargeConfig
-from openrlhf_marge.guidance import GuidancePool, without_eos
+from openrlhf_marge.guidance import GuidancePool, without_end
 from openrlhf_marge.splitters import DecodePieces, split_into_states
 from openrlhf_marge.types import Completion, Guidance, Problem, State, StateGroup, TokenIds, pass_rate
 from openrlhf_marge.visit import Sampler, Visit
@@ -68,6 +68,7 @@ class Explorer:
             eos_ids=self.eos_ids,
             n_completions=self.n_completions,
             sampler=self.sampler,
+            decode_pieces=self.decode_pieces,
         )
         if self.config.explore == "vanilla":
             return await self._vanilla(visit)
@@ -118,7 +119,7 @@ class Explorer:
         given = visit.problem.given_guidance
         if (known := self.pool.get(visit.problem.id)) or given is None:
             return known
-        ids = without_eos(given, self.eos_ids)
+        ids = without_end(given, self.eos_ids, self.config.stop, self.decode_pieces)
         if len(ids) <= len(self.s0_ids):
             return ()
         is_correct = await self.sampler.is_correct(visit.problem, ids)

@@ -10,9 +10,11 @@ import random
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 from openrlhf_marge.config import MargeConfig
+from openrlhf_marge.splitters import DecodePieces
 from openrlhf_marge.types import Completion, Guidance, TokenIds, pass_rate
 
 Wanted = Callable[[float, float], tuple[bool, ...]]
@@ -34,16 +36,20 @@ GUIDANCE_RULES: dict[str, Wanted] = {
 
 def pick_guidance(
     completions: Sequence[Completion], s0_ids: TokenIds, eos_ids: frozenset[int], config: MargeConfig,
-    rng: random.Random, visit: int = 0,
+    rng: random.Random, visit: int = 0, decode_pieces: DecodePieces | None = None,
 ) -> tuple[Guidance, ...]:  # fmt: skip
     """Up to ``n_guidances`` different responses among the completions of s_0, by ``--marge.guidance_rule``.
 
     Preference (Sec. 3.3): with a pass rate above the threshold incorrect ones, otherwise correct ones. Empty when
-    there is no response of the wanted kind (or only empty ones).
+    there is no response of the wanted kind (or only empty ones). ``decode_pieces`` is needed with ``--marge.stop``.
     """
     rate = pass_rate(completions)
     wanted = GUIDANCE_RULES[config.guidance_rule](rate, config.guidance_threshold)
-    responses = [(without_eos(c.token_ids, eos_ids), c.is_correct) for c in completions if c.is_correct in wanted]
+    responses = [
+        (without_end(c.token_ids, eos_ids, config.stop, decode_pieces), c.is_correct)
+        for c in completions
+        if c.is_correct in wanted
+    ]
     suitable = [(ids, is_correct) for ids, is_correct in responses if ids]
     rng.shuffle(suitable)
     different = list(dict(suitable).items())[: config.n_guidances]
@@ -53,10 +59,17 @@ def pick_guidance(
     )
 
 
-def without_eos(ids: TokenIds, eos_ids: frozenset[int]) -> TokenIds:
-    """``ids`` up to the first EOS: what follows it no policy would have sampled."""
+def without_end(
+    ids: TokenIds, eos_ids: frozenset[int], stop: Sequence[str] = (), decode_pieces: DecodePieces | None = None
+) -> TokenIds:
+    """``ids`` before the first EOS and before the first token of a stop text: what follows was never to be sampled."""
     end = next((i for i, token in enumerate(ids) if token in eos_ids), len(ids))
-    return ids[:end]
+    if not stop:
+        return ids[:end]
+    pieces = decode_pieces(ids[:end])
+    found = [place for place in map("".join(pieces).find, stop) if place >= 0]
+    ends = accumulate(map(len, pieces))
+    return ids[: sum(piece_end <= min(found) for piece_end in ends)] if found else ids[:end]
 
 
 @dataclass(frozen=True, kw_only=True)

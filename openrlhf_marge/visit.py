@@ -11,6 +11,7 @@ from openrlhf_marge.budget import allocate
 from openrlhf_marge.config import MargeConfig
 from openrlhf_marge.guidance import pick_guidance
 from openrlhf_marge.seeds import generator, stable_hash
+from openrlhf_marge.splitters import DecodePieces
 from openrlhf_marge.types import Completion, Guidance, Problem, State, StateGroup, TokenIds
 
 
@@ -36,6 +37,7 @@ class Visit:
     eos_ids: frozenset[int]
     n_completions: int  # per state
     sampler: Sampler
+    decode_pieces: DecodePieces
 
     async def sample(self, prefix_ids: TokenIds, n: int, purpose: str) -> list[Completion]:
         """n completions of a prefix; ``purpose`` tells requests of the same prefix apart."""
@@ -61,7 +63,9 @@ class Visit:
     def pick(self, completions: Sequence[Completion], purpose: str) -> tuple[Guidance, ...]:
         """Guidance among completions of s_0."""
         rng = generator(self.run_seed, self.problem.id, self.number, purpose)
-        return pick_guidance(completions, self.s0_ids, self.eos_ids, self.config, rng, self.number)
+        return pick_guidance(
+            completions, self.s0_ids, self.eos_ids, self.config, rng, self.number, self.decode_pieces
+        )  # fmt: skip
 
     async def complete(self, states: list[State], first: list[Completion] | None = None) -> list[list[Completion]]:
         """All completions of all states, in their order; ``first`` are those that s_0 has already."""

@@ -31,12 +31,17 @@ def test_flags_arrive_with_their_types():
     assert (config.n_candidates, config.guidance_threshold, config.expected_states) == (24, 0.6, 9.1)
 
 
+def test_stop_takes_several_texts():
+    assert parse("--marge.stop", "\n\nQuestion:", "Q:").stop == ("\n\nQuestion:", "Q:")
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (("--marge.n_candidates", "0"), "--marge.n_candidates is 0; it must be at least 1"),
         (("--marge.guidance_threshold", "1.5"), "--marge.guidance_threshold is 1.5; it must be at most 1"),
         (("--marge.guidance_threshold", "nan"), "--marge.guidance_threshold is nan; it must be at least 0"),
+        (("--marge.stop", "Question:", ""), "--marge.stop has an empty text"),
         (("--marge.split", "words"), "--marge.split is 'words'; it must be one of step, tokens"),
         (("--marge.step_label", "Step ("), "--marge.step_label 'Step \\(' is not a regular expression"),
     ],
@@ -51,7 +56,7 @@ def test_the_readme_has_every_flag_with_its_default():
     rows = {row.split("`")[1]: row for row in readme.splitlines() if row.startswith("| `--marge.")}
     assert set(rows) == {f"--marge.{f.name}" for f in fields(MargeConfig)}
     for f in fields(MargeConfig):
-        default = "" if f.default is None else str(f.default).replace("\n", "\\n")
+        default = "" if f.default in (None, ()) else str(f.default).replace("\n", "\\n")
         if f.name != "expected_states":
             assert rows[f"--marge.{f.name}"].split("|")[2].strip(" `") == default.strip("`"), f.name
 

@@ -3,8 +3,9 @@ import random
 import pytest
 
 from openrlhf_marge import GuidancePool, MargeConfig, pick_guidance
+from openrlhf_marge.guidance import without_end
 
-from factories import EOS, completion, guidance
+from factories import EOS, completion, guidance, letters, text_ids
 
 
 def pick(rewards, *, seed=0, s0_ids=(), **config):
@@ -101,3 +102,36 @@ def test_the_state_prints_as_one_short_line():
     pool.set("a", (guidance((1,) * 1000),))
     pool.visit("a")
     assert repr(pool.state_dict()) == "<guidance of 1 problems>"
+
+
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        ("It is 7.\n\nQuestion:", "It is 7."),
+        ("It is 7.\n\nQuestio", "It is 7.\n\nQuestio"),  # cut by the length limit before the text was whole
+        ("Q: 7.\n\nQuestion: 8", ""),  # the first of the texts, wherever it stands
+        ("It is 7.", "It is 7."),
+    ],
+)
+def test_a_guidance_ends_before_a_stop_text(text, rest):
+    assert without_end(text_ids(text), frozenset({EOS}), ("\n\nQuestion:", "Q:"), letters) == text_ids(rest)
+
+
+def test_a_token_that_holds_the_begin_of_a_stop_text_goes_with_it():
+    pieces = {1: "It is", 2: " 7.\n", 3: "\nQues", 4: "tion:"}
+    ids = without_end((1, 2, 3, 4), frozenset({EOS}), ("\n\nQuestion:",), lambda ids: [pieces[i] for i in ids])
+    assert ids == (1,)
+
+
+def test_what_follows_eos_is_no_part_of_a_response_with_or_without_stop_texts():
+    ids = (*text_ids("7"), EOS, *text_ids("Q:"))
+    assert without_end(ids, frozenset({EOS})) == without_end(ids, frozenset({EOS}), ("Q:",), letters) == text_ids("7")
+
+
+def test_guidance_of_a_run_with_stop_texts_holds_none_of_them():
+    completions = [completion(r, ids=text_ids(f"{i}\n\nQ:")) for i, r in enumerate((1.0, 1.0, 0.0))]
+    picked = pick_guidance(
+        completions, (), frozenset({EOS}), MargeConfig(guidance_rule="correct", n_guidances=2, stop=("\n\nQ:",)),
+        random.Random(0), decode_pieces=letters,
+    )  # fmt: skip
+    assert {g.token_ids for g in picked} == {text_ids("0"), text_ids("1")}
