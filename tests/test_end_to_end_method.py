@@ -136,8 +136,8 @@ def test_a_run_without_any_signal_ends_with_an_error_in_place_of_a_model(task, t
     flags = f"{TOKENS} {mode} --reward.remote_url {tmp_path}/reward.py --marge.guidance_rule random"
     run = launch(task, tmp_path, flags, cluster)
     assert run.returncode != 0 and not (tmp_path / "model").exists()
-    for iteration in (1, 2):
-        assert f"Iteration {iteration} has no signal, no two rewards of a group differ" in run.log
+    for rollout in (1, 2):
+        assert f"Rollout {rollout} has no signal, no two rewards of a group differ" in run.log
     assert "training ended without a signal: in all 2 iterations" in run.log
 
 
@@ -147,7 +147,7 @@ def test_signal_before_a_checkpoint_counts_for_the_resumed_run(task, tmp_path, c
     train(task, tmp_path, flags, cluster)
     more = f"--train.num_episodes 2 --ckpt.load_enable --reward.remote_url {tmp_path}/reward.py"
     resumed = train(task, tmp_path, f"{flags} {more}", cluster)
-    assert "Iteration 4 has no signal" in resumed.log and (tmp_path / "model" / "config.json").is_file()
+    assert "Rollout 4 has no signal" in resumed.log and (tmp_path / "model" / "config.json").is_file()
 
 
 KILLS_AN_ENGINE = """

@@ -158,7 +158,7 @@ def test_the_first_iteration_with_groups_checks_the_plan_and_no_later_one(said):
     generator._say_what_is_wrong([], 4)
     generator._say_what_is_wrong([group(i) for i in range(6)], 4)  # of two problems that brought none, four did
     generator._say_what_is_wrong([group(i) for i in range(6)], 4)
-    assert len(said) == 2 and said[0].startswith("Iteration 1 has no signal, no problem brought a group")
+    assert len(said) == 2 and said[0].startswith("Rollout 1 has no signal, no problem brought a group")
     assert said[1].startswith(
         "The first iteration brought 1.50 states a problem and the learning-rate schedule counts"
     )

@@ -1,4 +1,4 @@
-"""An iteration without signal is said; a run without any ends with an error in place of a model."""
+"""A rollout without signal is said; a run without any ends with an error in place of a model."""
 
 from types import SimpleNamespace
 
@@ -18,11 +18,11 @@ from host_objects import batch_of, experience_maker, group_of
 LOOK = "look at the problems' difficulty (train/marge/pass_rate), at the grader and at --rollout.n_samples_per_prompt"
 
 
-def test_an_iteration_without_signal_is_one_sentence_that_says_where_to_look():
+def test_a_rollout_without_signal_is_one_sentence_that_says_where_to_look():
     alike = [group(0, (1.0, 1.0)), group(1, (0.0, 0.0, 0.0)), group(2, (1.0,))]
-    said = f"Iteration 7 has no signal, no two rewards of a group differ in its 3 groups; {LOOK}"
+    said = f"Rollout 7 has no signal, no two rewards of a group differ in its 3 groups; {LOOK}"
     assert no_signal(7, alike, False) == said
-    assert no_signal(7, [], False) == f"Iteration 7 has no signal, no problem brought a group; {LOOK}"
+    assert no_signal(7, [], False) == f"Rollout 7 has no signal, no problem brought a group; {LOOK}"
     assert no_signal(7, [*alike, group(3, (1.0, 0.5))], False) is None
 
 

@@ -84,7 +84,7 @@ class GuidedSamplesGenerator(SamplesGenerator):
         return planned_steps(self.args, groups * self.args.rollout.n_samples_per_prompt)
 
     def _say_what_is_wrong(self, groups: list[StateGroup], n_problems: int) -> None:
-        """A sentence for every iteration without signal, and one when the first brings other states than planned."""
+        """A sentence for every rollout without signal, and one when the first brings other states than planned."""
         said = [no_signal(self.rollouts, groups, self.config.credits_prefix)]
         if groups and not self._plan_checked and not self._replay and self.args.actor.lr_scheduler != "constant":
             self._plan_checked = True
