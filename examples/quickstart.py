@@ -112,6 +112,10 @@ def show_step(line: str) -> None:
 
 def summarise(args: argparse.Namespace, series: Series, evaluations: dict, seconds: dict[str, float]) -> dict:
     """What summary.json holds."""
+
+    def last(tag: str) -> float | None:  # OpenRLHF's own makers log none of MARGE's
+        return series[tag][-1][1] if tag in series else None
+
     signal = "train/marge/groups_with_signal"
     return {
         "method": args.method,
@@ -122,7 +126,10 @@ def summarise(args: argparse.Namespace, series: Series, evaluations: dict, secon
         "after": evaluations["after"],
         "steps": len(series["train/rollout/reward_mean"]),
         "generated_tokens": points_of(series)[-1].tokens,
-        "groups_with_signal": mean(series, signal) if signal in series else None,  # OpenRLHF's own makers log none
+        "optimizer_steps": last("train/marge/taken_steps"),
+        "planned_optimizer_steps": last("train/marge/planned_steps"),
+        "learning_rate_at_the_end": last("train/actor_lr"),
+        "groups_with_signal": mean(series, signal) if signal in series else None,
         "seconds": seconds,
         "seconds_in_training": {name: round(total(series, f"train/timing/{name}"), 1) for name in PHASES},
     }
@@ -134,6 +141,12 @@ def print_table(summary: dict) -> None:
         cells = (f"{summary[w][k]:.3f} +- {summary[w][k + '_standard_error']:.3f}" for w in ("before", "after"))
         print(f"{k:20}{''.join(f'{cell:>18}' for cell in cells)}")
     print(f"{summary['method']}: {summary['steps']} steps, {summary['generated_tokens']} generated tokens")
+    if summary["optimizer_steps"] is not None:
+        print(
+            f"{summary['optimizer_steps']:.0f} optimizer steps, {summary['planned_optimizer_steps']:.0f} planned; "
+            f"learning rate {summary['learning_rate_at_the_end']:.2g} at the end; "
+            f"{summary['groups_with_signal']:.0%} of the groups had signal"
+        )
 
 
 def main() -> None:

@@ -91,9 +91,9 @@ class MargeConfig:
     )
     expected_states: float | None = option(
         None,
-        "states per problem assumed by the learning-rate schedule; None: n_states with --marge.split tokens, "
-        f"{PAPER_STEP_STATES} (Qwen2-7B-Instruct, App. B.1) otherwise",
-        low=1.0,
+        "states per problem, of all its guidances, that the learning-rate schedule counts on; None: for each guidance "
+        f"n_states with --marge.split tokens, {PAPER_STEP_STATES} (Qwen2-7B-Instruct, App. B.1) with step",
+        low=0.01,  # problems without guidance bring none
     )
     advantage: str = option(
         "group_norm",
@@ -155,10 +155,17 @@ class MargeConfig:
 
     @property
     def scheduled_states(self) -> float:
-        """States per problem that the learning-rate schedule counts on."""
+        """States per problem, each with its completions, that the learning-rate schedule counts on.
+
+        All guidances share s_0. Vanilla exploration has completions of s_0 in place of the states: as many, or for as
+        many tokens about half of those after s_0, which would be sampled half-way on average.
+        """
         if self.expected_states is not None:
             return self.expected_states
-        return float(self.n_states) if self.split == "tokens" else PAPER_STEP_STATES
+        states = float(self.n_states) if self.split == "tokens" else PAPER_STEP_STATES
+        after_s0 = self.n_guidances * (min(states, self.max_states or states) - 1)
+        halved = self.explore == "vanilla" and self.vanilla_match == "tokens"
+        return 1 + (after_s0 / 2 if halved else after_s0)
 
 
 def check_range(flag: str, value: Any, metadata: Any) -> None:

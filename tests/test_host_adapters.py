@@ -9,20 +9,17 @@ import pytest
 pytest.importorskip("openrlhf", reason="the host is not installed")
 
 import torch
-from openrlhf.trainer.ppo_utils.experience import Experience
-from openrlhf.trainer.ppo_utils.kl_controller import FixedKLController
 
-from openrlhf_marge import MargeConfig, State, StateGroup
+from openrlhf_marge import MargeConfig
 from openrlhf_marge.arithmetic.model import build_tokenizer
 from openrlhf_marge.host import tokens
-from openrlhf_marge.host.experience_maker import GroupExperienceMaker
-from openrlhf_marge.host.experiences import EPISODE, GROUP_ID, SEGMENT, VALUE_GAIN, to_experience
+from openrlhf_marge.host.experiences import EPISODE, GROUP_ID, SEGMENT, VALUE_GAIN
 from openrlhf_marge.host.reward_format import parse_reward
 from openrlhf_marge.host.rewards import RewardClient
 from openrlhf_marge.host.sampler import EngineSampler
 from openrlhf_marge.host.samples_generator import GuidedSamplesGenerator
 
-from factories import completion, problem
+from host_objects import batch_of, experience_maker, experience_of, group_of
 
 
 @pytest.fixture(scope="module")
@@ -82,23 +79,6 @@ def test_pieces_of_byte_tokens_and_of_sentencepiece_spaces():
     assert tokens.decode_pieces(Spaces(), [0, 1, 2, 3]) == ["Step", " ", "1", ":"]
 
 
-def group_of(rewards, group_id, prefix_ids=(), **kwargs):
-    segment = kwargs.pop("segment", 0)
-    return StateGroup(
-        id=group_id,
-        problem=problem(prompt_ids=(1, 2, 3)),
-        state=State(index=0, prefix_ids=prefix_ids, segment=segment),
-        n_states=1,
-        completions=tuple(completion(r, ids=(5, 6, 0), log_probs=(-0.1, -0.2, -0.3)) for r in rewards),
-        **kwargs,
-    )
-
-
-def experience_of(group, index=0, credits_prefix=False):
-    generator = GuidedSamplesGenerator.__new__(GuidedSamplesGenerator)
-    return to_experience(generator, group, group.completions[index], 2, credits_prefix, {"max_len": 64})
-
-
 def test_only_the_completion_is_action_and_the_prefix_is_context():
     big = 2**63 - 1
     experience = experience_of(group_of((1.0,), big, prefix_ids=(8, 9)))
@@ -114,32 +94,12 @@ def test_with_prefix_credit_the_guidance_tokens_since_the_last_state_are_action(
     assert experience.action_mask.tolist() == [[0, 0, 0, 1, 1, 1, 1, 1]]
 
 
-def test_vine_gives_segments_the_difference_of_their_values():
+def test_vine_gives_a_segment_once_the_difference_of_its_values():
     group = group_of((1.0, 0.0), 3, prefix_ids=(8, 9), segment=2, value_gain=-0.25)
     batch = batch_of([group], (0, 1), credits_prefix=True)
     (made,) = experience_maker(advantage="vine").compute_advantages_and_returns([batch])
     of_actions = [made.advantages[row][made.action_mask[row].bool()].tolist() for row in (0, 1)]
-    assert of_actions == [[-0.25, -0.25, 0.5, 0.5, 0.5], [-0.25, -0.25, -0.5, -0.5, -0.5]]
-
-
-def experience_maker(*, kl_coef=0.0, reference="iteration", use_loss=True, advantage="group_norm"):
-    maker = GroupExperienceMaker.__new__(GroupExperienceMaker)
-    maker.args = SimpleNamespace(
-        algo=SimpleNamespace(kl=SimpleNamespace(use_loss=use_loss)),
-        marge=SimpleNamespace(reference=reference, advantage=advantage),
-        reward=SimpleNamespace(clip_range=(-10, 10), overlong_buffer_len=None, stop_properly_penalty_coef=None),
-        rollout=SimpleNamespace(max_new_tokens=None),
-    )
-    maker.kl_ctl = FixedKLController(kl_coef)
-    return maker
-
-
-def batch_of(groups, order, credits_prefix=False):
-    """One Experience of all completions of the groups, in a given order, as the host's micro-batches are made."""
-    singles = [experience_of(g, i, credits_prefix) for g in groups for i in range(len(g.completions))]
-    batch = Experience.concat_experiences([singles[i] for i in order], pad_token_id=0)
-    batch.kl = torch.zeros_like(batch.action_mask, dtype=torch.float)
-    return batch
+    assert of_actions == [[-0.25, -0.25, 0.5, 0.5, 0.5], [-0.5, -0.5, -0.5]]
 
 
 def test_advantages_are_computed_by_group_id_whatever_the_order_and_size_of_groups():

@@ -85,15 +85,16 @@ def test_signature(function, names):
 
 
 def test_functions_can_be_run_on_the_hosts_actors():
-    """References and seeds go that way: Ray's __ray_call__ on every actor of a group."""
+    """References, seeds and the schedule's end go that way: Ray's __ray_call__ on every actor of a group."""
     assert list(inspect.signature(ENGINE.__ray_call__).parameters)[:2] == ["self", "fn"]
     assert "self._actor_handlers = " in inspect.getsource(RayActorGroup)
     for name in ("save_model", "_unwrap_model", "is_rank_0"):
         assert hasattr(DeepspeedStrategy, name)
     policy = PolicyModelActor.__ray_metadata__.modified_class
     source = "".join(inspect.getsource(base) for base in policy.__mro__[1:-1])
-    for attribute in ("strategy", "actor", "tokenizer"):
+    for attribute in ("strategy", "actor", "tokenizer", "actor_scheduler", "max_steps"):
         assert re.search(rf"self\.{attribute}\b[^\n=]* = ", source), attribute
+    assert "get_scheduler,\n" in inspect.getsource(DeepspeedStrategy._ds_init_train_model)  # of transformers
 
 
 def test_what_the_asynchronous_trainer_calls_and_keeps():

@@ -15,6 +15,8 @@ from openrlhf_marge.host.experiences import EPISODE, GROUP_ID, SEGMENT, VALUE_GA
 class GroupExperienceMaker(RemoteExperienceMaker):
     """Advantages within a state's group by explicit group ids, and the iteration reference of the KL."""
 
+    had_signal = False  # whether any reward so far gave an advantage other than zero
+
     @torch.no_grad()
     def make_experience(self, samples_list: list[Experience]) -> list[Experience]:
         """Extends the host's: with ``--marge.reference iteration`` the log-probs just computed ARE the reference's.
@@ -41,6 +43,8 @@ class GroupExperienceMaker(RemoteExperienceMaker):
         for experience, advantage, std in zip(experiences, advantages, stds, strict=True):
             experience.info["group_reward_std"] = std
             del experience.info[EPISODE]
+            credited = experience.info[SEGMENT] * experience.info[VALUE_GAIN]
+            self.had_signal = self.had_signal or bool(advantage.any() or credited.any())
             self._spread_over_tokens(experience, advantage)
         return experiences
 
@@ -63,7 +67,7 @@ class GroupExperienceMaker(RemoteExperienceMaker):
         experience.kl = None
 
     def _credit_prefix(self, experience: Experience, advantage: torch.Tensor, token_rewards: torch.Tensor) -> None:
-        """Let the guidance tokens before a completion sum up to the value gained over them (VinePPO).
+        """Let the guidance tokens before a group's first completion sum up to the value gained over them (VinePPO).
 
         What they get less or more than the completion is put on their last token; ``token_rewards`` (B, A) is changed.
         """

@@ -18,15 +18,15 @@ VALUE_GAIN = "value_gain"  # their advantage
 
 
 def to_experience(
-    generator: SamplesGenerator, group: StateGroup, completion: Completion, episode: int, credits_prefix: bool,
+    generator: SamplesGenerator, group: StateGroup, completion: Completion, episode: int, with_segment: bool,
     generate_kwargs: dict[str, Any],
 ) -> Experience:  # fmt: skip
     """One completion: prompt and guidance prefix are context, it is the action.
 
-    With ``credits_prefix`` the guidance tokens since the state before are action, too.
+    ``with_segment`` makes the guidance tokens since the state before action, too.
     """
     context = [*group.problem.prompt_ids, *group.state.prefix_ids]
-    segment = group.state.segment if credits_prefix else 0
+    segment = group.state.segment if with_segment else 0
     log_probs = completion.log_probs
     experience = generator._process_response_into_experience(
         {
@@ -47,3 +47,17 @@ def to_experience(
     experience.info[SEGMENT] = torch.tensor([segment])
     experience.info[VALUE_GAIN] = torch.tensor([group.value_gain])
     return experience
+
+
+def to_experiences(
+    generator: SamplesGenerator, group: StateGroup, episode: int, credits_prefix: bool, generate_kwargs: dict[str, Any]
+) -> list[Experience]:
+    """All completions of a group, in their order.
+
+    With ``credits_prefix`` the first one brings the segment before the state: VinePPO's objective has every token
+    once, and so have then the KL and the number of tokens that the loss is divided by.
+    """
+    return [
+        to_experience(generator, group, completion, episode, credits_prefix and place == 0, generate_kwargs)
+        for place, completion in enumerate(group.completions)
+    ]

@@ -7,6 +7,7 @@ from typing import Any
 
 from openrlhf_marge.config import MargeConfig
 from openrlhf_marge.rewards import MATH
+from openrlhf_marge.splitters import SPLITTERS
 
 # Host features that MARGE cannot serve.
 REFUSED: tuple[tuple[Callable[[Any], bool], str], ...] = (
@@ -73,6 +74,16 @@ REFUSED_TOGETHER: tuple[tuple[Callable[[Any, MargeConfig], bool], str], ...] = (
     (
         lambda a, c: c.reward != MATH and bool(a.reward.remote_url),
         "--marge.reward does not work with --reward.remote_url: both say what grades the responses; leave one out",
+    ),
+    (
+        lambda a, c: (
+            c.split not in SPLITTERS
+            and c.expected_states is None
+            and not c.replay_dir
+            and a.actor.lr_scheduler != "constant"
+        ),
+        "--marge.split names an installed splitter, and how many states it makes of a problem is not known to the "
+        "learning-rate schedule; set --marge.expected_states, to a guess if need be: the first iteration corrects it",
     ),
     (
         lambda a, c: a.ckpt.save_steps > 0 and a.ckpt.max_num < 2,

@@ -11,6 +11,7 @@ import torch
 from openrlhf.trainer.ppo_utils.experience import Experience
 from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator, _collect_prompt_batch
 from openrlhf.trainer.ray.vllm_engine import batch_vllm_engine_call
+from openrlhf.utils.logging_utils import init_logger
 
 from openrlhf_marge.config import from_namespace
 from openrlhf_marge.dump import DumpWriter
@@ -18,14 +19,18 @@ from openrlhf_marge.explorer import Exploration
 from openrlhf_marge.group_queue import GroupQueue
 from openrlhf_marge.guidance import GuidancePool
 from openrlhf_marge.host import tokens
-from openrlhf_marge.host.experiences import to_experience
+from openrlhf_marge.host.experiences import to_experiences
 from openrlhf_marge.host.exploring import explore_problems
 from openrlhf_marge.host.given_guidance import given_guidance
+from openrlhf_marge.host.no_signal import no_signal
 from openrlhf_marge.host.records import RolloutRecord
 from openrlhf_marge.host.replay import Replay
 from openrlhf_marge.host.rewards import RewardClient
+from openrlhf_marge.host.schedule import planned_steps, wrong_plan
 from openrlhf_marge.metrics import exploration_metrics
 from openrlhf_marge.types import Problem, StateGroup
+
+logger = init_logger(__name__)
 
 
 class GuidedSamplesGenerator(SamplesGenerator):
@@ -41,6 +46,7 @@ class GuidedSamplesGenerator(SamplesGenerator):
         self._unreported: list[Exploration] = []
         self._counts: Counter[str] = Counter()
         self._dataloader_iter = None
+        self._plan_checked = False
         self.reward_client = RewardClient(self.args.reward.remote_url)
         self._given = given_guidance(self.args, self.prompts_dataloader.dataset, self.tokenizer)
         self._dump = DumpWriter(self.config.dump_dir, self.config.advantage) if self.config.dump_dir else None
@@ -54,13 +60,15 @@ class GuidedSamplesGenerator(SamplesGenerator):
         """
         self.rollouts += 1
         groups, consumed, exhausted = self._replay.next() if self._replay else self._sampled(generate_kwargs)
+        if consumed:
+            self._say_what_is_wrong(groups, consumed)
         if self._dump and groups:
             self._dump.write(self.rollouts, groups)
         self.queue.extend(groups)
         samples = [
-            to_experience(self, group, completion, self.episode, self.config.credits_prefix, generate_kwargs)
+            experience
             for group in self.queue.take()
-            for completion in group.completions
+            for experience in to_experiences(self, group, self.episode, self.config.credits_prefix, generate_kwargs)
         ]
         self.episode += exhausted
         return samples, None, consumed, exhausted
@@ -68,13 +76,23 @@ class GuidedSamplesGenerator(SamplesGenerator):
     def scheduled_steps(self) -> int:
         """Optimizer steps of the learning-rate schedule: every problem brings ``scheduled_states`` groups.
 
-        In place of the host's count of one group per prompt. Groups that fill no whole batch wait for the next
-        rollout, also over episodes, so only the total is rounded down.
+        In place of the host's count of one group per prompt.
         """
-        args = self.args
+        if self._replay:
+            return planned_steps(self.args, self._replay.n_completions)
         groups = len(self.prompts_dataloader) * self.config.scheduled_states
-        an_episode = self._replay.n_completions if self._replay else groups * args.rollout.n_samples_per_prompt
-        return max(1, int(an_episode * args.train.num_episodes // args.train.batch_size)) * args.train.max_epochs
+        return planned_steps(self.args, groups * self.args.rollout.n_samples_per_prompt)
+
+    def _say_what_is_wrong(self, groups: list[StateGroup], n_problems: int) -> None:
+        """A sentence for every rollout without signal, and one when the first brings other states than planned."""
+        said = [no_signal(self.rollouts, groups, self.config.credits_prefix)]
+        if groups and not self._plan_checked and not self._replay and self.args.actor.lr_scheduler != "constant":
+            self._plan_checked = True
+            n = self.args.rollout.n_samples_per_prompt
+            states = sum(len(g.completions) for g in groups) / n / n_problems
+            said.append(wrong_plan(self.scheduled_steps(), self.config.scheduled_states, states))
+        for sentence in filter(None, said):
+            logger.warning(sentence)
 
     def take_record(self) -> RolloutRecord:
         """What happened since the last call: a rollout may fill no training batch, and so reach no checkpoint."""

@@ -14,8 +14,10 @@ from transformers import set_seed
 from openrlhf_marge.checkpoints import CheckpointStore
 from openrlhf_marge.guidance import GuidancePool
 from openrlhf_marge.host.experiences import EPISODE
+from openrlhf_marge.host.no_signal import WHERE_TO_LOOK
 from openrlhf_marge.host.records import RECORD, RecordingLoader, RolloutRecord
 from openrlhf_marge.host.reference import EpisodeReference
+from openrlhf_marge.host.schedule import PLANNED, TAKEN, hold_ends, taken_steps
 from openrlhf_marge.host.weight_clock import TellsWeightVersion
 from openrlhf_marge.seeds import stable_hash
 
@@ -30,13 +32,25 @@ class KeepsRecords(BasePPOTrainer):
     _state_written = 0  # the step whose state is on disk
 
     def fit(self, global_step: int = 0) -> None:
-        """Extends the host's: a run that never filled a training batch must not end as if it had trained."""
+        """Extends the host's: the schedule stays at its end; a run that learned nothing ends with an error.
+
+        OpenRLHF saves the model only when this returns.
+        """
+        self._planned_steps = hold_ends(self.actor_model_group)
         super().fit(global_step)
         if not self._trained_steps:
             raise RuntimeError(
                 f"training ended without a step: no {self.args.train.batch_size} completions came together "
                 "(--train.batch_size); explore more problems or make it smaller"
             )
+        if not self.experience_maker.had_signal:
+            raise RuntimeError(
+                f"training ended without a signal: in all {self._trained_steps} iterations no two rewards of a group "
+                f"differed, so every advantage was zero and no model is saved; {WHERE_TO_LOOK}"
+            )
+        taken = taken_steps(self.actor_model_group)
+        planned = self._planned_steps
+        logger.info(f"Training took {taken} optimizer steps; the learning-rate schedule was planned for {planned}")
 
     def train_step(self, rollout_samples: list, global_step: int) -> tuple[dict[str, Any], int]:
         """Extends the host's: a new episode may want a new reference; the engines' next weights get their number."""
@@ -46,7 +60,9 @@ class KeepsRecords(BasePPOTrainer):
             self._reference_episode = episode
         self._trained_steps = global_step + 1
         self._seed_actors(global_step)
-        return super().train_step(rollout_samples, global_step)
+        status, global_step = super().train_step(rollout_samples, global_step)
+        steps = {PLANNED: float(self._planned_steps), TAKEN: float(taken_steps(self.actor_model_group))}
+        return status | steps, global_step
 
     def _seed_actors(self, global_step: int) -> None:
         """The actors draw the order of their batches: from generators of this step, so that none has to be saved."""
@@ -62,7 +78,7 @@ class KeepsRecords(BasePPOTrainer):
         saves = global_step % self.args.ckpt.save_steps == 0
         if saves:
             self._write_state(global_step)
-            client_states["marge_reference_episode"] = self._reference_episode
+            client_states |= self._own_states()
         super().save_logs_and_checkpoints(global_step, (logs_dict or {}) | record.metrics, client_states)
         if saves:
             self._commit(f"global_step{global_step}", global_step)
@@ -71,8 +87,7 @@ class KeepsRecords(BasePPOTrainer):
         """Extends the host's in the same way."""
         best = self.best_eval_metric_value
         self._write_state(self._trained_steps)
-        states = (client_states or {}) | {"marge_reference_episode": self._reference_episode}
-        super().save_best_checkpoint(eval_metrics, global_step, states)
+        super().save_best_checkpoint(eval_metrics, global_step, (client_states or {}) | self._own_states())
         if self.best_eval_metric_value > best:
             self._commit(f"best_global_step{global_step}", self._trained_steps)
 
@@ -83,6 +98,7 @@ class KeepsRecords(BasePPOTrainer):
         if self._trained_steps:
             record = self._store.read_state(self._trained_steps)
             self._reference_episode = states.get("marge_reference_episode", 0)
+            self.experience_maker.had_signal = states.get("marge_had_signal", True)  # older checkpoints do not say
             if self._reference_episode:
                 EpisodeReference(self).load(self._reference_episode)
             self._restore(record)
@@ -90,6 +106,13 @@ class KeepsRecords(BasePPOTrainer):
             logger.info(f"Resumed with {record}")
             states["episode"] = record.episode
         return states
+
+    def _own_states(self) -> dict[str, Any]:
+        """What OpenRLHF's checkpoint keeps for us beside its own states."""
+        return {
+            "marge_reference_episode": self._reference_episode,
+            "marge_had_signal": self.experience_maker.had_signal,
+        }
 
     def _restore(self, record: RolloutRecord) -> None:
         self._recorded_pool.update(record.pool)

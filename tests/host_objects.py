@@ -1,0 +1,53 @@
+"""Groups as the host's Experiences, and the experience maker without models: for tests without engines."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import torch
+from openrlhf.trainer.ppo_utils.experience import Experience
+from openrlhf.trainer.ppo_utils.kl_controller import FixedKLController
+
+from openrlhf_marge import State, StateGroup
+from openrlhf_marge.host.experience_maker import GroupExperienceMaker
+from openrlhf_marge.host.experiences import to_experiences
+from openrlhf_marge.host.samples_generator import GuidedSamplesGenerator
+
+from factories import completion, problem
+
+
+def group_of(rewards, group_id, prefix_ids=(), **kwargs):
+    segment = kwargs.pop("segment", 0)
+    return StateGroup(
+        id=group_id,
+        problem=problem(prompt_ids=(1, 2, 3)),
+        state=State(index=0, prefix_ids=prefix_ids, segment=segment),
+        n_states=1,
+        completions=tuple(completion(r, ids=(5, 6, 0), log_probs=(-0.1, -0.2, -0.3)) for r in rewards),
+        **kwargs,
+    )
+
+
+def experience_of(group, index=0, credits_prefix=False):
+    generator = GuidedSamplesGenerator.__new__(GuidedSamplesGenerator)
+    return to_experiences(generator, group, 2, credits_prefix, {"max_len": 64})[index]
+
+
+def experience_maker(*, kl_coef=0.0, reference="iteration", use_loss=True, advantage="group_norm"):
+    maker = GroupExperienceMaker.__new__(GroupExperienceMaker)
+    maker.args = SimpleNamespace(
+        algo=SimpleNamespace(kl=SimpleNamespace(use_loss=use_loss)),
+        marge=SimpleNamespace(reference=reference, advantage=advantage),
+        reward=SimpleNamespace(clip_range=(-10, 10), overlong_buffer_len=None, stop_properly_penalty_coef=None),
+        rollout=SimpleNamespace(max_new_tokens=None),
+    )
+    maker.kl_ctl = FixedKLController(kl_coef)
+    return maker
+
+
+def batch_of(groups, order, credits_prefix=False):
+    """One Experience of all completions of the groups, in a given order, as the host's micro-batches are made."""
+    singles = [experience_of(g, i, credits_prefix) for g in groups for i in range(len(g.completions))]
+    batch = Experience.concat_experiences([singles[i] for i in order], pad_token_id=0)
+    batch.kl = torch.zeros_like(batch.action_mask, dtype=torch.float)
+    return batch
