@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from openrlhf_marge.explorer import Exploration
 from openrlhf_marge.grading import answer_of, gold_answer
@@ -58,6 +58,14 @@ class WithoutGuidance:
             "--data.max_len), the grader (--reward.remote_url or --marge.reward; it read no answer in "
             f"{share(self._unanswered)}), or the difficulty ({share(self._correct)} were correct)."
         )
+
+
+def without_guidance(explorations: Iterable[Exploration], decode: Decode) -> str | None:
+    """The sentence about some explorations."""
+    found = WithoutGuidance()
+    for exploration in explorations:
+        found.add(exploration)
+    return found.sentence(decode)
 
 
 def _example(group: StateGroup, decode: Decode) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import torch
@@ -28,6 +28,7 @@ from openrlhf_marge.host.replay import Replay
 from openrlhf_marge.host.rewards import RewardClient
 from openrlhf_marge.host.schedule import planned_steps, wrong_plan
 from openrlhf_marge.metrics import exploration_metrics
+from openrlhf_marge.no_guidance import without_guidance
 from openrlhf_marge.types import Problem, StateGroup
 
 logger = init_logger(__name__)
@@ -46,7 +47,7 @@ class GuidedSamplesGenerator(SamplesGenerator):
         self._unreported: list[Exploration] = []
         self._counts: Counter[str] = Counter()
         self._dataloader_iter = None
-        self._plan_checked = False
+        self._plan_checked = self._unguided_said = False
         self.reward_client = RewardClient(self.args.reward.remote_url)
         self._given = given_guidance(self.args, self.prompts_dataloader.dataset, self.tokenizer)
         self._dump = DumpWriter(self.config.dump_dir, self.config.advantage) if self.config.dump_dir else None
@@ -59,11 +60,17 @@ class GuidedSamplesGenerator(SamplesGenerator):
         Returns what the host's does: samples, no filter rate, problems consumed, whether the episode is over.
         """
         self.rollouts += 1
-        groups, consumed, exhausted = self._replay.next() if self._replay else self._sampled(generate_kwargs)
+        explorations: list[Exploration] = []
+        if self._replay:
+            groups, consumed, exhausted = self._replay.next()
+        else:
+            explorations, consumed, exhausted = self._sampled(generate_kwargs)
+            groups = [group for e in explorations for group in e.groups]
         if consumed:
-            self._say_what_is_wrong(groups, consumed)
-        if self._dump and groups:
-            self._dump.write(self.rollouts, groups)
+            self._say_what_is_wrong(explorations, groups, consumed)
+        candidates = [e.candidates for e in explorations if e.candidates]
+        if self._dump and (groups or candidates):
+            self._dump.write(self.rollouts, groups, candidates)
         self.queue.extend(groups)
         samples = [
             experience
@@ -83,9 +90,17 @@ class GuidedSamplesGenerator(SamplesGenerator):
         groups = len(self.prompts_dataloader) * self.config.scheduled_states
         return planned_steps(self.args, groups * self.args.rollout.n_samples_per_prompt)
 
-    def _say_what_is_wrong(self, groups: list[StateGroup], n_problems: int) -> None:
-        """A sentence for every rollout without signal, and one when the first brings other states than planned."""
+    def _say_what_is_wrong(
+        self, explorations: Sequence[Exploration], groups: Sequence[StateGroup], n_problems: int
+    ) -> None:
+        """A sentence for every rollout without signal.
+
+        Once each also: why problems found no guidance, and that other states came than the schedule counts on.
+        """
         said = [no_signal(self.rollouts, groups, self.config.credits_prefix)]
+        if not self._unguided_said:
+            said.append(without_guidance(explorations, self.tokenizer.decode))
+            self._unguided_said = said[-1] is not None
         if groups and not self._plan_checked and not self._replay and self.args.actor.lr_scheduler != "constant":
             self._plan_checked = True
             n = self.args.rollout.n_samples_per_prompt
@@ -117,7 +132,7 @@ class GuidedSamplesGenerator(SamplesGenerator):
         if self._replay:
             self._replay.skip(record.rollouts)
 
-    def _sampled(self, generate_kwargs: dict[str, Any]) -> tuple[list[StateGroup], int, bool]:
+    def _sampled(self, generate_kwargs: dict[str, Any]) -> tuple[list[Exploration], int, bool]:
         if self._dataloader_iter is None:
             self._dataloader_iter = iter(self.prompts_dataloader)
         prompts, labels, _images, exhausted = _collect_prompt_batch(
@@ -132,7 +147,7 @@ class GuidedSamplesGenerator(SamplesGenerator):
                 f"none of the {len(explorations)} problems of a step leaves room for a response: --data.max_len and "
                 "--rollout.max_new_tokens must hold the prompt, --marge.cot_prefix and a completion"
             )
-        return [group for e in explorations for group in e.groups], len(problems), exhausted
+        return explorations, len(problems), exhausted
 
     def _problem(self, prompt: str, label: str, generate_kwargs: dict[str, Any]) -> Problem:
         max_len, max_new_tokens = generate_kwargs["max_len"], generate_kwargs.get("max_new_tokens")
