@@ -1,13 +1,15 @@
 """What is said where problems find no guidance."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
+from openrlhf_marge import MargeConfig
 from openrlhf_marge.batch_grading import LOGGED
 from openrlhf_marge.no_guidance import WithoutGuidance
 
-from factories import EOS, ScriptedModel, completion, explorer, problem
+from factories import EOS, ScriptedModel, completion, explorer, group, problem
 
 
 def graded(text, reward, reason=None, **kwargs):
@@ -73,3 +75,20 @@ def test_with_fresh_guidance_the_s0_group_tells_it():
 def test_long_texts_are_shown_from_their_ends():
     sentence = said(graded("x" * 500 + " the answer is 8", 0.0))
     assert "the model wrote '..." in sentence and len(sentence) < 1200
+
+
+def test_a_run_says_it_once():
+    """The first rollout in which it happens tells it; after that the metric does."""
+    pytest.importorskip("openrlhf", reason="the host is not installed")
+    from openrlhf_marge.host import samples_generator
+
+    said, generator = [], samples_generator.GuidedSamplesGenerator.__new__(samples_generator.GuidedSamplesGenerator)
+    generator.config, generator.tokenizer, generator.rollouts = MargeConfig(), SimpleNamespace(decode=decode), 1
+    generator._replay, generator._plan_checked, generator._unguided_said = None, True, False
+    chain = explorer(ScriptedModel(lambda p, prefix, n: [graded("the answer is 8", 0.0)] * n))
+    unguided = asyncio.run(chain.explore(problem()))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(samples_generator.logger, "warning", said.append)
+        for explorations in ([], [unguided], [unguided]):
+            generator._say_what_is_wrong(explorations, [group()], 1)
+    assert len(said) == 1 and said[0].startswith("1 of 1 problems found no response that could guide")

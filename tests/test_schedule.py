@@ -149,15 +149,16 @@ def generator_with(**config):
         actor=SimpleNamespace(lr_scheduler="cosine_with_min_lr"),
     )
     made.config, made.prompts_dataloader, made.rollouts = MargeConfig(**config), range(100), 1
-    made._plan_checked, made._replay = False, None
+    made._plan_checked = made._unguided_said = False
+    made._replay, made.tokenizer = None, SimpleNamespace(decode=str)
     return made
 
 
 def test_the_first_iteration_with_groups_checks_the_plan_and_no_later_one(said):
     generator = generator_with(split="tokens", n_states=5)
-    generator._say_what_is_wrong([], 4)
-    generator._say_what_is_wrong([group(i) for i in range(6)], 4)  # of two problems that brought none, four did
-    generator._say_what_is_wrong([group(i) for i in range(6)], 4)
+    generator._say_what_is_wrong([], [], 4)
+    generator._say_what_is_wrong([], [group(i) for i in range(6)], 4)  # of two problems that brought none, four did
+    generator._say_what_is_wrong([], [group(i) for i in range(6)], 4)
     assert len(said) == 2 and said[0].startswith("Rollout 1 has no signal, no problem brought a group")
     assert said[1].startswith(
         "The first iteration brought 1.50 states a problem and the learning-rate schedule counts"
@@ -168,12 +169,12 @@ def test_the_first_iteration_with_groups_checks_the_plan_and_no_later_one(said):
 def test_completions_count_where_groups_differ_in_size(said):
     """Vanilla exploration brings one group a problem, with the completions of all states."""
     generator = generator_with(split="tokens", n_states=5, explore="vanilla")
-    generator._say_what_is_wrong([group(i, (1.0, 0.0) * 5) for i in range(4)], 4)
+    generator._say_what_is_wrong([], [group(i, (1.0, 0.0) * 5) for i in range(4)], 4)
     assert said == []
 
 
 def test_a_constant_learning_rate_has_no_plan_to_miss(said):
     generator = generator_with(split="tokens", n_states=5)
     generator.args.actor.lr_scheduler = "constant"
-    generator._say_what_is_wrong([group(0)], 4)
+    generator._say_what_is_wrong([], [group(0)], 4)
     assert said == []
