@@ -58,8 +58,9 @@ def test_reference_initial_with_kl_as_reward_on_two_ranks_and_two_engines(task, 
 
 def test_everything_colocated_with_packing_dynamic_batches_wandb_and_the_grader(task, tmp_path, cluster):
     flags = "--train.colocate_all --train.dynamic_batch_enable --train.max_tokens_per_gpu 512 "
-    # An untrained model is never right, so no guidance would be found by pass rates.
-    flags += f"--reward.remote_url {REWARD_FILE} --marge.guidance_rule random --logger.wandb.key {'0' * 40}"
+    # An untrained model is never right, so no guidance would be found by pass rates, and only the penalty is a signal.
+    flags += f"--reward.remote_url {REWARD_FILE} --marge.guidance_rule random --logger.wandb.key {'0' * 40} "
+    flags += "--reward.stop_properly_penalty_coef -0.5"
     run = train(task, tmp_path, f"{MARGE} {flags}", cluster)
     assert run.values("grader_no_answer")[0] > 0.0 == max(run.values("grader_error")) == 0.0
     assert run.values("rollout/num_samples")[0] % 16 == 0

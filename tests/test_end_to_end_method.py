@@ -115,7 +115,7 @@ def test_asynchronous_training_with_partial_rollouts(task, tmp_path, cluster, ca
 def test_more_steps_than_planned_keep_the_lowest_learning_rate_also_after_a_resume(task, tmp_path, cluster):
     flags = f"{TOKENS} --marge.expected_states 1 --ckpt.save_steps 1"
     run = train(task, tmp_path, flags, cluster)
-    assert "problem and the learning-rate schedule counts on 1.00: it is planned for 4 optimizer steps" in run.log
+    assert "and the learning-rate schedule counts on 1.00: it is planned for 4 optimizer steps" in run.log
     taken = sum(run.values("rollout/num_samples")) / 16
     said = f"Training took {taken:.0f} optimizer steps; the learning-rate schedule was planned for 4"
     assert taken >= 9 and said in run.log
@@ -136,9 +136,9 @@ def test_a_run_without_any_signal_ends_with_an_error_in_place_of_a_model(task, t
     flags = f"{TOKENS} {mode} --reward.remote_url {tmp_path}/reward.py --marge.guidance_rule random"
     run = launch(task, tmp_path, flags, cluster)
     assert run.returncode != 0 and not (tmp_path / "model").exists()
-    for rollout in (1, 2):
-        assert f"Rollout {rollout} has no signal, no two rewards of a group differ" in run.log
-    assert "training ended without a signal: in all 2 iterations" in run.log
+    for step in (1, 2):
+        assert f"Global step {step} had no signal: in none of its groups do two rewards differ" in run.log
+    assert "training ended without a signal: in all 2 global steps" in run.log
 
 
 def test_signal_before_a_checkpoint_counts_for_the_resumed_run(task, tmp_path, cluster):
@@ -147,7 +147,7 @@ def test_signal_before_a_checkpoint_counts_for_the_resumed_run(task, tmp_path, c
     train(task, tmp_path, flags, cluster)
     more = f"--train.num_episodes 2 --ckpt.load_enable --reward.remote_url {tmp_path}/reward.py"
     resumed = train(task, tmp_path, f"{flags} {more}", cluster)
-    assert "Rollout 4 has no signal" in resumed.log and (tmp_path / "model" / "config.json").is_file()
+    assert "Global step 4 had no signal" in resumed.log and (tmp_path / "model" / "config.json").is_file()
 
 
 KILLS_AN_ENGINE = """

@@ -14,7 +14,7 @@ from transformers import get_scheduler
 from openrlhf_marge import MargeConfig
 from openrlhf_marge.host import samples_generator, schedule
 from openrlhf_marge.host.samples_generator import GuidedSamplesGenerator
-from openrlhf_marge.host.schedule import hold_end, wrong_plan
+from openrlhf_marge.host.schedule import end_of_plan, hold_end, wrong_plan
 
 from factories import group
 
@@ -122,14 +122,23 @@ def test_all_guidances_are_counted(config, states):
 
 def test_a_wrong_plan_is_said_with_the_flags_right_value():
     said = (
-        "The first iteration brought 9.08 states a problem and the learning-rate schedule counts on 4.42: it is "
-        "planned for 2935 optimizer steps, about 6029 come at this rate, and the learning rate stays at the end of "
-        "its schedule from there on; set --marge.expected_states 9.08, also when you resume"
+        "The first rollout brought 9.08 states a problem, those without guidance included, and the learning-rate "
+        "schedule counts on 4.42: it is planned for 2935 optimizer steps, about 6029 come at this rate, and the "
+        "learning rate stays at the end of its schedule from there on; set --marge.expected_states 9.08, also when "
+        "you resume"
     )
     assert wrong_plan(2935, 4.42, 9.08) == said
     assert "does not get to its end; set --marge.expected_states 2.00" in wrong_plan(2935, 4.42, 2.0)
     assert wrong_plan(100, 4.0, 4.39) is None is wrong_plan(100, 4.0, 3.61)
     assert wrong_plan(100, 4.0, 4.41) and wrong_plan(100, 4.0, 3.59)
+
+
+def test_the_end_of_a_run_says_what_would_have_been_the_right_plan():
+    took = "Training took {} optimizer steps; the learning-rate schedule was planned for 100"
+    assert end_of_plan(100, 109, 5.0) == took.format(109)
+    assert (
+        end_of_plan(100, 75, 5.0) == took.format(75) + ", and would have been for 75 with --marge.expected_states 3.75"
+    )
 
 
 @pytest.fixture
@@ -159,11 +168,12 @@ def test_the_first_iteration_with_groups_checks_the_plan_and_no_later_one(said):
     generator._say_what_is_wrong([], [], 4)
     generator._say_what_is_wrong([], [group(i) for i in range(6)], 4)  # of two problems that brought none, four did
     generator._say_what_is_wrong([], [group(i) for i in range(6)], 4)
-    assert len(said) == 2 and said[0].startswith("Rollout 1 has no signal, no problem brought a group")
-    assert said[1].startswith(
-        "The first iteration brought 1.50 states a problem and the learning-rate schedule counts"
+    assert len(said) == 2 and said[0] == (
+        "Rollout 1 brings nothing to train on: none of its 4 problems has guidance and room; look at the problems' "
+        "difficulty (train/marge/pass_rate), at the grader and at --rollout.n_samples_per_prompt"
     )
-    assert "planned for 100 optimizer steps, about 30 come" in said[1]
+    assert said[1].startswith("The first rollout brought 1.50 states a problem")
+    assert "counts on 5.00: it is planned for 100 optimizer steps, about 30 come" in said[1]
 
 
 def test_completions_count_where_groups_differ_in_size(said):

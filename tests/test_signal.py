@@ -1,4 +1,4 @@
-"""A rollout without signal is said; a run without any ends with an error in place of a model."""
+"""A step without signal is said; a run without any ends with an error in place of a model."""
 
 from types import SimpleNamespace
 
@@ -6,30 +6,17 @@ import pytest
 
 pytest.importorskip("openrlhf", reason="the host is not installed")
 
+import torch
 from openrlhf.trainer.ppo_trainer import BasePPOTrainer
 
+from openrlhf_marge import MargeConfig
 from openrlhf_marge.host import trainer as trainer_module
-from openrlhf_marge.host.no_signal import no_signal
+from openrlhf_marge.host.experiences import EPISODE
 from openrlhf_marge.host.trainer import KeepsRecords
 
-from factories import group
 from host_objects import batch_of, experience_maker, group_of
 
 LOOK = "look at the problems' difficulty (train/marge/pass_rate), at the grader and at --rollout.n_samples_per_prompt"
-
-
-def test_a_rollout_without_signal_is_one_sentence_that_says_where_to_look():
-    alike = [group(0, (1.0, 1.0)), group(1, (0.0, 0.0, 0.0)), group(2, (1.0,))]
-    said = f"Rollout 7 has no signal, no two rewards of a group differ in its 3 groups; {LOOK}"
-    assert no_signal(7, alike, False) == said
-    assert no_signal(7, [], False) == f"Rollout 7 has no signal, no problem brought a group; {LOOK}"
-    assert no_signal(7, [*alike, group(3, (1.0, 0.5))], False) is None
-
-
-def test_values_that_differ_between_states_are_a_signal_with_prefix_credit_only():
-    gained = [group_of((0.0, 0.0), 1), group_of((1.0, 1.0), 2, prefix_ids=(8,), segment=1, value_gain=1.0)]
-    assert no_signal(1, gained, True) is None
-    assert no_signal(1, gained, False) and no_signal(1, [gained[0]], True)
 
 
 @pytest.mark.parametrize(
@@ -46,9 +33,9 @@ def test_the_maker_sees_whether_any_advantage_was_not_zero(rewards, gain, advant
     groups = [group_of((1.0, 1.0), 1), group_of(rewards, 2, prefix_ids=(8, 9), segment=2, value_gain=gain)]
     maker = experience_maker(advantage=advantage)
     maker.compute_advantages_and_returns([batch_of(groups, range(4), credits_prefix=advantage == "vine")])
-    assert maker.had_signal is signal
+    assert maker.has_signal is signal
     maker.compute_advantages_and_returns([batch_of([groups[0]], range(2))])
-    assert maker.had_signal is signal  # of the whole run
+    assert not maker.has_signal  # of the last batch
 
 
 def test_a_kl_in_the_rewards_is_no_signal():
@@ -56,46 +43,85 @@ def test_a_kl_in_the_rewards_is_no_signal():
     batch.kl = batch.action_mask.float()
     maker = experience_maker(kl_coef=0.1, reference="initial", use_loss=False)
     (made,) = maker.compute_advantages_and_returns([batch])
-    assert made.advantages.any() and not maker.had_signal
+    assert made.advantages.any() and not maker.has_signal
+
+
+def test_a_penalty_for_truncated_responses_is_a_signal():
+    batch = batch_of([group_of((0.0, 0.0), 1)], (0, 1))
+    batch.truncated = torch.tensor([True, False])
+    maker = experience_maker()
+    maker.args.reward.stop_properly_penalty_coef = -0.5
+    maker.compute_advantages_and_returns([batch])
+    assert maker.has_signal
+
+
+class Trainer(KeepsRecords):
+    """What is ours in the trainers, in a loop of the host's over ``signals``, one per step."""
+
+    def __init__(self, signals) -> None:
+        self.args = SimpleNamespace(train=SimpleNamespace(batch_size=8), marge=MargeConfig(expected_states=4.0))
+        self.experience_maker, self.actor_model_group = experience_maker(), None
+        self.signals, self._trained_steps = signals, 0
 
 
 @pytest.fixture
-def trainer(monkeypatch):
-    """The part of the trainers that is ours, after a loop of the host's that took three steps."""
-    monkeypatch.setattr(BasePPOTrainer, "fit", lambda self, global_step: None)
+def said(monkeypatch):
+    """What the trainer logs; the host's part of it is replaced."""
+
+    def fit(trainer, step):
+        for _ in trainer.signals:
+            _, step = trainer.train_step([SimpleNamespace(info={EPISODE: torch.tensor([0])})], step)
+
+    def train_step(trainer, samples, step):
+        trainer.experience_maker.has_signal = trainer.signals[step]
+        return {}, step + 1
+
+    sentences = []
+    monkeypatch.setattr(BasePPOTrainer, "fit", fit)
+    monkeypatch.setattr(BasePPOTrainer, "train_step", train_step)
+    monkeypatch.setattr(KeepsRecords, "_seed_actors", lambda self, step: None)
     monkeypatch.setattr(trainer_module, "hold_ends", lambda group: 4)
     monkeypatch.setattr(trainer_module, "taken_steps", lambda group: 3)
-    made = KeepsRecords.__new__(KeepsRecords)
-    made.args, made.actor_model_group = SimpleNamespace(train=SimpleNamespace(batch_size=8)), None
-    made.experience_maker, made._trained_steps = experience_maker(), 3
-    return made
+    logger = SimpleNamespace(info=sentences.append, warning=sentences.append)
+    monkeypatch.setattr(trainer_module, "logger", logger)
+    return sentences
 
 
-def test_a_run_without_any_signal_ends_with_an_error(trainer):
+def test_a_run_without_any_signal_says_so_at_every_step_and_ends_with_an_error(said):
     with pytest.raises(RuntimeError) as error:
-        trainer.fit()
+        Trainer([False, False]).fit()
     assert str(error.value) == (
-        "training ended without a signal: in all 3 iterations no two rewards of a group differed, so every advantage "
-        f"was zero and no model is saved; {LOOK}"
+        "training ended without a signal: in all 2 global steps no two rewards of a group differed, so every "
+        f"advantage was zero and no model is saved; {LOOK}"
     )
+    assert said == [
+        f"Global step {step} had no signal: in none of its groups do two rewards differ, so every advantage is zero; "
+        f"{LOOK}"
+        for step in (1, 2)
+    ]
 
 
-def test_a_run_with_signal_ends_with_its_steps(trainer, monkeypatch):
-    said = []
-    monkeypatch.setattr(trainer_module, "logger", SimpleNamespace(info=said.append))
-    trainer.experience_maker.had_signal = True
-    trainer.fit()
-    assert said == ["Training took 3 optimizer steps; the learning-rate schedule was planned for 4"]
+def test_a_run_with_signal_in_one_step_ends_with_its_steps(said):
+    Trainer([False, True, False]).fit()
+    assert [sentence[:27] for sentence in said[:-1]] == ["Global step 1 had no signal", "Global step 3 had no signal"]
+    assert said[-1].startswith("Training took 3 optimizer steps; the learning-rate schedule was planned for 4, and")
+    assert said[-1].endswith("for 3 with --marge.expected_states 3.00")
+
+
+def test_a_run_without_a_step_still_ends_with_its_own_error(said):
+    with pytest.raises(RuntimeError, match="training ended without a step: no 8 completions came together"):
+        Trainer([]).fit()
 
 
 @pytest.mark.parametrize(
     ("saved", "fails"), [({"marge_had_signal": False}, True), ({"marge_had_signal": True}, False), ({}, False)]
 )
-def test_signal_before_a_checkpoint_counts_after_it(trainer, monkeypatch, saved, fails):
+def test_signal_before_a_checkpoint_counts_after_it(said, monkeypatch, saved, fails):
     """A checkpoint of an older version does not say; then the run is not stopped."""
     monkeypatch.setattr(BasePPOTrainer, "init_checkpoint_states", lambda self: {"global_step": 3, **saved})
     monkeypatch.setattr(KeepsRecords, "_store", SimpleNamespace(read_state=lambda step: SimpleNamespace(episode=1)))
     monkeypatch.setattr(KeepsRecords, "_restore", lambda self, record: None)
+    trainer = Trainer([])
     trainer.init_checkpoint_states()
     assert trainer._own_states()["marge_had_signal"] is not fails
     if fails:

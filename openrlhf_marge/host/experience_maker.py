@@ -15,7 +15,7 @@ from openrlhf_marge.host.experiences import EPISODE, GROUP_ID, SEGMENT, VALUE_GA
 class GroupExperienceMaker(RemoteExperienceMaker):
     """Advantages within a state's group by explicit group ids, and the iteration reference of the KL."""
 
-    had_signal = False  # whether any reward so far gave an advantage other than zero
+    has_signal = False  # whether any reward of the last batch gave an advantage other than zero
 
     @torch.no_grad()
     def make_experience(self, samples_list: list[Experience]) -> list[Experience]:
@@ -32,6 +32,7 @@ class GroupExperienceMaker(RemoteExperienceMaker):
     @torch.no_grad()
     def compute_advantages_and_returns(self, experiences: list[Experience]) -> list[Experience]:
         """Replaces the host's, which finds groups by position and knows one group size only (Eq. 4 here)."""
+        self.has_signal = False
         for experience in experiences:
             experience.rewards = experience.rewards.float()
         apply_length_penalties(experiences, self.args)
@@ -44,7 +45,7 @@ class GroupExperienceMaker(RemoteExperienceMaker):
             experience.info["group_reward_std"] = std
             del experience.info[EPISODE]
             credited = experience.info[SEGMENT] * experience.info[VALUE_GAIN]
-            self.had_signal = self.had_signal or bool(advantage.any() or credited.any())
+            self.has_signal = self.has_signal or bool(advantage.any() or credited.any())
             self._spread_over_tokens(experience, advantage)
         return experiences
 

@@ -1,22 +1,37 @@
-"""Groups whose advantages are all zero train nothing: said for a rollout, an error for a run."""
+"""What trains nothing: said for a rollout and for a step, an error for a run."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-
-from openrlhf_marge.types import StateGroup
 
 WHERE_TO_LOOK = (
     "look at the problems' difficulty (train/marge/pass_rate), at the grader and at --rollout.n_samples_per_prompt"
 )
 
 
-def no_signal(rollout: int, groups: Sequence[StateGroup], credits_prefix: bool) -> str | None:
-    """What to tell the user about a rollout that teaches nothing; None when some group does.
+def no_groups(rollout: int, n_problems: int) -> str:
+    """A sentence on a rollout none of whose problems brought a group."""
+    return (
+        f"Rollout {rollout} brings nothing to train on: none of its {n_problems} problems has guidance and room; "
+        f"{WHERE_TO_LOOK}"
+    )
 
-    ``credits_prefix`` says that guidance tokens are trained on the value gained over them.
-    """
-    if any(g.has_signal or (credits_prefix and g.state.segment and g.value_gain) for g in groups):
-        return None
-    found = f"no two rewards of a group differ in its {len(groups)} groups" if groups else "no problem brought a group"
-    return f"Rollout {rollout} has no signal, {found}; {WHERE_TO_LOOK}"
+
+def no_signal(step: int) -> str:
+    """A sentence on a step whose advantages are all zero."""
+    return (
+        f"Global step {step} had no signal: in none of its groups do two rewards differ, so every advantage is zero; "
+        f"{WHERE_TO_LOOK}"
+    )
+
+
+def check_learned(steps: int, had_signal: bool, train_batch_size: int) -> None:
+    """RuntimeError at the end of a run that learned nothing; OpenRLHF saves a model only where none is raised."""
+    if not steps:
+        raise RuntimeError(
+            f"training ended without a step: no {train_batch_size} completions came together (--train.batch_size); "
+            "explore more problems or make it smaller"
+        )
+    if not had_signal:
+        raise RuntimeError(
+            f"training ended without a signal: in all {steps} global steps no two rewards of a group differed, so "
+            f"every advantage was zero and no model is saved; {WHERE_TO_LOOK}"
+        )

@@ -22,7 +22,7 @@ from openrlhf_marge.host import tokens
 from openrlhf_marge.host.experiences import to_experiences
 from openrlhf_marge.host.exploring import explore_problems
 from openrlhf_marge.host.given_guidance import given_guidance
-from openrlhf_marge.host.no_signal import no_signal
+from openrlhf_marge.host.no_signal import no_groups
 from openrlhf_marge.host.records import RolloutRecord
 from openrlhf_marge.host.replay import Replay
 from openrlhf_marge.host.rewards import RewardClient
@@ -93,11 +93,11 @@ class GuidedSamplesGenerator(SamplesGenerator):
     def _say_what_is_wrong(
         self, explorations: Sequence[Exploration], groups: Sequence[StateGroup], n_problems: int
     ) -> None:
-        """A sentence for every rollout without signal.
+        """A sentence for every rollout without groups.
 
         Once each also: why problems found no guidance, and that other states came than the schedule counts on.
         """
-        said = [no_signal(self.rollouts, groups, self.config.credits_prefix)]
+        said = [] if groups else [no_groups(self.rollouts, n_problems)]
         if not self._unguided_said:
             said.append(without_guidance(explorations, self.tokenizer.decode))
             self._unguided_said = said[-1] is not None

@@ -28,10 +28,19 @@ def wrong_plan(planned: int, expected: float, measured: float) -> str | None:
         return None
     end = "stays at the end of its schedule from there on" if measured > expected else "does not get to its end"
     return (
-        f"The first iteration brought {measured:.2f} states a problem and the learning-rate schedule counts on "
-        f"{expected:.2f}: it is planned for {planned} optimizer steps, about {planned * measured / expected:.0f} come "
-        f"at this rate, and the learning rate {end}; set --marge.expected_states {measured:.2f}, also when you resume"
+        f"The first rollout brought {measured:.2f} states a problem, those without guidance included, and the "
+        f"learning-rate schedule counts on {expected:.2f}: it is planned for {planned} optimizer steps, about "
+        f"{planned * measured / expected:.0f} come at this rate, and the learning rate {end}; set "
+        f"--marge.expected_states {measured:.2f}, also when you resume"
     )
+
+
+def end_of_plan(planned: int, taken: int, expected: float) -> str:
+    """What to tell the user at the end of a run planned for ``expected`` states per problem."""
+    said = f"Training took {taken} optimizer steps; the learning-rate schedule was planned for {planned}"
+    if abs(taken / planned - 1) > TOLERANCE:
+        said += f", and would have been for {taken} with --marge.expected_states {expected * taken / planned:.2f}"
+    return said
 
 
 def hold_end(schedule: Callable[[int], float], planned: int) -> Callable[[int], float]:

@@ -12,12 +12,13 @@ from openrlhf.utils.logging_utils import init_logger
 from transformers import set_seed
 
 from openrlhf_marge.checkpoints import CheckpointStore
+from openrlhf_marge.config import from_namespace
 from openrlhf_marge.guidance import GuidancePool
 from openrlhf_marge.host.experiences import EPISODE
-from openrlhf_marge.host.no_signal import WHERE_TO_LOOK
+from openrlhf_marge.host.no_signal import check_learned, no_signal
 from openrlhf_marge.host.records import RECORD, RecordingLoader, RolloutRecord
 from openrlhf_marge.host.reference import EpisodeReference
-from openrlhf_marge.host.schedule import PLANNED, TAKEN, hold_ends, taken_steps
+from openrlhf_marge.host.schedule import PLANNED, TAKEN, end_of_plan, hold_ends, taken_steps
 from openrlhf_marge.host.weight_clock import TellsWeightVersion
 from openrlhf_marge.seeds import stable_hash
 
@@ -29,28 +30,16 @@ class KeepsRecords(BasePPOTrainer):
 
     _recorded_pool: GuidancePool  # the guidance of all problems up to the last rollout trained on
     _reference_episode = 0
+    _had_signal = False  # whether any reward so far gave an advantage other than zero
     _state_written = 0  # the step whose state is on disk
 
     def fit(self, global_step: int = 0) -> None:
-        """Extends the host's: the schedule stays at its end; a run that learned nothing ends with an error.
-
-        OpenRLHF saves the model only when this returns.
-        """
+        """Extends the host's: the schedule stays at its end; a run that learned nothing ends with an error."""
         self._planned_steps = hold_ends(self.actor_model_group)
         super().fit(global_step)
-        if not self._trained_steps:
-            raise RuntimeError(
-                f"training ended without a step: no {self.args.train.batch_size} completions came together "
-                "(--train.batch_size); explore more problems or make it smaller"
-            )
-        if not self.experience_maker.had_signal:
-            raise RuntimeError(
-                f"training ended without a signal: in all {self._trained_steps} iterations no two rewards of a group "
-                f"differed, so every advantage was zero and no model is saved; {WHERE_TO_LOOK}"
-            )
-        taken = taken_steps(self.actor_model_group)
-        planned = self._planned_steps
-        logger.info(f"Training took {taken} optimizer steps; the learning-rate schedule was planned for {planned}")
+        check_learned(self._trained_steps, self._had_signal, self.args.train.batch_size)
+        states = from_namespace(self.args.marge).scheduled_states
+        logger.info(end_of_plan(self._planned_steps, taken_steps(self.actor_model_group), states))
 
     def train_step(self, rollout_samples: list, global_step: int) -> tuple[dict[str, Any], int]:
         """Extends the host's: a new episode may want a new reference; the engines' next weights get their number."""
@@ -61,6 +50,9 @@ class KeepsRecords(BasePPOTrainer):
         self._trained_steps = global_step + 1
         self._seed_actors(global_step)
         status, global_step = super().train_step(rollout_samples, global_step)
+        if not self.experience_maker.has_signal:
+            logger.warning(no_signal(global_step))
+        self._had_signal = self._had_signal or self.experience_maker.has_signal
         steps = {PLANNED: float(self._planned_steps), TAKEN: float(taken_steps(self.actor_model_group))}
         return status | steps, global_step
 
@@ -98,7 +90,7 @@ class KeepsRecords(BasePPOTrainer):
         if self._trained_steps:
             record = self._store.read_state(self._trained_steps)
             self._reference_episode = states.get("marge_reference_episode", 0)
-            self.experience_maker.had_signal = states.get("marge_had_signal", True)  # older checkpoints do not say
+            self._had_signal = states.get("marge_had_signal", True)  # older checkpoints do not say
             if self._reference_episode:
                 EpisodeReference(self).load(self._reference_episode)
             self._restore(record)
@@ -109,10 +101,7 @@ class KeepsRecords(BasePPOTrainer):
 
     def _own_states(self) -> dict[str, Any]:
         """What OpenRLHF's checkpoint keeps for us beside its own states."""
-        return {
-            "marge_reference_episode": self._reference_episode,
-            "marge_had_signal": self.experience_maker.had_signal,
-        }
+        return {"marge_reference_episode": self._reference_episode, "marge_had_signal": self._had_signal}
 
     def _restore(self, record: RolloutRecord) -> None:
         self._recorded_pool.update(record.pool)
