@@ -33,6 +33,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def load_pool(ckpt_path: Path) -> GuidancePool:
     """The guidance of the last complete checkpoint; ValueError when there is none."""
+    from openrlhf_marge.host.records import RolloutRecord
+
     store = CheckpointStore(ckpt_path / "_marge")
     steps = store.complete().values()
     if not steps:
@@ -40,7 +42,7 @@ def load_pool(ckpt_path: Path) -> GuidancePool:
             f"--ckpt_path {ckpt_path} holds no complete checkpoint of a MARGE run; train with --ckpt.save_steps"
         )
     pool = GuidancePool()
-    pool.update(store.read_state(max(steps)).pool)
+    pool.update(store.read_state(max(steps), RolloutRecord).pool)
     return pool
 
 
