@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from openrlhf_marge.config import MargeConfig
+from openrlhf_marge.redaction import redacted, redacted_words
 from openrlhf_marge.run_folder import (
     Results,
     flag_values,
@@ -91,7 +92,7 @@ def _of_loop(run: Path, model: Path | None, summary: Mapping[str, Any], results:
     number = _iteration(run, model, folders, summary["best_iteration"])
     explored, noted = (read_object(folders[number] / name) for name in ("explore/settings.json", "stages.json"))
     stages = {
-        title: _training_flags(flag_values(noted[stage]["command"]))
+        title: _training_flags(flag_values(redacted_words(noted[stage]["command"])))
         for stage, title in LOOP_STAGES.items()
         if isinstance(noted[stage], dict)
     }
@@ -128,7 +129,8 @@ def _iteration(run: Path, model: Path | None, folders: Sequence[Path], best: int
 
 def _method_flags(flags: Mapping[str, Any]) -> Settings:
     """The --marge.* flags that are not at their defaults."""
-    found = {name: str(value) for name, value in flags.items() if name in DEFAULTS and not name.startswith(PLACES)}
+    shown = {name: redacted(str(value)) for name, value in flags.items()}
+    found = {name: value for name, value in shown.items() if name in DEFAULTS and not name.startswith(PLACES)}
     return {name: value for name, value in found.items() if value != str(DEFAULTS[name])}
 
 
