@@ -49,7 +49,7 @@ def cpu_environment() -> dict[str, str]:
 @contextmanager
 def local_ray(num_gpus: int = 4, num_cpus: int = 12) -> Iterator[dict[str, str]]:
     """Open a cluster; yields the environment for commands that shall run on it (``RAY_ADDRESS`` and its token set)."""
-    environment = cpu_environment()
+    environment = {name: value for name, value in cpu_environment().items() if name not in AUTHENTICATION}
     os.environ.update(environment)  # Ray's workers inherit it
     os.environ.pop("RAY_ADDRESS", None)
     with _token() as token:
