@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from openrlhf_marge.checkpoints import CheckpointStore
+from openrlhf_marge.cli.codec import load_tokenizer
 from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.cli.rows import read_rows, writing
 from openrlhf_marge.guidance import GuidancePool
@@ -49,11 +50,10 @@ def load_pool(ckpt_path: Path) -> GuidancePool:
 def export(args: argparse.Namespace) -> Iterator[dict[str, str]]:
     """One row per guidance, in order of the data; problems without one have none."""
     from openrlhf.datasets.prompts_dataset import preprocess_data
-    from transformers import AutoTokenizer
 
     from openrlhf_marge.host.tokens import problem_id
 
-    pool, tokenizer = load_pool(args.ckpt_path), AutoTokenizer.from_pretrained(args.model)
+    pool, tokenizer = load_pool(args.ckpt_path), load_tokenizer(args.model)
     template = None if args.no_chat_template else tokenizer.apply_chat_template
     for row in read_rows(args.data):
         query = row.text(args.input_key, "--input_key")
