@@ -16,6 +16,7 @@ SECRET_FLAG = r"--(?:logger\.wandb\.k\w*|(?:[\w.-]*[._-])?(?:password|passwd|sec
 SECRET_VARIABLE = re.compile(r"(?:^|_)(?:KEY|TOKEN|PASSWORD|SECRET)$")
 VALUE = r"(?:'[^']*'|\"[^\"]*\"|\\.|[^\s'\"\\])+"
 IN_TEXT = re.compile(rf"(?<![\w.-])({SECRET_FLAG})(?![\w.-])(['\"]?(?:\s*[=:,]\s*|(?:\s|\\\n)+))(?!--)({VALUE})")
+IN_JSON = re.compile(r"(['\"](?:\w*_)?(?:password|passwd|secret|api_?key|token)['\"]\s*:\s*)(?:'[^']*'|\"[^\"]*\")")
 USER_OF_URL = re.compile(r"(?<=://)[^\s/?#'\"]+(?=@)")
 QUERY_OF_URL = re.compile(r"([?&](?:[\w-]*(?:token|key|password|secret|signature)|sig|auth)=)[^\s&#'\"]+", re.I)
 TOKEN = re.compile(r"\b(?:hf_|sk-|gh[opsu]_|github_pat_|wandb_v\d_)[\w-]{16,}")
@@ -24,6 +25,7 @@ TOKEN = re.compile(r"\b(?:hf_|sk-|gh[opsu]_|github_pat_|wandb_v\d_)[\w-]{16,}")
 def redacted(text: str) -> str:
     """The text without the secrets that can be told by what they stand in or look like."""
     text = IN_TEXT.sub(rf"\1\2{HIDDEN}", text)
+    text = IN_JSON.sub(rf'\1"{HIDDEN}"', text)
     text = USER_OF_URL.sub(HIDDEN, text)
     return TOKEN.sub(HIDDEN, QUERY_OF_URL.sub(rf"\1{HIDDEN}", text))
 

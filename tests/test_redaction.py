@@ -43,6 +43,8 @@ KEY = "0123456789abcdef0123456789abcdef01234567"
         ("remote_url='http://u:p@h', x=1", "remote_url='http://***@h', x=1"),
         ("http://h/get?token=abc&n=1", "http://h/get?token=***&n=1"),
         ("http://h/get?n=1&api_key=abc#x", "http://h/get?n=1&api_key=***#x"),
+        ('{"hf_token": "abc", "n": "b"}', '{"hf_token": "***", "n": "b"}'),
+        ("{'api_key':'a b'}", "{'api_key':\"***\"}"),
         ("with hf_AbCdEfGhIjKlMnOpQrSt.", "with ***."),
     ],
 )
@@ -59,6 +61,7 @@ def test_secrets_are_hidden(text, shown):
         "--logger.wandb.run_name name --logger.wandb.project p --logger.tensorboard_dir d",
         "--logger.wandb.key --x 1",
         "http://host:5000/get_reward me@host user@x.org s3://bucket/key?n=1",
+        '{"max_tokens": "3", "eos": "token", "key": "a", "token": 3}',
         "v1.0@main a@b://c hf_short 2 < 3 & key = 4",
     ],
 )
