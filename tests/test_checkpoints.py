@@ -159,9 +159,10 @@ def test_a_large_pool_comes_back_from_its_parts(store, monkeypatch):
     for i in range(10):
         pool.visit(str(i))
         pool.set(str(i), (replace(GUIDANCE, visit=i),))
-    store.write_state(1, replace(RECORD, pool=pool.state_dict()))
+    state = replace(pool.state_dict(), pass_rates={str(i): i / 8 for i in range(5)})
+    store.write_state(1, replace(RECORD, pool=state))
     read = store.read_state(1, RolloutRecord)
-    assert read == replace(RECORD, pool=pool.state_dict())
+    assert read == replace(RECORD, pool=state)
     again = GuidancePool()
     again.update(read.pool)
     assert again.get("9") == (replace(GUIDANCE, visit=9),)
