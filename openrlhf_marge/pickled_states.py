@@ -6,10 +6,9 @@ What it names is not even loaded: stand-ins take the values, and the types that 
 from __future__ import annotations
 
 import hashlib
-import io
 import pickle
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
@@ -34,12 +33,24 @@ ALLOWED: dict[tuple[str, str], tuple[str, ...] | None] = {
 
 def read_pickled(path: Path, kind: type[State]) -> State:
     """The state in a file of an earlier version; ValueError naming it when it is torn, changed or something else."""
-    data = path.read_bytes()
-    content, digest = data[:-DIGEST_BYTES], data[-DIGEST_BYTES:]
-    if hashlib.blake2b(content, digest_size=DIGEST_BYTES).digest() != digest:
-        raise ValueError(f"{path} is torn or was changed; resume from another checkpoint")
+    with path.open("rb") as file:
+        if not _is_whole(file, path.stat().st_size - DIGEST_BYTES):
+            raise ValueError(f"{path} is torn or was changed; resume from another checkpoint")
+        file.seek(0)
+        return _loaded(file, path, kind)
+
+
+def _is_whole(file: BinaryIO, size: int) -> bool:
+    """Whether the digest of so many bytes is what follows them."""
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    for offset in range(0, max(0, size), 2**20):
+        digest.update(file.read(min(2**20, size - offset)))
+    return size >= 0 and file.read() == digest.digest()
+
+
+def _loaded(file: BinaryIO, path: Path, kind: type[State]) -> State:
     try:
-        return msgspec.convert(_Unpickler(io.BytesIO(content)).load(), kind, from_attributes=True)
+        return msgspec.convert(_Unpickler(file).load(), kind, from_attributes=True)
     except Exception as e:  # a pickle that was made to do harm raises what it likes
         raise ValueError(
             f"{path} is no state of a run: {type(e).__name__}: {e}; nothing of it was run; resume from another "

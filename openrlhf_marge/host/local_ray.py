@@ -81,7 +81,7 @@ def _token() -> Iterator[dict[str, str]]:
         yield token
     finally:
         for name in token:
-            del os.environ[name]
+            os.environ.pop(name, None)
         os.environ.update(before)
         _read_authentication()
 
