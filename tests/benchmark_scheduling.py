@@ -21,6 +21,7 @@ from openrlhf_marge import Explorer, Guidance, GuidancePool, MargeConfig, Proble
 from openrlhf_marge.arithmetic.model import build_tokenizer
 from openrlhf_marge.checkpoints import CheckpointStore
 from openrlhf_marge.host import tokens
+from openrlhf_marge.host.records import RolloutRecord
 from openrlhf_marge.host.reward_format import Reward
 from openrlhf_marge.host.sampler import EngineSampler
 
@@ -83,11 +84,11 @@ def guidance_memory(n_problems: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = CheckpointStore(folder)
         start = time.monotonic()
-        store.write_state(1, pool.state_dict())
+        store.write_state(1, RolloutRecord(pool=pool.state_dict(), waiting=(), rollouts=1, episode=0))
         saved = time.monotonic()
         size = store.state_file(1).stat().st_size / 2**30
         restored = GuidancePool()
-        restored.update(store.read_state(1))
+        restored.update(store.read_state(1, RolloutRecord).pool)
         loaded = time.monotonic()
         assert restored.get(f"{n_problems - 1:016x}") == pool.get(f"{n_problems - 1:016x}")
     print(f"saved in {saved - start:.1f} s ({size:.2f} GiB), loaded in {loaded - saved:.1f} s; ", end="")

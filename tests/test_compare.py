@@ -103,6 +103,27 @@ def test_the_environment_fills_a_file_and_a_variable_that_is_not_set_is_named(tm
         ('kind = "grpo"', 'kind = "grpo"\nshare = inf', "share is inf; it must be a number above 0"),
         ("methods.GRPO", 'methods."a/b"', "is to be the name of a folder"),
         ("methods.GRPO", 'methods.""', "is to be the name of a folder"),
+        (
+            "methods.GRPO",
+            'methods."a\\nb"',
+            r"the method 'a\\nb' is to be the name of a folder; leave /, line breaks and",
+        ),
+        ("methods.GRPO", 'methods."a\\u0000"', r"the method 'a\\x00' is to be the name of a folder"),
+        ("methods.GRPO", 'methods."a\\u2028b"', r"the method 'a\\u2028b' is to be the name of a folder"),
+        ("methods.GRPO", 'methods."..."', r"the method '\.\.\.' is to be the name of a folder"),
+        (
+            "methods.GRPO",
+            f'methods."{"a" * 201}"',
+            "the method 'a{59}... has a name of more than 200 bytes; shorten it",
+        ),
+        ("methods.GRPO", 'methods."' + "\u00e9" * 101 + '"', "has a name of more than 200 bytes; shorten it"),
+        ("methods.GRPO", 'methods."table.md"', "the method 'table.md' has the name of a file that compare writes"),
+        ("methods.GRPO", 'methods."Curves.PNG.part"', "has the name of a file that compare writes; rename it"),
+        (
+            '"heldout.jsonl"',
+            '"held\\nout.jsonl"',
+            r"\[evaluate\] data has 'held\\nout.jsonl', which cannot be in a table",
+        ),
         ("seeds = [0, 1]", "seeds = [0, 1, 0]", "seeds has 0 twice; leave one out"),
         ("seeds = [0, 1]", "seeds = []", "seeds is empty; give at least one"),
         ("seeds = [0, 1]", 'seeds = ["0"]', r"seeds is \['0'\]; it must be a list of whole numbers"),
@@ -134,6 +155,43 @@ def test_flags_that_compare_sets_itself_are_refused(tmp_path):
         words_of(plan_of(tmp_path), "flags", "--train.seed=1", 0)
     with pytest.raises(ValueError, match=r"file\.toml: flags cannot be split into words: No closing quotation"):
         words_of(plan_of(tmp_path), "flags", "--x 'y", 0)
+
+
+@pytest.mark.parametrize("name", ["GRPO, k3 (ours)", "\u00e9" * 100, "a" * 200, "table.tex 2", "100 % & $"])
+def test_other_names_of_methods_are_taken(tmp_path, name):
+    plan = plan_of(tmp_path, FILE.replace("methods.MARGE", f'methods."{name}"'))
+    assert plan.runs[-1].folder == tmp_path / "out" / name / "seed_1"
+
+
+@pytest.mark.parametrize(
+    ("key", "word", "shown"),
+    [
+        ("flags", "--ckpt.output_di=x", "--ckpt.output_di, short for --ckpt.output_dir"),
+        ("flags", "--experience x", "--experience, short for --experience_maker"),
+        ("evaluate", "--mod x", "--mod, short for --model"),
+        ("evaluate", "--out x", "--out"),
+        ("train", "--train.s 1", "--train.s, short for --train.seed"),
+    ],
+)
+def test_flags_that_compare_sets_itself_are_refused_shortened_too(tmp_path, key, word, shown):
+    with pytest.raises(ValueError, match=f"{key} holds {shown}, which compare sets itself; leave it out"):
+        words_of(plan_of(tmp_path), key, f"--x 1 {word}", 0)
+
+
+def test_flags_that_only_begin_alike_are_no_flags_of_compare(tmp_path):
+    words = ["--ckpt.output_dirs", "x", "--ckpt.save_steps", "3", "--y", "--", "--logger.wandb.project", "p"]
+    assert words_of(plan_of(tmp_path), "flags", shlex.join(words), 0) == words
+
+
+def test_a_folder_with_a_blank_stays_one_word(tmp_path, monkeypatch):
+    monkeypatch.setenv("DATA", "my data/it's --train.seed 7")
+    out = tmp_path / "a b"
+    (tmp_path / "file.toml").write_text(FILE.replace('flags = "', "flags = \"--x $DATA '$out c' "))
+    plan = read_plan(tmp_path / "file.toml", out)
+    words = launch_flags(plan, run_of(plan, "MARGE"))
+    assert words[:2] == ["--data.prompt_dataset", f"{out}/train_0.jsonl"]
+    assert words[6:10] == ["--x", "my data/it's --train.seed 7", f"{out} c", "--marge.split"]
+    assert words[words.index("--ckpt.path") + 1] == f"{out}/MARGE/seed_0/checkpoints"
 
 
 def test_a_model_or_run_that_does_not_depend_on_the_seed_is_one_run(tmp_path):

@@ -1,6 +1,7 @@
 """The reward server in a process of its own, asked by OpenRLHF's own client."""
 
 import asyncio
+import base64
 import json
 import os
 import socket
@@ -34,19 +35,34 @@ from openrlhf_marge.grading import Grade
 batch_grading.grade = lambda response, gold: Grade(response == "correct", response)
 serve_grader.main(sys.argv[1:])
 """
+SECONDS = 1.0  # that the bounded server waits for a whole request; it grades longer than that
+BOUNDED = f"""
+import sys, time
+from openrlhf_marge import batch_grading
+from openrlhf_marge.cli import http_bounds, serve_grader
+from openrlhf_marge.grading import Grade
+http_bounds.TimedProtocol.seconds = {SECONDS}
+http_bounds.MAX_HELD = 1000
+batch_grading.grade = lambda response, gold: time.sleep({2 * SECONDS}) or Grade(True, "correct")
+serve_grader.main(sys.argv[1:])
+"""
 
 
 class Server:
     """A started server; ``log`` is what it has written."""
 
-    def __init__(self, folder, *command: str) -> None:
+    def __init__(self, folder, *command: str, token: str = "") -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        self.address, self._log = f"http://127.0.0.1:{port}", folder / "log"
+        self.port, self.address, self._log = port, f"http://127.0.0.1:{port}", folder / "log"
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        environment = os.environ | {"MARGE_GRADER_TOKEN": token}
         with self._log.open("w") as log:
             flags = ["--host", "127.0.0.1", "--port", str(port), "--workers", "2"]
-            self.process = subprocess.Popen([sys.executable, *command, *flags], stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                [sys.executable, *command, *flags], stdout=log, stderr=log, env=environment
+            )
 
     @property
     def log(self) -> str:
@@ -62,9 +78,10 @@ class Server:
                 time.sleep(0.1)
         raise AssertionError(f"the server did not start (exit status {self.process.poll()}): {self.log}")
 
-    def ask(self, path: str, body: bytes | None = None) -> tuple[int, dict]:
+    def ask(self, path: str, body: bytes | None = None, headers: dict | None = None) -> tuple[int, dict]:
+        request = urllib.request.Request(self.address + path, data=body, headers=headers or self._headers)
         try:
-            with urllib.request.urlopen(urllib.request.Request(self.address + path, data=body), timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as e:
             return e.code, json.load(e)
@@ -74,8 +91,8 @@ class Server:
         return self.process.wait(timeout=60)
 
 
-def started(folder, *command: str):
-    server = Server(folder, *command)
+def started(folder, *command: str, token: str = ""):
+    server = Server(folder, *command, token=token)
     try:
         server.wait()
         yield server
@@ -93,6 +110,17 @@ def server(tmp_path_factory):
 @pytest.fixture
 def scripted_server(tmp_path):
     yield from started(tmp_path, "-c", SCRIPTED)
+
+
+@pytest.fixture(scope="module")
+def bounded_server(tmp_path_factory):
+    yield from started(tmp_path_factory.mktemp("bounded"), "-c", BOUNDED)
+
+
+@pytest.fixture(scope="module")
+def closed_server(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("closed")
+    yield from started(folder, "-m", "openrlhf_marge.cli.serve_grader", token="pa55word-of-the-grader")
 
 
 def request(**changes) -> bytes:
@@ -147,6 +175,124 @@ def test_a_malformed_request_is_refused_with_a_sentence(server, body, sentence):
     assert status == 400 and sentence in answer["detail"]
     assert sentence in server.log  # OpenRLHF's client does not show the answer
     assert server.process.poll() is None
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "sentence"),
+    [
+        (b" " * (16 * 2**20 + 1), 413, "the request has more than 16777216 bytes; send fewer queries at a time"),
+        (request(query=["Q: a"] * 10_001), 400, "the list 'query' of the request has more than 10000 items; send few"),
+        (request(labels=[["x" * 10**6]]), 400, "the list 'labels' of the request holds ['xxx"),
+        (request(labels=[[[[[[[["\n2026 INFO all is well"]]]]]]]]), 400, "the list 'labels' of the request holds [[["),
+        (request(labels=[{"\n" * 99: "\n" * 99}]), 400, "the list 'labels' of the request holds {"),
+    ],
+)
+def test_what_is_too_large_is_refused_and_its_text_is_not_repeated(server, body, status, sentence):
+    before = len(server.log)
+    found, answer = server.ask("/get_reward", body)
+    assert found == status and answer["detail"].startswith(sentence) and len(answer["detail"]) < 200
+    logged = server.log[before:]
+    assert sentence in logged and logged.count("\n") == 1 and len(logged) < 300
+    assert server.ask("/health")[0] == 200
+
+
+def raw(server, *parts: bytes) -> float:
+    """Seconds until the server ends a connection on which these were sent, each after the answer to the one before."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as client:
+        for part in parts[:-1]:
+            client.sendall(part)
+            client.recv(1000)
+        start = time.monotonic()
+        client.sendall(parts[-1])
+        while client.recv(1000):
+            pass
+        return time.monotonic() - start
+
+
+HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+POST = b"POST /get_reward HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
+
+
+@pytest.mark.parametrize("parts", [[b""], [HEALTH[:20]], [POST], [POST + b"{"], [HEALTH, HEALTH[:9]], [HEALTH, POST]])
+def test_a_client_that_does_not_end_its_request_is_not_waited_for(bounded_server, parts):
+    before = bounded_server.log
+    assert raw(bounded_server, *parts) > SECONDS / 2  # uvicorn itself would wait for ever; the socket's limit is 30 s
+    assert bounded_server.ask("/health")[0] == 200
+    assert "Traceback" not in bounded_server.log[len(before) :]
+
+
+def test_grading_may_take_longer_than_a_request(bounded_server):
+    start = time.monotonic()
+    status, answer = bounded_server.ask("/get_reward", request())
+    assert (status, answer["rewards"]) == (200, [1.0, 1.0]) and time.monotonic() - start > SECONDS
+
+
+def test_no_more_bytes_are_held_than_there_is_room_for(bounded_server):
+    large = request(query=["Q:" + "a" * 2000] * 2)
+    status, answer = bounded_server.ask("/get_reward", large)
+    assert (
+        status == 503 and answer["detail"] == "requests of more than 1000 bytes are being read and graded; send later"
+    )
+    assert bounded_server.ask("/get_reward", request())[0] == 200  # they are given back
+
+
+@pytest.mark.parametrize("page", ["/docs", "/redoc", "/openapi.json"])
+def test_there_is_no_page_about_it(server, page):
+    assert server.ask(page) == (404, {"detail": "Not Found"})
+
+
+def basic(text: str) -> str:
+    return "Basic " + base64.b64encode(text.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("authorization", "status"),
+    [
+        ("Bearer pa55word-of-the-grader", 200),
+        ("bearer pa55word-of-the-grader", 200),
+        (basic("anyone:pa55word-of-the-grader"), 200),
+        ("Bearer pa55word-of-the-grade", 401),
+        ("Bearer \xe9", 401),
+        ("Bearer", 401),
+        ("Digest pa55word-of-the-grader", 401),
+        (basic("pa55word-of-the-grader:"), 401),
+        ("Basic !", 401),
+        ("", 401),
+    ],
+)
+def test_with_a_token_only_those_who_send_it_are_answered(closed_server, authorization, status):
+    for path, body in (("/get_reward", request()), ("/health", None)):
+        found, answer = closed_server.ask(path, body, {"Authorization": authorization})
+        assert found == status
+        if status == 401:
+            assert answer == {
+                "detail": "the request has no or another token; send the one that serve_grader was started with"
+            }
+    assert "pa55word" not in closed_server.log
+
+
+def test_openrlhfs_client_sends_the_token_that_the_url_holds(closed_server):
+    url = closed_server.address.replace("://", "://grader:pa55word-of-the-grader@") + "/get_reward"
+    (reward,) = asyncio.run(RewardClient([url]).grade("Q:", "3", [r" \boxed{3}"]))
+    assert reward.value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"), [(None, "cannot be read: "), ("\n", "is empty; write a long random word into it")]
+)
+def test_a_token_file_without_a_token_is_refused(tmp_path, content, sentence):
+    path = tmp_path / "token"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ValueError, match=f"--token_file {path} {sentence}"):
+        serve_grader.read_token(path)
+
+
+def test_the_token_of_the_file_goes_before_that_of_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("MARGE_GRADER_TOKEN", "of-the-environment")
+    (tmp_path / "token").write_text("of-the-file\n")
+    assert serve_grader.read_token(tmp_path / "token") == "of-the-file"
+    assert serve_grader.read_token(None) == "of-the-environment"
 
 
 def test_a_broken_grader_is_500_with_the_sentence_and_health_tells_the_reasons(scripted_server):

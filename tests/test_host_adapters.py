@@ -141,6 +141,52 @@ def test_a_missing_double_or_outlying_reward_is_an_error(returned):
         parse_reward(returned)
 
 
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ({"scores": [7]}, "the score is 7.0; it must lie in [0, 1]"),
+        ({"scores": float("nan")}, "the score is nan; it must lie in [0, 1]"),
+        ({"scores": [-0.001]}, "the score is -0.001; it must lie in [0, 1]"),
+        ({"scores": ["good"]}, "the score is 'good'; return a number"),
+        ({"scores": []}, "the score is 0 numbers for one query; return one per query"),
+        ({"rewards": torch.tensor(float("nan"))}, "the reward is nan; it must lie in [0, 1]"),
+        ({"rewards": "much " * 99}, "the reward is 'much much much"),
+        ({"extra_logs": {"x": float("nan")}}, "the number 'x' of extra_logs is nan; it must be finite, so leave it"),
+        ({"extra_logs": {"a": 1, "x": [-torch.inf]}}, "the number 'x' of extra_logs is -inf; it must be finite"),
+        ({"extra_logs": {"x": None}}, "the number 'x' of extra_logs is None; return a number"),
+        ({"extra_logs": [1.0]}, "extra_logs is a list; it must be a dictionary of names and numbers"),
+    ],
+)
+def test_a_score_or_log_that_is_no_such_number_is_an_error_that_names_the_function(tmp_path, more, sentence):
+    with pytest.raises(ValueError) as raised:
+        parse_reward({"rewards": [0.5]} | more)
+    assert str(raised.value).startswith(sentence) and len(str(raised.value)) < 160
+    returned = {"rewards": 0.5} | more
+    path = tmp_path / "reward.py"
+    path.write_text(f"from torch import inf, nan, tensor\ndef reward_func(q, p, l): return {returned!r}")
+    with pytest.raises(RuntimeError, match="failed on the problem 'q' with label '2': ValueError: ") as raised:
+        asyncio.run(RewardClient([str(path)]).grade("q", "2", ["a"]))
+    assert str(raised.value).startswith(f"--reward.remote_url {path} ") and sentence in str(raised.value)
+
+
+@pytest.mark.parametrize("score", [0, 0.5, 0.51, 1, True, torch.tensor([[1.0]])])
+def test_scores_from_0_to_1_and_finite_logs_are_taken(score):
+    reward = parse_reward({"rewards": 0.5, "scores": score, "extra_logs": {"length": 7, "off": torch.tensor([-3.5])}})
+    assert reward.is_correct == (float(score) > 0.5)
+    assert reward.extra_logs == (("length", 7.0), ("off", -3.5))
+
+
+def test_a_failing_server_is_named_without_its_password(monkeypatch):
+    client = RewardClient(["http://u:pa55word@127.0.0.1:9/get_reward"])
+
+    async def refuse(*_):
+        raise ConnectionError("refused")
+
+    monkeypatch.setattr(client._executor, "_fetch_rewards_via_http", refuse)
+    with pytest.raises(RuntimeError, match=r"--reward.remote_url http://\*\*\*@127.0.0.1:9/get_reward failed on"):
+        asyncio.run(client.grade("q", "2", ["a"]))
+
+
 def test_a_failing_reward_function_is_named_with_its_problem(tmp_path):
     path = tmp_path / "reward.py"
     path.write_text("def reward_func(q, p, l): raise KeyError('gone')")

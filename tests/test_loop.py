@@ -149,6 +149,20 @@ def test_what_the_loop_sets_itself_is_refused(stage, flag):
         words_of(stage, f"--x 1 {flag}=y")
 
 
+@pytest.mark.parametrize(
+    ("stage", "word", "flag"),
+    [
+        ("train", "--ckpt.output_di", "--ckpt.output_dir"),
+        ("pairs", "--max_l=1", "--max_len"),
+        ("explore", "--ou", "--out"),
+    ],
+)
+def test_what_the_loop_sets_itself_is_refused_shortened_too(stage, word, flag):
+    shown = f"{word.partition('=')[0]}, short for {flag}"
+    with pytest.raises(ValueError, match=f"--{stage} holds {shown}, which the loop sets itself; leave it out"):
+        words_of(stage, f"--x 1 {word}")
+
+
 def test_words_may_be_quoted():
     assert words_of("explore", "--marge.cot_prefix 'Step 1:' --x") == ("--marge.cot_prefix", "Step 1:", "--x")
 

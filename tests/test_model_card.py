@@ -1,8 +1,10 @@
 """The card of a trained model: the whole text of one, and what it refuses."""
 
+import json
 import re
 
 import pytest
+import yaml
 from huggingface_hub import ModelCard
 
 from openrlhf_marge.cli.model_card import main
@@ -131,6 +133,44 @@ def test_a_readme_of_someone_else_stays_without_force(run, capsys):
     assert main([str(run), "--force"]) == 0 and path.read_text() == CARD
 
 
+def spoil_result(run, name, metric, value):
+    path = run / f"{name}.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {metric: value}))
+
+
+def spoil_summary(run, **changes):
+    path = run / "summary.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+HOSTILE = "a|b\n\n# <script>x</script> [l](javascript:x) `c` *d* &amp; _e_ f_g"
+ESCAPED = r"a\|b \# \<script\>x\</script\> \[l\](javascript:x) \`c\` \*d\* \&amp; \_e\_ f_g"
+
+
+def test_names_of_every_kind_are_text_and_no_markup(run):
+    flags = json.loads((run / "summary.json").read_text())["training_flags"]
+    flags[flags.index("openai/gsm8k,train.jsonl")] = "a`b,c\n# d,``"
+    flags[flags.index("Qwen/Qwen2-7B-Instruct")] = "`base`\n# model"
+    spoil_summary(run, name=HOSTILE, training_flags=flags, versions={HOSTILE: HOSTILE}, generated_tokens=HOSTILE)
+    for name in ("before", "after"):
+        spoil_result(run, name, "data", HOSTILE)
+        spoil_result(run, name, "prompt", HOSTILE)
+    assert main([str(run)]) == 0
+    path = run / "trained" / "README.md"
+    _, head, body = path.read_text().split("---\n", 2)
+    lines = body.splitlines()
+    assert f"# {ESCAPED}" in lines and f"{ESCAPED} {ESCAPED}" in lines  # the title and the versions
+    assert "- ``a`b``" in lines and r"- `c\n# d`" in lines and "- ``` `` ```" in lines
+    assert any(line.startswith(r"`` `base`\n# model `` after reinforcement learning (`openrlhf") for line in lines)
+    # What data_name makes of the data's name, as nothing but text.
+    (row,) = [line for line in lines if "| pass@1 |" in line]
+    assert row.replace(r"\|", "").count("|") == 5 and "<script>" not in body.replace(r"\<script\>", "")
+    assert [line for line in lines if line.startswith("#")] == [
+        f"# {ESCAPED}", "## Data", "## Settings", "## Results", "## Versions"
+    ]  # fmt: skip
+    assert yaml.safe_load(head)["model-index"][0]["name"] == HOSTILE
+
+
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
@@ -138,6 +178,21 @@ def test_a_readme_of_someone_else_stays_without_force(run, capsys):
         (lambda run: (run / "summary.json").write_text("{"), "{run}/summary.json is not JSON: "),
         (lambda run: (run / "summary.json").write_text('{"a": 1}'), "the files of {run} lack the key "),
         (lambda run: (run / "after.json").unlink(), "{run} has no {run}/after.json; write it, and before.json, with"),
+        (
+            lambda run: spoil_result(run, "after", "pass@1", "high"),
+            "the result pass@1 of 'gsm8k' is 'high' and no number",
+        ),
+        (lambda run: spoil_result(run, "before", "pass@4", [1]), "the result pass@4 of 'gsm8k' is [1] and no number;"),
+        (
+            lambda run: spoil_result(run, "after", "pass@1", float("nan")),
+            "the result pass@1 of 'gsm8k' is nan and no n",
+        ),
+        (lambda run: spoil_result(run, "after", "pass@1", True), "the result pass@1 of 'gsm8k' is True and no number"),
+        (
+            lambda run: spoil_result(run, "after", "pass@4_standard_error", "small"),
+            "the result pass@4_standard_error of 'gsm8k' is 'small' and no number; evaluate again",
+        ),
+        (lambda run: spoil_summary(run, versions=["torch"]), "the files of {run} are not as a run writes them ("),
         (lambda run: (run / "trained").rmdir(), "{run}/trained is no folder; name the model's folder with --model"),
     ],
 )

@@ -366,6 +366,21 @@ def test_a_killed_run_is_completed_by_either(toy: Toy, killed: str, then: str) -
     assert toy.files() == (PATCHED if then == "apply" else STOCK)
 
 
+@pytest.mark.parametrize("suffix", [".marge-new", ".marge-old"])
+@pytest.mark.parametrize("there", [False, True])
+def test_links_where_contents_are_staged_are_removed_and_not_written_through(
+    toy: Toy, tmp_path: Path, suffix: str, there: bool
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    if there:
+        elsewhere.write_text("mine")
+    link = toy.site / "toyhost" / f".a.py{suffix}"
+    link.symlink_to(elsewhere)
+    assert toy.apply()
+    assert toy.files() == PATCHED and not link.is_symlink()
+    assert elsewhere.read_text() == "mine" if there else not os.path.lexists(elsewhere)
+
+
 def test_read_only_site_packages_points_to_copy(tmp_path: Path) -> None:
     """As an ordinary user in a process of its own, since root may write everywhere."""
     series = write_series(tmp_path / "patches", FIRST, SECOND)

@@ -68,6 +68,30 @@ def test_a_script_submits_its_flags_and_notes_them_for_the_other_commands(tmp_pa
     assert flags[flags.index("--data.prompt_dataset") + 1] == "a data file.jsonl"
 
 
+@pytest.mark.parametrize("name", ["marge", "marge_dpo"])
+def test_the_key_of_wandb_stays_in_the_environment(tmp_path, name):
+    data = tmp_path / "train.jsonl"
+    data.write_text(json.dumps({"input": "q", "label": "1"}) + "\n")
+    key = "0123456789abcdef0123456789abcdef01234567"
+    environment = {"DATA": str(data), "HELDOUT": str(data), "DRY_RUN": "1", "PATH": PATH, "WANDB_API_KEY": key}
+    command = ["bash", str(SCRIPTS / f"qwen2_7b_{name}.sh")]
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=True)
+    assert "--logger.wandb.key WANDB_API_KEY" in " ".join(done.stdout.split()) and key not in done.stdout + done.stderr
+    # Where the variable is set, OpenRLHF leaves the flag alone: it logs in only when W&B knows no key.
+    check = "import sys, wandb; sys.exit(not wandb.api.api_key)"
+    assert subprocess.run([sys.executable, "-c", check], env=os.environ | {"WANDB_API_KEY": key}).returncode == 0
+
+
+def test_the_noted_flags_have_no_secrets(tmp_path):
+    (tmp_path / "ray").write_text("#!/bin/bash\n")
+    (tmp_path / "ray").chmod(0o755)
+    environment = {"DATA": "d.jsonl", "OUT": f"{tmp_path}/run", "PATH": f"{tmp_path}:{PATH}"}
+    command = ["bash", str(SCRIPTS / "qwen2_7b_grpo.sh"), "--logger.wandb.key", "a-key"]
+    subprocess.run(command, env=os.environ | environment, check=True)
+    flags = json.loads((tmp_path / "run" / "summary.json").read_text())["training_flags"]
+    assert flags[-2:] == ["--logger.wandb.key", "***"]
+
+
 def test_marge_has_the_settings_of_app_b1(parsed):
     args = parsed("marge")
     assert (args.experience_maker, args.marge.split, args.marge.n_candidates) == ("marge", "step", 32)

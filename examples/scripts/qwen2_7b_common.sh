@@ -4,6 +4,8 @@
 #   MODEL    default Qwen/Qwen2-7B-Instruct
 #   OUT      run folder, default runs/<name of the run>
 #   RAY      address of the Ray dashboard, default http://127.0.0.1:8265
+#   WANDB_API_KEY  logs to W&B, too, where it is set here and, before "ray start", on the nodes: a key among the flags
+#            would be in what OpenRLHF and Ray print and keep
 #   DRY_RUN  set to 1 to print the flags, one a line, instead of submitting
 set -euo pipefail
 : "${DATA:?set DATA to the JSONL file of the training problems}"
@@ -22,6 +24,7 @@ COMMON=(
     --train.num_episodes 10 --algo.kl.init_coef 0.01
     --logger.logging_steps 1 --ckpt.save_steps 20
 )
+[ -z "${WANDB_API_KEY:-}" ] || COMMON+=(--logger.wandb.key WANDB_API_KEY) # any text: the key is in the environment
 
 submit() { # NAME FLAGS...
     local out=${OUT:-runs/$1}
@@ -33,9 +36,10 @@ submit() { # NAME FLAGS...
         mkdir -p "$out"
         python3 - "${flags[@]}" >"$out/summary.json" <<'PY' # for the report, the figures and the model card
 import json, sys
+from openrlhf_marge.redaction import redacted_words
 flags = sys.argv[1:]
 method = flags[flags.index("--experience_maker") + 1] if "--experience_maker" in flags else "default"
-print(json.dumps({"method": method, "training_flags": flags}, indent=1))
+print(json.dumps({"method": method, "training_flags": redacted_words(flags)}, indent=1))
 PY
         ray job submit --address "${RAY:-http://127.0.0.1:8265}" -- python3 -m openrlhf.cli.train_ppo_ray "${flags[@]}"
     fi

@@ -6,6 +6,7 @@
 #   MODEL    default Qwen/Qwen2-7B-Instruct
 #   OUT      run folder, default runs/qwen2_7b_marge_dpo; the same command goes on where it was stopped
 #   KIND     marge (default), self_explore, outcome or sft, for the paper's baselines
+#   WANDB_API_KEY  logs the trainings to W&B, too, where it is set
 #   DRY_RUN  set to 1 to print the words of the command, one a line, instead of running it
 set -euo pipefail
 : "${DATA:?set DATA to the JSONL file of the training problems}"
@@ -20,6 +21,7 @@ train=(
     --logger.logging_steps 1
 )
 [ "${KIND:-marge}" = sft ] || train+=(--ref.offload) # train_sft has no reference
+[ -z "${WANDB_API_KEY:-}" ] || train+=(--logger.wandb.key WANDB_API_KEY) # any text: the key is in the environment
 command=(
     python3 -m openrlhf_marge.cli.marge_dpo --kind "${KIND:-marge}" --iterations 10 --patience 1
     --model "${MODEL:-Qwen/Qwen2-7B-Instruct}" --heldout "$HELDOUT" --out "${OUT:-runs/qwen2_7b_marge_dpo}"

@@ -20,6 +20,7 @@ from openrlhf_marge.cli.responses import Answered, ResponseFolder
 from openrlhf_marge.evaluation import Response
 from openrlhf_marge.grading import answer_of, gold_answer, grade
 from openrlhf_marge.grading_guard import GraderGuard
+from openrlhf_marge.redaction import redacted
 from openrlhf_marge.seeds import stable_hash
 
 # What decides the responses, besides the problems; the flags of the same names.
@@ -60,7 +61,7 @@ def make_task(args: argparse.Namespace, data: str, prompter: Prompter) -> Task:
     digest = stable_hash(settings, [(problem.text, problem.label) for problem in problems])
     folder = ResponseFolder(args.out.with_name(f"{args.out.stem}-responses") / f"{Path(data).stem}-{digest:016x}")
     with (folder.path / "settings.json").open("w", encoding="utf-8") as file:
-        json.dump({"data": data, **settings}, file, indent=1)
+        file.write(redacted(json.dumps({"data": data, **settings}, indent=1)))
     return Task(data, problems, fitting, folder, frozenset(answered.index for answered in folder.read()))
 
 

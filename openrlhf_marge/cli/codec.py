@@ -10,11 +10,14 @@ from openrlhf_marge.types import TokenIds
 
 
 def load_tokenizer(model: str) -> Any:
-    """The tokenizer of ``--model``, a folder or a name on the hub; ValueError when transformers cannot load it."""
+    """The tokenizer of ``--model``, a folder or a name on the hub; ValueError when transformers cannot load it.
+
+    Code that a model brings is not run, and not asked about either.
+    """
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(model)
+        return AutoTokenizer.from_pretrained(model, trust_remote_code=False)
     except Exception as e:  # from missing files to failed downloads, transformers raises what it likes
         raise ValueError(f"--model {model} has no tokenizer that transformers can load: {one_line(e)}") from e
 

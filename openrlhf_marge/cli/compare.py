@@ -20,8 +20,9 @@ $seed, $out (DIR), $grader (the package's reward function) and the environment's
 (marge_dpo, self_explore, dpo, sft) take explore, pairs and train, a table [loop] and a budget in tokens. A run ends
 with the update that comes closest to its budget, of which share = 0.25 gives a method that part; runs that used more
 or less by tolerance (0.05) are named under the table, strict = true refuses them. DIR/METHOD/seed_N/ holds a run, DIR
-table.md, table.tex, results.csv, curves.csv and curves.png. The same command goes on where it was stopped. Exit
-status: 0, 1 when a run fails, 2 for bad input.
+table.md, table.tex, results.csv, curves.csv and curves.png. The same command goes on where it was stopped. A file is
+code: its flags name programs to run, and it reads the environment; run those that you trust. Exit status: 0, 1 when a
+run fails, 2 for bad input.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from openrlhf_marge.compare.progress import MARK, UNITS
 from openrlhf_marge.evaluation import problem_metrics
 from openrlhf_marge.loop.iterations import check_same, read_stages, run_stage
 from openrlhf_marge.processes import Bars, run_logged
+from openrlhf_marge.redaction import redacted_words
 from openrlhf_marge.run_folder import flag_values
 
 EVALUATION = "after.json"  # as in run_folder.py, so that report, figures and model_card read it
@@ -99,7 +100,7 @@ def write_summary(plan: Plan, run: Run, finished: Finished) -> None:
         "kind": run.method.kind,
         "seed": run.seed,
         "budget": f"{budget.amount:,.0f} {UNITS[budget.unit]}",
-        "training_flags": flags,
+        "training_flags": redacted_words(flags),
         "generated_tokens": finished.points[-1].tokens,
     }
     with writing(run.folder / "summary.json") as file:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from openrlhf_marge.redaction import redacted
+
 
 def exit_status(command: str, work: Callable[[], str], after_failure: str = "") -> int:
     """Do the work and print what it returns: 0; 2 with a sentence for bad input, 1 for work that failed.
 
-    ValueError and OSError are bad input, RuntimeError is a failure; ``after_failure`` ends its sentence.
+    ValueError and OSError are bad input, RuntimeError is a failure; ``after_failure`` ends its sentence. Secrets are
+    left out of what is printed.
     """
     try:
-        print(work())
+        print(redacted(work()))
     except (ValueError, OSError) as e:
-        print(f"{command}: error: {e}", file=sys.stderr)
+        print(f"{command}: error: {redacted(str(e))}", file=sys.stderr)
         return 2
     except RuntimeError as e:
-        print(f"{command}: error: {e}{after_failure}", file=sys.stderr)
+        print(f"{command}: error: {redacted(str(e))}{after_failure}", file=sys.stderr)
         return 1
     return 0

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from openrlhf_marge.checkpoints import CheckpointStore
+from openrlhf_marge.cli.codec import load_tokenizer
 from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.cli.rows import read_rows, writing
 from openrlhf_marge.guidance import GuidancePool
@@ -33,6 +34,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def load_pool(ckpt_path: Path) -> GuidancePool:
     """The guidance of the last complete checkpoint; ValueError when there is none."""
+    from openrlhf_marge.host.records import RolloutRecord
+
     store = CheckpointStore(ckpt_path / "_marge")
     steps = store.complete().values()
     if not steps:
@@ -40,18 +43,17 @@ def load_pool(ckpt_path: Path) -> GuidancePool:
             f"--ckpt_path {ckpt_path} holds no complete checkpoint of a MARGE run; train with --ckpt.save_steps"
         )
     pool = GuidancePool()
-    pool.update(store.read_state(max(steps)).pool)
+    pool.update(store.read_state(max(steps), RolloutRecord).pool)
     return pool
 
 
 def export(args: argparse.Namespace) -> Iterator[dict[str, str]]:
     """One row per guidance, in order of the data; problems without one have none."""
     from openrlhf.datasets.prompts_dataset import preprocess_data
-    from transformers import AutoTokenizer
 
     from openrlhf_marge.host.tokens import problem_id
 
-    pool, tokenizer = load_pool(args.ckpt_path), AutoTokenizer.from_pretrained(args.model)
+    pool, tokenizer = load_pool(args.ckpt_path), load_tokenizer(args.model)
     template = None if args.no_chat_template else tokenizer.apply_chat_template
     for row in read_rows(args.data):
         query = row.text(args.input_key, "--input_key")

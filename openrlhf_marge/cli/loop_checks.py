@@ -17,7 +17,7 @@ from openrlhf_marge.cli import build_pairs, evaluate_flags
 from openrlhf_marge.cli.problems import load_problems
 from openrlhf_marge.cli.rows import check_local_files
 from openrlhf_marge.config import from_namespace
-from openrlhf_marge.loop import OWN_FLAGS, Kind
+from openrlhf_marge.loop import OWN_FLAGS, Kind, own_flag
 from openrlhf_marge.pairs import load_builder
 
 
@@ -58,8 +58,8 @@ def words_of(stage: str, text: str) -> tuple[str, ...]:
     except ValueError as e:
         raise ValueError(f"--{stage} cannot be split into words: {e}") from e
     for word in words:
-        if word.split("=")[0] in OWN_FLAGS[stage]:
-            raise ValueError(f"--{stage} holds {word.split('=')[0]}, which the loop sets itself; leave it out")
+        if flag := own_flag(OWN_FLAGS[stage], word):
+            raise ValueError(f"--{stage} holds {flag}, which the loop sets itself; leave it out")
     return words
 
 

@@ -48,7 +48,7 @@ def check_model(model: str, max_len: int) -> None:
     if folder.is_dir() and not (any(folder.glob("*.safetensors")) or any(folder.glob("*.bin"))):
         raise ValueError(f"--model {model}: the folder holds no weights (*.safetensors); give the folder of a model")
     try:
-        config = AutoConfig.from_pretrained(model).get_text_config()
+        config = AutoConfig.from_pretrained(model, trust_remote_code=False).get_text_config()
     except Exception as e:  # from missing files to failed downloads, transformers raises what it likes
         raise ValueError(
             f"--model {model} is neither the folder of a Hugging Face model nor the name of one that can be had: "

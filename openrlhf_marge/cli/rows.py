@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 BATCH_ROWS = 1024  # of a Parquet file in memory at once
+MAX_ROW_BYTES = 64 * 2**20  # of a line of JSON
 LOCAL_ENDINGS = (".json", ".jsonl", ".csv", ".parquet", ".arrow")
 
 
@@ -44,13 +46,12 @@ def count_rows(path: Path) -> int:
         raise ValueError(f"{path}: there is no such file")
     if is_parquet(path):
         with _open_parquet(path) as file:
-            count = file.metadata.num_rows
+            rows = file.metadata.num_rows
     else:
-        with path.open("rb") as file:
-            count = sum(1 for line in file if line.strip())
-    if not count:
+        rows = sum(1 for _, line in _lines(path) if line.strip())
+    if not rows:
         raise ValueError(f"{path} has no rows")
-    return count
+    return rows
 
 
 def read_rows(path: Path) -> Iterator[Row]:
@@ -63,17 +64,28 @@ def is_parquet(path: Path) -> bool:
 
 
 def _jsonl_rows(path: Path) -> Iterator[Row]:
+    for number, line in _lines(path):
+        if not line.strip():
+            continue
+        try:
+            values = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+        except (ValueError, RecursionError) as e:
+            raise ValueError(f"{path}, line {number} is not JSON: {e}") from e
+        if not isinstance(values, dict):
+            raise ValueError(f"{path}, line {number} is JSON but no object with keys")
+        yield Row(f"{path}, line {number}", values)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Number, from 1 on, and bytes; ValueError for a line so long that it would fill the memory."""
     with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                values = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-            except (ValueError, RecursionError) as e:
-                raise ValueError(f"{path}, line {number} is not JSON: {e}") from e
-            if not isinstance(values, dict):
-                raise ValueError(f"{path}, line {number} is JSON but no object with keys")
-            yield Row(f"{path}, line {number}", values)
+        for number in count(1):
+            line = file.readline(MAX_ROW_BYTES + 1)
+            if len(line) > MAX_ROW_BYTES:
+                raise ValueError(f"{path}, line {number} has more than {MAX_ROW_BYTES} bytes; split or drop the row")
+            if not line:
+                return
+            yield number, line
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:

@@ -9,6 +9,9 @@ from openrlhf_marge.compare.kinds import LOOPED, TRAINED
 from openrlhf_marge.compare.plan import STAGES, Method, Plan
 from openrlhf_marge.compare.progress import UNITS
 
+WRITTEN = ("table.md", "table.tex", "results.csv", "curves.csv", "curves.png")  # into the folder of the methods
+LONGEST_NAME = 200  # bytes; file systems take 255, and logs and runs are named after methods
+
 
 def check_plan(plan: Plan) -> None:
     """ValueError for what the single tables cannot tell."""
@@ -25,11 +28,26 @@ def check_plan(plan: Plan) -> None:
         raise ValueError(f"{plan.file}, [loop]: iterations is {plan.loop.iterations}; it must be at least 1")
     if not plan.methods:
         raise ValueError(f"{plan.file} has no method; add a table [methods.NAME]")
+    for data in plan.evaluate.data:
+        if not data.isprintable():
+            raise ValueError(f"{plan.file}: [evaluate] data has {data!r:.60}, which cannot be in a table; rename it")
     for method in plan.methods:
+        check_name(plan.file, method.name)
         check_method(f"{plan.file}, [methods.{method.name}]", method, plan)
     names = [method.name for method in plan.methods]
     if plan.baseline not in names:
         raise ValueError(f"{plan.file}: baseline {plan.baseline!r} is no method; the methods are {', '.join(names)}")
+
+
+def check_name(file: str, name: str) -> None:
+    """ValueError for a method whose name is no name of a folder of its own, or no text of a table."""
+    place = f"{file}: the method {name!r:.60}"
+    if not name or name != Path(name).name or name.startswith(".") or not name.isprintable():
+        raise ValueError(f"{place} is to be the name of a folder; leave /, line breaks and a leading dot out")
+    if len(name.encode()) > LONGEST_NAME:
+        raise ValueError(f"{place}... has a name of more than {LONGEST_NAME} bytes; shorten it")
+    if name.casefold().removesuffix(".part") in WRITTEN:
+        raise ValueError(f"{place} has the name of a file that compare writes; rename it")
 
 
 def check_method(place: str, method: Method, plan: Plan) -> None:
@@ -37,8 +55,6 @@ def check_method(place: str, method: Method, plan: Plan) -> None:
     given = [key for key in ("kind", "run", "model") if getattr(method, key)]
     if len(given) != 1:
         raise ValueError(f"{place} has {' and '.join(given) or 'none'} of kind, run and model; give exactly one")
-    if not method.name or method.name != Path(method.name).name or method.name.startswith("."):
-        raise ValueError(f"{place} is to be the name of a folder; leave / and a leading dot out")
     if method.kind and method.kind not in {**TRAINED, **LOOPED}:
         raise ValueError(f"{place}: kind {method.kind!r} is not known; known are {', '.join([*TRAINED, *LOOPED])}")
     if not 0 < method.share < math.inf:

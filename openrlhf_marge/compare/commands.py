@@ -9,6 +9,7 @@ from pathlib import Path
 
 from openrlhf_marge.compare.kinds import LOOPED, TRAINED
 from openrlhf_marge.compare.plan import STAGES, Method, Plan, Run
+from openrlhf_marge.loop.commands import own_flag
 from openrlhf_marge.run_folder import flag_values
 
 # What compare sets itself, by the key of the file.
@@ -27,15 +28,18 @@ OWN_FLAGS: Mapping[str, frozenset[str]] = {
 
 
 def words_of(plan: Plan, key: str, text: str, seed: int) -> list[str]:
-    """The words of a text of flags; ValueError when compare sets one of them itself, or a quote does not end."""
-    filled = plan.fill(text, seed)
+    """The words of a text of flags, each filled, so that a name with a blank stays one word.
+
+    ValueError when compare sets one of them itself, or a quote does not end.
+    """
     try:
-        words = shlex.split(filled)
+        split = shlex.split(text)
     except ValueError as e:
         raise ValueError(f"{plan.file}: {key} cannot be split into words: {e}") from e
-    for word in (w.split("=")[0] for w in words):
-        if word in OWN_FLAGS.get(key, ()):
-            raise ValueError(f"{plan.file}: {key} holds {word}, which compare sets itself; leave it out")
+    words = [plan.fill(word, seed) for word in split]
+    for word in words:
+        if flag := own_flag(OWN_FLAGS.get(key, frozenset()), word):
+            raise ValueError(f"{plan.file}: {key} holds {flag}, which compare sets itself; leave it out")
     return words
 
 

@@ -11,7 +11,7 @@ from openrlhf.trainer.ppo_trainer_async import LocalGenerateSamplesActor, LocalT
 
 from openrlhf_marge.checkpoints import CheckpointStore
 from openrlhf_marge.guidance import GuidancePool
-from openrlhf_marge.host.records import RecordingLoader
+from openrlhf_marge.host.records import RecordingLoader, RolloutRecord
 from openrlhf_marge.host.trainer import KeepsRecords
 from openrlhf_marge.host.weight_clock import TellsWeightVersion, weight_clock
 
@@ -42,7 +42,7 @@ class MargeGeneratorActor(LocalGenerateSamplesActor):
         step = state_dict.pop("marge_step")
         super().load_state_dict(state_dict)
         store = CheckpointStore(os.path.join(self.args.ckpt.path, "_marge"))
-        self.samples_generator.restore(store.read_state(step))
+        self.samples_generator.restore(store.read_state(step, RolloutRecord))
 
 
 class MargeTrainingActor(KeepsRecords, LocalTrainingActor, TellsWeightVersion):

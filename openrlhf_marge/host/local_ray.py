@@ -1,12 +1,14 @@
 """A Ray cluster of one machine without GPUs, for the quickstart and the tests.
 
 OpenRLHF asks Ray for GPUs, so Ray is told of some that are not there. The cluster belongs to the process that opens
-it: leaving the context stops it, and when that process dies in any way, Ray's processes die with it.
+it: leaving the context stops it, and when that process dies in any way, Ray's processes die with it. Whoever may join
+a Ray cluster runs code on it, so only who has its token may: this process, and commands with its environment.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +36,7 @@ CPU_ENVIRONMENT = {
     "TORCH_EXTENSIONS_DIR": os.path.join(sys.prefix, "torch_extensions"),  # DeepSpeed's operators, see setup_cpu.sh
 }
 OBJECT_STORE_BYTES = 500 * 1024**2
+AUTHENTICATION = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 
 def cpu_environment() -> dict[str, str]:
@@ -45,22 +48,47 @@ def cpu_environment() -> dict[str, str]:
 
 @contextmanager
 def local_ray(num_gpus: int = 4, num_cpus: int = 12) -> Iterator[dict[str, str]]:
-    """Open a cluster; yields the environment for commands that shall run on it (``RAY_ADDRESS`` set)."""
-    environment = cpu_environment()
+    """Open a cluster; yields the environment for commands that shall run on it (``RAY_ADDRESS`` and its token set)."""
+    environment = {name: value for name, value in cpu_environment().items() if name not in AUTHENTICATION}
     os.environ.update(environment)  # Ray's workers inherit it
     os.environ.pop("RAY_ADDRESS", None)
-    import ray
+    with _token() as token:
+        import ray
 
-    context = ray.init(
-        address="local",
-        num_cpus=num_cpus,
-        num_gpus=num_gpus,
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE_BYTES,
-        log_to_driver=False,
-        logging_level="ERROR",
-    )
+        context = ray.init(
+            address="local",
+            num_cpus=num_cpus,
+            num_gpus=num_gpus,
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
+        try:
+            yield environment | token | {"RAY_ADDRESS": context.address_info["gcs_address"]}
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _token() -> Iterator[dict[str, str]]:
+    """Let Ray ask everyone for a new token, which other users cannot read: it is in the environment alone."""
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    before = {name: os.environ.pop(name) for name in AUTHENTICATION if name in os.environ}
+    os.environ.update(token)
+    _read_authentication()
     try:
-        yield environment | {"RAY_ADDRESS": context.address_info["gcs_address"]}
+        yield token
     finally:
-        ray.shutdown()
+        for name in token:
+            os.environ.pop(name, None)
+        os.environ.update(before)
+        _read_authentication()
+
+
+def _read_authentication() -> None:
+    """Let Ray in this process look at the environment again, which it has kept if another cluster was there before."""
+    from ray._raylet import AuthenticationTokenLoader, Config
+
+    AuthenticationTokenLoader.instance().reset_cache()
+    Config.initialize("")

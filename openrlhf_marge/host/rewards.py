@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from openrlhf.utils.agent import SingleTurnAgentExecutor
 
 from openrlhf_marge.host.reward_format import Reward, parse_reward
+from openrlhf_marge.redaction import redacted
 
 
 class RewardClient:
     """Grades (prompt + response) texts; ``urls`` as OpenRLHF's ``args.reward.remote_url``, a list."""
 
     def __init__(self, urls: Sequence[str]) -> None:
-        self._name = ",".join(urls)
+        self._name = redacted(",".join(urls))
         self._executor = SingleTurnAgentExecutor(list(urls))
 
     async def grade(self, prompt: str, label: str, responses: Sequence[str]) -> list[Reward]:

@@ -88,7 +88,7 @@ class KeepsRecords(BasePPOTrainer):
         states = super().init_checkpoint_states()
         self._trained_steps = states["global_step"]
         if self._trained_steps:
-            record = self._store.read_state(self._trained_steps)
+            record = self._store.read_state(self._trained_steps, RolloutRecord)
             self._reference_episode = states.get("marge_reference_episode", 0)
             self._had_signal = states.get("marge_had_signal", True)  # older checkpoints do not say
             if self._reference_episode:

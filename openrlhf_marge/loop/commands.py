@@ -26,6 +26,13 @@ OWN_FLAGS: Mapping[str, frozenset[str]] = {
 }
 
 
+def own_flag(own: frozenset[str], word: str) -> str | None:
+    """The one of ``own`` that a word gives, also shortened, as argparse takes it, which is said; None without one."""
+    given = word.partition("=")[0]
+    flag = next((name for name in sorted(own) if len(given) > len("--") and name.startswith(given)), None)
+    return flag if flag in (given, None) else f"{given}, short for {flag}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Flags:
     """What the user gives to each stage, one word an entry."""

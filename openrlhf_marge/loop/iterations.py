@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +16,11 @@ from typing import Any
 from openrlhf_marge.cli.rows import count_rows, writing
 from openrlhf_marge.loop.commands import STAGES, Flags, evaluate_command, stage_commands
 from openrlhf_marge.loop.kinds import Kind
+from openrlhf_marge.redaction import redacted_words
 
 Run = Callable[[Sequence[str], Path], None]  # (command, log): RuntimeError when the command fails
 SCORE = "pass@1"  # of the held-out problems
+FLAG = re.compile(r"--[\w.]+(=|$)")  # and no text of several
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,25 +88,39 @@ def run_stage(folder: Path, stage: str, command: Sequence[str], run: Run) -> Non
         run(command, folder / f"{stage}.log")
     except RuntimeError as e:
         raise RuntimeError(f"{stage} of {folder} failed with {e}; the same command goes on there") from e
-    note = {"seconds": round(time.monotonic() - start, 1), "command": list(command)}
+    note = {"seconds": round(time.monotonic() - start, 1), "command": redacted_words(command)}
     with writing(folder / "stages.json") as file:
         json.dump(read_stages(folder) | {stage: note}, file, indent=1)
 
 
 def read_stages(folder: Path) -> dict[str, dict[str, Any]]:
-    """Stage -> what is noted of it, of those that are done."""
+    """Stage -> what is noted of it, of those that are done; earlier versions noted secrets, too."""
     path = folder / "stages.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    stages = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return {stage: note | {"command": redacted_words(note["command"])} for stage, note in stages.items()}
 
 
 def check_same(name: str, there: Sequence[str], wanted: Sequence[str]) -> None:
-    """ValueError when a stage was done with other flags; its interpreter or launcher may be another."""
-    (there_flags, wanted_flags) = (words[len(words) - words[::-1].index("-m") :] for words in (there, wanted))
+    """ValueError when a stage was done with other flags; interpreter, launcher and what is logged may be others."""
+    (there_flags, wanted_flags) = (
+        compared(words[len(words) - words[::-1].index("-m") :]) for words in (there, wanted)
+    )
     for word, other in zip_longest(there_flags, wanted_flags, fillvalue="nothing"):
         if word != other:
             raise ValueError(
                 f"{name} was done with {word} where there is {other} now; give the same flags, or another --out"
             )
+
+
+def compared(words: Sequence[str]) -> list[str]:
+    """Without secrets and ``--logger.*``, also in the words that are flags of a stage."""
+    kept, is_kept = [], True
+    for word in redacted_words(words):
+        if FLAG.match(word):
+            is_kept = not word.startswith("--logger.")
+        if is_kept:
+            kept.append(shlex.join(compared(shlex.split(word))) if " --logger." in f" {word}" else word)
+    return kept
 
 
 def check_rows(folder: Path, batch_size: int) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from openrlhf_marge.config import MargeConfig
+from openrlhf_marge.model_card.markup import code
+from openrlhf_marge.redaction import redacted, redacted_words
 from openrlhf_marge.run_folder import (
     Results,
     flag_values,
@@ -63,6 +65,8 @@ def read_trained(run: Path, model: Path | None) -> Trained:
         return found(run, model, summary, results)
     except KeyError as e:
         raise ValueError(f"the files of {run} lack the key {e}; give the folder of a finished run") from e
+    except (AttributeError, TypeError) as e:
+        raise ValueError(f"the files of {run} are not as a run writes them ({e}); give the folder of one") from e
 
 
 def _of_rl(run: Path, model: Path | None, summary: Mapping[str, Any], results: Sequence[Results]) -> Trained:
@@ -73,7 +77,7 @@ def _of_rl(run: Path, model: Path | None, summary: Mapping[str, Any], results: S
         folder=model or Path(flags["--ckpt.output_dir"]),
         base_model=flags["--actor.model_name_or_path"],
         method=summary.get("kind", summary["method"]),
-        how=f"reinforcement learning (`openrlhf.cli.train_ppo_ray --experience_maker {summary['method']}`)",
+        how=f"reinforcement learning ({code('openrlhf.cli.train_ppo_ray --experience_maker ' + summary['method'])})",
         datasets=flags["--data.prompt_dataset"].split(","),
         settings=({"Method": _method_flags(flags)} if summary["method"] == "marge" else {})
         | ({"Budget": {summary["budget"]: ""}} if "budget" in summary else {})
@@ -81,7 +85,7 @@ def _of_rl(run: Path, model: Path | None, summary: Mapping[str, Any], results: S
         before=results[0],
         after=results[-1],
         generated_tokens=summary.get("generated_tokens"),
-        versions=summary.get("versions", {}),
+        versions={**summary.get("versions", {})},
     )
 
 
@@ -91,7 +95,7 @@ def _of_loop(run: Path, model: Path | None, summary: Mapping[str, Any], results:
     number = _iteration(run, model, folders, summary["best_iteration"])
     explored, noted = (read_object(folders[number] / name) for name in ("explore/settings.json", "stages.json"))
     stages = {
-        title: _training_flags(flag_values(noted[stage]["command"]))
+        title: _training_flags(flag_values(redacted_words(noted[stage]["command"])))
         for stage, title in LOOP_STAGES.items()
         if isinstance(noted[stage], dict)
     }
@@ -100,8 +104,8 @@ def _of_loop(run: Path, model: Path | None, summary: Mapping[str, Any], results:
         folder=folders[number] / "model",
         base_model=summary["before"]["model"],
         method=f"{summary['kind']}_dpo" if summary["kind"] != "sft" else "sft",
-        how=f"iteration {number} of a loop of exploring, pairs of the kind `{summary['kind']}` and training on them "
-        "(`openrlhf_marge.cli.marge_dpo`)",
+        how=f"iteration {number} of a loop of exploring, pairs of the kind {code(summary['kind'])} and training on "
+        "them (`openrlhf_marge.cli.marge_dpo`)",
         datasets=str(explored["--data.prompt_dataset"]).split(","),
         settings={"Method": _method_flags(explored), **stages},
         before=results[0],
@@ -109,7 +113,7 @@ def _of_loop(run: Path, model: Path | None, summary: Mapping[str, Any], results:
         generated_tokens=sum(
             read_object(folder / "explore" / "summary.json")["generated_tokens"] for folder in folders[1 : number + 1]
         ),
-        versions=summary.get("versions", {}),
+        versions={**summary.get("versions", {})},
     )  # fmt: skip
 
 
@@ -128,7 +132,8 @@ def _iteration(run: Path, model: Path | None, folders: Sequence[Path], best: int
 
 def _method_flags(flags: Mapping[str, Any]) -> Settings:
     """The --marge.* flags that are not at their defaults."""
-    found = {name: str(value) for name, value in flags.items() if name in DEFAULTS and not name.startswith(PLACES)}
+    shown = {name: redacted(str(value)) for name, value in flags.items()}
+    found = {name: value for name, value in shown.items() if name in DEFAULTS and not name.startswith(PLACES)}
     return {name: value for name, value in found.items() if value != str(DEFAULTS[name])}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from openrlhf_marge.evaluation import DATA_SETS
 from openrlhf_marge.model_card.facts import Settings, Trained
+from openrlhf_marge.model_card.markup import code, plain
 from openrlhf_marge.run_folder import Results
 
 MARKER = "<!-- written by openrlhf_marge.cli.model_card, which writes it anew while this line is here -->"
@@ -23,19 +25,19 @@ def model_card(trained: Trained) -> str:
     """The README.md; the same for the same run, whenever it is made."""
     lines = [
         "---", _head(trained), "---", MARKER, "",
-        f"# {trained.name}", "",
-        f"`{trained.base_model}` after {trained.how}, by [OpenRLHF](https://github.com/OpenRLHF/OpenRLHF) and "
+        f"# {plain(trained.name)}", "",
+        f"{code(trained.base_model)} after {trained.how}, by [OpenRLHF](https://github.com/OpenRLHF/OpenRLHF) and "
         "openrlhf_marge ([MARGE](https://arxiv.org/abs/2505.12500)).", "",
         "## Data", "",
-        *(f"- `{name}`" for name in trained.datasets),
-        *([f"- {trained.generated_tokens} tokens generated in training"] if trained.generated_tokens else []), "",
+        *(f"- {code(name)}" for name in trained.datasets),
+        *([f"- {plain(tokens)} tokens generated in training"] if (tokens := trained.generated_tokens) else []), "",
         "## Settings", "",
         *_settings(trained.settings),
         "## Results", "",
         *_results(trained.before, trained.after),
     ]  # fmt: skip
     if trained.versions:
-        versions = ", ".join(f"{name} {version}" for name, version in trained.versions.items())
+        versions = ", ".join(f"{plain(name)} {plain(version)}" for name, version in trained.versions.items())
         lines += ["", "## Versions", "", versions]
     return "\n".join(lines) + "\n"
 
@@ -59,11 +61,17 @@ def _is_on_hub(name: str) -> bool:
 
 
 def _metrics(results: Results) -> Iterator[tuple[str, str, float]]:
-    """(data set, metric, value)."""
+    """(data set, metric, value); ValueError for a value that is none."""
     for data, numbers in results.items():
-        for name, value in numbers.items():
-            if METRIC.fullmatch(name):
-                yield data, name, value
+        for name in filter(METRIC.fullmatch, numbers):
+            yield data, name, _number(numbers, name, data)
+
+
+def _number(numbers: Mapping[str, Any], name: str, data: str) -> float:
+    value = numbers[name]
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"the result {name} of {data!r:.80} is {value!r:.80} and no number; evaluate again")
+    return value
 
 
 def _eval_result(data: str, metric: str, value: float) -> EvalResult:
@@ -81,12 +89,12 @@ def _eval_result(data: str, metric: str, value: float) -> EvalResult:
 
 def _settings(settings: Mapping[str, Settings]) -> Iterator[str]:
     for title, flags in settings.items():
-        yield f"{title}:"
+        yield f"{plain(title)}:"
         yield ""
         if not flags:
             yield "All `--marge.*` flags are at their defaults."
         for name, value in flags.items():
-            yield f"- `{f'{name} {value}'.rstrip()}`".replace("\n", "\\n")
+            yield f"- {code(f'{name} {value}'.rstrip())}"
         yield ""
 
 
@@ -95,14 +103,16 @@ def _results(before: Results, after: Results) -> Iterator[str]:
     yield "| data | metric | before | after |"
     yield "| --- | --- | --- | --- |"
     for data, name, _ in _metrics(after):
-        yield f"| {data} | {name} | {_cell(before.get(data, {}), name)} | {_cell(after[data], name)} |"
+        cells = (_cell(results.get(data, {}), name, data) for results in (before, after))
+        yield f"| {plain(data)} | {name} | {' | '.join(cells)} |"
     yield ""
     for data, numbers in after.items():
-        yield f"- {data}: " + ", ".join(f"{name} {numbers[name]}" for name in SAMPLING if name in numbers)
+        yield f"- {plain(data)}: " + ", ".join(f"{n} {plain(numbers[n])}" for n in SAMPLING if n in numbers)
 
 
-def _cell(numbers: Mapping[str, Any], name: str) -> str:
+def _cell(numbers: Mapping[str, Any], name: str, data: str) -> str:
     if name not in numbers:
         return "not evaluated"
-    error = numbers.get(f"{name}_standard_error")
-    return f"{numbers[name]:.4f}" + ("" if error is None else f" \u00b1 {error:.4f}")
+    error = f"{name}_standard_error"
+    shown = f" \u00b1 {_number(numbers, error, data):.4f}" if numbers.get(error) is not None else ""
+    return f"{_number(numbers, name, data):.4f}{shown}"

@@ -2,7 +2,7 @@
 
     rollout-00000001.parquet ...   a dump as of --marge.dump_dir, its ``step`` the number of the file; beside it
     candidates-00000001.parquet    the candidates of its problems, where there were any
-    guidance/state_1.pkl ...       guidance for the next visit of the problems of that file; state_0: from elsewhere
+    guidance/state_1.msgpack ...   guidance for the next visit of the problems of that file; state_0: from elsewhere
     unfinished/00000001.jsonl      the journal of a file that is not there yet
     settings.json, summary.json    the flags; the totals, written when everything is explored
 
@@ -92,10 +92,10 @@ class ExplorationFolder:
             self._writing = None
 
     def _read_finished(self) -> None:
-        if self._records.state_file(0).is_file():
-            self.pool.update(self._records.read_state(0).pool)
+        if 0 in self._records.steps():
+            self.pool.update(self._records.read_state(0, FileRecord).pool)
         for number in [n for n in self._problems if dump_path(self._folder, n).is_file()]:
-            record: FileRecord = self._records.read_state(number)
+            record = self._records.read_state(number, FileRecord)
             self.pool.update(record.pool)
             self.totals += record.totals
             self.journal.remove(number)
@@ -108,5 +108,5 @@ def read_pool(folder: str | os.PathLike) -> PoolState:
     if not (Path(folder) / "summary.json").is_file():
         raise ValueError(f"{folder} holds no finished exploration (no summary.json); give the --out of one that ended")
     for number in records.steps():
-        pool.update(records.read_state(number).pool)
+        pool.update(records.read_state(number, FileRecord).pool)
     return pool.state_dict()

@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from openrlhf_marge.redaction import redacted
+
 
 def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
-    """Write the flags and their values, in place of those there."""
+    """Write the flags and their values without secrets, in place of those there."""
     part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+    part.write_text(json.dumps(_shown(settings), indent=1) + "\n", encoding="utf-8")
     os.replace(part, path)
 
 
@@ -23,13 +25,17 @@ def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
     """Compare the flags and their values with those there, if any; ValueError naming a flag that differs."""
     if not path.is_file():
         return
-    wanted, there = json.loads(json.dumps(settings)), json.loads(path.read_text(encoding="utf-8"))
+    wanted, there = (_shown(s) for s in (json.loads(json.dumps(settings)), json.loads(path.read_text("utf-8"))))
     for flag in {**there, **wanted}:
         if there.get(flag) != wanted.get(flag):
             raise ValueError(
                 f"--out {path.parent} was begun with {flag} {there.get(flag)}, not {wanted.get(flag)}; give the same "
                 "flags to go on, or another --out"
             )
+
+
+def _shown(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {flag: redacted(value) if isinstance(value, str) else value for flag, value in settings.items()}
 
 
 @contextmanager

@@ -52,7 +52,7 @@ def sweep(paths: Iterable[Path]) -> None:
     """Removes what a killed run left beside the files, and folders that hold nothing any more."""
     for path in paths:
         for leftover in (_staged(path), _backup(path)):
-            if leftover.exists():
+            if os.path.lexists(leftover):  # a link that leads nowhere would be written through, or be in the way
                 leftover.unlink()
         _prune(path.parent)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
+from openrlhf_marge.redaction import redacted
 from openrlhf_marge.report.model import number
 from openrlhf_marge.run_log import Series, read_series, state_value_curve
 
@@ -46,7 +47,7 @@ def facts(summary: Mapping[str, Any], before: str = "") -> dict[str, str]:
         if isinstance(value, dict):
             found |= facts(value, f"{name} ")
         elif key != "training_flags":
-            found[name] = f"{value:.4g}" if isinstance(value, float) else str(value)
+            found[name] = f"{value:.4g}" if isinstance(value, float) else redacted(str(value))
     return found
 
 

@@ -1,0 +1,45 @@
+"""The cluster of a machine without GPUs: only who has its token may join, and run code on it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("ray", reason="Ray is not installed")
+
+from openrlhf_marge.host.local_ray import local_ray
+
+SECONDS = 200  # a driver takes 10 to join and 25 to give up; the rest is for a loaded machine
+DRIVER = """
+import os, sys, ray
+ray.init(address=sys.argv[1], log_to_driver=False)
+print("ran", ray.get(ray.remote(lambda: os.getpid()).remote()))
+"""
+NAMES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+
+
+def start(environment, address):
+    command = [sys.executable, "-c", DRIVER, address]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_only_drivers_with_the_token_of_the_cluster_join_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))  # where a token of the user's own would be
+    before = {name: os.environ.get(name) for name in NAMES}
+    with local_ray(num_gpus=1, num_cpus=2) as environment:
+        other = environment | {"RAY_AUTH_TOKEN": "0" * 64}
+        none = {name: value for name, value in environment.items() if name not in NAMES}
+        drivers = [start(given, environment["RAY_ADDRESS"]) for given in (environment, other, none)]
+        try:
+            (said, failed), *refused = [driver.communicate(timeout=SECONDS) for driver in drivers]
+        finally:
+            for driver in drivers:
+                driver.kill()
+    assert said.startswith("ran "), failed
+    for (out, error), driver in zip(refused, drivers[1:], strict=True):
+        assert out == "" and driver.returncode == 1 and "Failed to connect to Ray cluster" in error
+    assert {name: os.environ.get(name) for name in NAMES} == before
+    with local_ray(num_gpus=1, num_cpus=2) as again:  # a process may open several, one after the other
+        assert again["RAY_AUTH_TOKEN"] != environment["RAY_AUTH_TOKEN"] and len(again["RAY_AUTH_TOKEN"]) == 64
+        assert start(again, again["RAY_ADDRESS"]).communicate(timeout=SECONDS)[0].startswith("ran ")
