@@ -50,7 +50,7 @@ def test_vine_with_the_reference_of_the_episode_under_zero_3(task, tmp_path, clu
     kl = run.values("kl")
     # Policy and reference are one at the start of each episode, though the weights have moved by the second.
     assert kl == pytest.approx([0.0, 0.0], abs=2e-3)
-    assert (tmp_path / "checkpoints" / "_marge" / "reference_1" / "config.json").is_file()
+    assert (tmp_path / "checkpoints" / "_marge" / "reference_1" / "model.norm.weight.safetensors").is_file()
 
 
 def test_vanilla_exploration_with_tokens_matched(task, tmp_path, cluster):
