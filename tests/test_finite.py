@@ -9,10 +9,9 @@ pytest.importorskip("openrlhf", reason="the host is not installed")
 
 import torch
 from openrlhf.trainer.ppo_utils.kl_controller import FixedKLController
+from test_host_adapters import experience_of, group_of
 
 from openrlhf_marge.host.experience_maker import GroupExperienceMaker
-
-from test_host_adapters import experience_of, group_of
 
 RANKS = 2
 BIG = 1e38
@@ -55,12 +54,12 @@ def make(*broken, kl_coef=0.0):
 @pytest.mark.parametrize(
     ("field", "index", "value", "sentence"),
     [
-        ("rewards", 1, math.inf, "the rewards of sample 5 are not finite (1 of 2 samples of the micro-batch); look at the "
-         "reward function, --reward.remote_url"),
-        ("rollout_log_probs", (0, 2), -math.inf, "the engine's log-probs of sample 4 are not finite (1 of 2 samples of "
-         "the micro-batch); look at the weights that the engines got, and --ds.param_dtype"),
-        ("action_log_probs", (slice(0, 2), 4), math.nan, "the policy's log-probs of sample 4 are not finite on rank 1, "
-         "micro-batch 1 (2 of 2 samples of the micro-batch); look at its weights, the learning rate and "
+        ("rewards", 1, math.inf, "the rewards of sample 5 are not finite (1 of 2 samples of the micro-batch); "
+         "look at the reward function, --reward.remote_url"),
+        ("rollout_log_probs", (0, 2), -math.inf, "the engine's log-probs of sample 4 are not finite (1 of 2 samples "
+         "of the micro-batch); look at the weights that the engines got, and --ds.param_dtype"),
+        ("action_log_probs", (slice(0, 2), 4), math.nan, "the policy's log-probs of sample 4 are not finite on "
+         "rank 1, micro-batch 1 (2 of 2 samples of the micro-batch); look at its weights, the learning rate and "
          "--ds.param_dtype"),
         ("base_action_log_probs", (1, 0), math.nan, "the reference's log-probs of sample 5 are not finite on rank 0, "
          "micro-batch 3 (1 of 2 samples of the micro-batch); look at the weights of the reference model"),
@@ -75,7 +74,7 @@ def test_a_value_that_is_not_finite_ends_the_run_in_one_sentence(field, index, v
 
 
 def test_advantages_are_checked_too():
-    with pytest.raises(FloatingPointError, match=r"^step 7: the advantages of sample 2 are not finite \(1 of 2 .*kl\."):
+    with pytest.raises(FloatingPointError, match=r"step 7: the advantages of sample 2 are not .*--algo\.kl"):
         make(("kl", 1, (0, 4), BIG), kl_coef=10.0)
 
 
