@@ -101,7 +101,6 @@ def test_refusals(launch, flags, sentence):
     [
         ("--vllm.sync_backend nccl", "--vllm.sync_backend nccl does not work on a CPU"),
         ("--train.colocate_all --vllm.enable_sleep", "--vllm.enable_sleep does not work on a CPU"),
-        ("--ds.zero_stage 3 --actor.num_gpus_per_node 2", "--ds.zero_stage 3 with several actor ranks"),
         ("--ds.enable_sleep --ds.zero_stage 0", "--ds.enable_sleep does not work with --ds.zero_stage 0"),
     ],
 )

@@ -46,8 +46,9 @@ def test_marge_trains_through_openrlhfs_trainer_vllm_and_deepspeed(task, tmp_pat
     assert (tmp_path / "model" / "config.json").is_file()
 
 
-def test_reference_initial_with_kl_as_reward_on_two_ranks_and_two_engines(task, tmp_path, cluster):
-    flags = "--marge.reference initial --train.colocate_actor_ref --ds.zero_stage 2"
+@pytest.mark.parametrize("stage", [2, 3])
+def test_reference_initial_with_kl_as_reward_on_two_ranks_and_two_engines(task, tmp_path, cluster, stage):
+    flags = f"--marge.reference initial --train.colocate_actor_ref --ds.zero_stage {stage}"
     ranks = "--actor.num_gpus_per_node 2 --ref.num_gpus_per_node 2"
     run = train(task, tmp_path, f"{MARGE} {flags} {ranks} {COMPARE} --vllm.num_engines 2", cluster)
     assert max(run.values("is_filter_ratio")) < DIFFERING, run.values("is_filter_ratio")
@@ -106,6 +107,13 @@ def test_a_reward_that_fails_in_the_run_stops_it_and_names_file_and_problem(task
     assert run.returncode != 0
     assert f"--reward.remote_url {late} failed on the problem" in run.log
     assert "the reward function returned nothing" in run.log
+
+
+def test_weights_that_are_lost_end_the_run(task, tmp_path, cluster):
+    run = launch(task, tmp_path, f"{TOKENS} --actor.adam.lr 1e39 --actor.lr_scheduler constant", cluster)
+    assert run.returncode != 0
+    assert "the loss is nan on rank 0 in optimizer step 2, micro-batch 1: look at the learning rate" in run.log
+    assert not (tmp_path / "model").exists()
 
 
 def test_ctrl_c_stops_what_was_started_and_nothing_else(task, tmp_path):

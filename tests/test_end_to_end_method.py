@@ -18,6 +18,7 @@ from openrlhf_marge.dump import dump_files, read_groups
 from stack import launch, train
 
 TOKENS = "--experience_maker marge --marge.n_candidates 16 --marge.split tokens --marge.n_states 3 "
+ZERO_3 = "--ds.zero_stage 3 --actor.num_gpus_per_node 2 --ref.num_gpus_per_node 2"
 STEPS = "--experience_maker marge --marge.n_candidates 16 "
 
 
@@ -42,15 +43,15 @@ def test_fresh_random_guidance_in_twos_with_an_adaptive_budget_and_replay_of_its
     assert again.values("rollout/reward_mean") == pytest.approx(run.values("rollout/reward_mean"))
 
 
-def test_vine_with_the_reference_of_the_episode_under_zero_3(task, tmp_path, cluster):
+def test_vine_with_the_reference_of_the_episode_under_zero_3_on_two_ranks(task, tmp_path, cluster):
     method = "--marge.guidance_rule correct --marge.advantage vine --marge.reference episode --train.num_episodes 2 "
     flags = "--rollout.batch_size 16 --train.batch_size 64 --rollout.micro_batch_size 16 --algo.kl.use_loss "
-    run = train(task, tmp_path, f"{TOKENS}{method}{flags} --ds.zero_stage 3 --algo.kl.estimator k3", cluster)
+    run = train(task, tmp_path, f"{TOKENS}{method}{flags} {ZERO_3} --algo.kl.estimator k3", cluster)
     assert "ReferenceModelActor" in run.log
     kl = run.values("kl")
     # Policy and reference are one at the start of each episode, though the weights have moved by the second.
     assert kl == pytest.approx([0.0, 0.0], abs=2e-3)
-    assert (tmp_path / "checkpoints" / "_marge" / "reference_1" / "config.json").is_file()
+    assert (tmp_path / "checkpoints" / "_marge" / "reference_1" / "model.norm.weight.safetensors").is_file()
 
 
 def test_vanilla_exploration_with_tokens_matched(task, tmp_path, cluster):

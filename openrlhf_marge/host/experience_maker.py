@@ -10,12 +10,24 @@ from openrlhf.trainer.ppo_utils.length_penalty import apply_length_penalties
 
 from openrlhf_marge.advantages import group_advantages, group_stds
 from openrlhf_marge.host.experiences import EPISODE, GROUP_ID, SEGMENT, VALUE_GAIN
+from openrlhf_marge.host.finite import require_finite
 
 
 class GroupExperienceMaker(RemoteExperienceMaker):
     """Advantages within a state's group by explicit group ids, and the iteration reference of the KL."""
 
     has_signal = False  # whether any reward of the last batch gave an advantage other than zero
+    step = 0  # of the run, set by the trainer
+
+    @torch.no_grad()
+    def make_experience_batch(self, rollout_samples: list[Experience]) -> list[Experience]:
+        """Extends the host's: nothing is trained on unless all of it is finite."""
+        experiences = super().make_experience_batch(rollout_samples)
+        policy, reference = self.actor_model_group, self.initial_model_group
+        groups = {"action_log_probs": policy, "base_action_log_probs": reference or policy, "kl": reference or policy}
+        ranks = {field: len(g._actor_handlers) // g.duplicate_actors for field, g in groups.items()}
+        require_finite(experiences, self.step, ranks)
+        return experiences
 
     @torch.no_grad()
     def make_experience(self, samples_list: list[Experience]) -> list[Experience]:

@@ -1,12 +1,13 @@
 """``--marge.reference episode``: OpenRLHF's reference actors take the policy's weights at the start of an episode.
 
-The weights go through `<ckpt.path>/_marge/reference_<episode>/`, which a resumed run loads again.
+The weights go through `<ckpt.path>/_marge/reference_<episode>/`, a file per parameter. A resumed run loads them again.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,21 +50,38 @@ def _on_all(group: Any, function: Any, path: str) -> None:
 
 
 def _save_policy(actor: Any, path: str) -> None:
-    actor.strategy.save_model(actor.actor, actor.tokenizer, path)
+    """One file per parameter, written by the first rank as soon as it is whole."""
+    from safetensors.torch import save_file
+
+    if actor.strategy.is_rank_0():
+        Path(path).mkdir(parents=True)
+    for name, parameter in _whole_parameters(actor, actor.actor, changed_by=None):
+        if actor.strategy.is_rank_0():
+            save_file({name: parameter.data.contiguous()}, _file(path, name))
 
 
 def _load_reference(actor: Any, path: str) -> None:
-    """Copy the saved weights into the reference model; where ranks hold parts of it, the first one reads."""
-    import deepspeed
-    import torch
-    from transformers import AutoModelForCausalLM
+    """Copy the saved weights into the reference model; where ranks hold parts of it, the first one reads.
 
-    target = actor.strategy._unwrap_model(actor.model)
+    Every file is let go before the next is read, so that no rank ever holds a second copy of the model.
+    """
+    from safetensors.torch import load_file
+
+    reads = actor.strategy.args.ds.zero_stage < 3 or actor.strategy.is_rank_0()
+    for name, parameter in _whole_parameters(actor, actor.model, changed_by=0):
+        if reads:
+            parameter.data.copy_(load_file(_file(path, name))[name])
+
+
+def _whole_parameters(actor: Any, model: Any, changed_by: int | None) -> Iterator[tuple[str, Any]]:
+    """Each is whole until the next is asked for: under ZeRO 3 its parts are gathered, and what a rank changed kept."""
+    import deepspeed
+
     partitioned = actor.strategy.args.ds.zero_stage == 3
-    reads = not partitioned or torch.distributed.get_rank() == 0
-    saved = AutoModelForCausalLM.from_pretrained(path, dtype="auto").state_dict() if reads else {}
-    with torch.no_grad():
-        for name, parameter in target.named_parameters():
-            with deepspeed.zero.GatheredParameters([parameter], modifier_rank=0, enabled=partitioned):
-                if reads:
-                    parameter.data.copy_(saved[name])
+    for name, parameter in actor.strategy._unwrap_model(model).named_parameters():
+        with deepspeed.zero.GatheredParameters([parameter], modifier_rank=changed_by, enabled=partitioned):
+            yield name, parameter
+
+
+def _file(folder: str, parameter: str) -> str:
+    return os.path.join(folder, f"{parameter}.safetensors")

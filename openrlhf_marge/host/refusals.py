@@ -103,10 +103,6 @@ REFUSED_ON_CPU: tuple[tuple[Callable[[Any], bool], str], ...] = (
         "--vllm.enable_sleep does not work on a CPU, where vLLM cannot free its memory; leave it out",
     ),
     (
-        lambda a: a.ds.zero_stage == 3 and a.actor.num_nodes * a.actor.num_gpus_per_node > 1,
-        "--ds.zero_stage 3 with several actor ranks gave NaN log-probs on a CPU (cause not found); set 2 or less",
-    ),
-    (
         lambda a: a.ds.enable_sleep and a.ds.zero_stage == 0,
         "--ds.enable_sleep does not work with --ds.zero_stage 0, which has no states to offload; set 1, 2 or 3",
     ),

@@ -47,7 +47,7 @@ class KeepsRecords(BasePPOTrainer):
         if self.args.marge.reference == "episode" and episode != self._reference_episode:
             EpisodeReference(self).take(episode)
             self._reference_episode = episode
-        self._trained_steps = global_step + 1
+        self._trained_steps = self.experience_maker.step = global_step + 1
         self._seed_actors(global_step)
         status, global_step = super().train_step(rollout_samples, global_step)
         if not self.experience_maker.has_signal:

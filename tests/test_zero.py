@@ -1,0 +1,74 @@
+"""OpenRLHF's actor model under DeepSpeed's ZeRO 2 and 3 on two ranks, with the patches: weights, numbers, ends."""
+
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("openrlhf", reason="the host is not installed")
+
+import torch
+from deepspeed.runtime.zero.partition_parameters import Init
+
+from openrlhf_marge.arithmetic.model import build_model, build_tokenizer
+from openrlhf_marge.host.local_ray import cpu_environment
+
+SECONDS = 300  # a run takes about 20; the rest is for a loaded machine
+LOOK_AT = "look at the learning rate and --ds.param_dtype, then at this batch's log-probs, rewards and advantages"
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory):
+    """By stage and rank what tests/zero.py says."""
+    folder = tmp_path_factory.mktemp("zero")
+    model = build_model(build_tokenizer(), seed=0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):  # zeros else, as fresh memory is
+                parameter.normal_(generator=torch.Generator().manual_seed(len(name)))
+    model.save_pretrained(folder)
+
+    def run(stage):
+        command = [sys.executable, str(Path(__file__).with_name("zero.py")), str(folder), str(stage)]
+        done = subprocess.run(command, capture_output=True, text=True, env=cpu_environment(), timeout=SECONDS)
+        (line,) = [line for line in done.stdout.splitlines() if line.startswith("RESULTS")] or [done.stderr[-3000:]]
+        return json.loads(line.removeprefix("RESULTS"))
+
+    return {stage: run(stage) for stage in (2, 3)}
+
+
+def test_every_rank_reads_every_weight_of_the_file(said):
+    assert [said[stage][rank]["misread"] for stage in (2, 3) for rank in "01"] == [[]] * 4
+
+
+def test_rotary_frequencies_are_float32(said):
+    exact = [10000 ** (-i / 16) for i in range(16)]
+    for stage in (2, 3):
+        assert said[stage]["0"]["frequencies"] == pytest.approx(exact, rel=1e-6)
+
+
+def test_log_probs_do_not_depend_on_the_stage(said):
+    for rank in "01":
+        assert said[3][rank]["before"] == said[2][rank]["before"]
+        for row, expected in zip(said[3][rank]["after"], said[2][rank]["after"], strict=True):
+            assert row == pytest.approx(expected, abs=0.05)
+            assert row != said[3][rank]["before"]
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_what_is_not_finite_ends_the_training_in_one_sentence(said, stage, rank):
+    """Two steps of two micro-batches went well. ZeRO itself leaves out a step without a word."""
+    ends = said[stage][rank]
+    assert ends["gradients"] == (
+        f"the gradients are not finite on rank {rank} in optimizer step 3, micro-batch 2: {LOOK_AT}"
+    )
+    assert ends["loss"] == f"the loss is nan on rank {rank} in optimizer step 4, micro-batch 1: {LOOK_AT}"
+
+
+def test_patch_0008_is_still_needed():
+    """DeepSpeed waits for the last of several gathers. When this fails, the patch can go."""
+    assert "launch_handles[-1].wait()" in inspect.getsource(Init._allgather_params_coalesced)

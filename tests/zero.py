@@ -1,0 +1,111 @@
+"""OpenRLHF's actor model on two ranks under DeepSpeed's ZeRO, without Ray and engines.
+
+`python zero.py MODEL STAGE` prints what `run` says of each rank, {"0": ..., "1": ...}, as JSON.
+"""
+
+import json
+import multiprocessing
+import os
+import socket
+import sys
+from types import SimpleNamespace
+
+import deepspeed
+import torch
+from openrlhf.models import Actor
+from openrlhf.utils.deepspeed import DeepspeedStrategy
+from transformers import AutoModelForCausalLM
+
+RANKS, ACCUMULATED, POSITIONS, LOADS = 2, 2, 300, 4
+PLAIN = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.bfloat16)
+OPTIMIZER = {
+    "optim": "adam", "adam": {"lr": 1e-3, "betas": (0.9, 0.95), "eps": 1e-8, "weight_decay": 0.0},
+    "lr_scheduler": "constant", "max_norm": 1.0, "scheduler_steps": 10,
+}  # fmt: skip
+
+
+def whole(parameter: torch.Tensor) -> torch.Tensor:
+    with deepspeed.zero.GatheredParameters([parameter], enabled=hasattr(parameter, "ds_id")):
+        return parameter.detach().clone()
+
+
+class Policy:
+    """A policy as PolicyModelActor makes it, and one batch per rank: 2 sequences, of which the last tokens count."""
+
+    def __init__(self, model: str, stage: int) -> None:
+        ds = SimpleNamespace(param_dtype="bf16", adam_offload=False, zpg=1, zero_stage=stage, tensor_parallel_size=1)
+        args = SimpleNamespace(ds=ds, train=SimpleNamespace(dynamic_batch_enable=False), local_rank=-1)
+        batch = 2 * RANKS * ACCUMULATED
+        self.strategy = DeepspeedStrategy(
+            max_norm=1.0, micro_train_batch_size=2, train_batch_size=batch, zero_stage=stage, args=args
+        )
+        self.strategy.setup_distributed()
+        self.misread = [name for _ in range(LOADS) for name in self.load(model)]
+        self.actor, self.optimizer, self.scheduler = self.strategy.prepare((self.actor, OPTIMIZER))
+        generator = torch.Generator().manual_seed(torch.distributed.get_rank())
+        self.tokens = torch.randint(3, 90, (2, POSITIONS), generator=generator)
+
+    def load(self, model: str) -> list[str]:
+        """Into memory that holds NaN wherever nothing else is written; returns the parameters that differ."""
+        config = self.strategy.get_ds_train_config()
+        used = [torch.full((2**size,), float("nan"), dtype=torch.bfloat16) for size in range(4, 16) for _ in range(99)]
+        del used
+        self.actor = Actor(model, attn_implementation="eager", param_dtype="bf16", ds_config=config)
+        expected = dict(PLAIN.named_parameters())
+        return [name for name, p in self.actor.model.named_parameters() if not torch.equal(whole(p), expected[name])]
+
+    def log_probs(self) -> torch.Tensor:
+        return self.actor(self.tokens, torch.ones(2, 20), torch.ones_like(self.tokens))
+
+    def train(self, optimizer_steps: int, penalty=lambda log_probs: 0.0) -> None:
+        self.actor.train()
+        for _ in range(optimizer_steps * ACCUMULATED):
+            log_probs = self.log_probs()
+            self.strategy.backward(-log_probs.mean() + penalty(log_probs), self.actor, self.optimizer)
+            self.strategy.optimizer_step(self.optimizer, self.actor, self.scheduler)
+        self.actor.eval()
+
+    def sentence(self, **kwargs) -> str:
+        """What ends the training."""
+        try:
+            self.train(1, **kwargs)
+        except FloatingPointError as e:
+            return str(e)
+        return "trained"
+
+
+def run(model: str, stage: int, rank: int, port: int, results) -> None:
+    os.environ.update(
+        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), WORLD_SIZE=str(RANKS), RANK=str(rank), LOCAL_RANK=str(rank)
+    )
+    policy = Policy(model, stage)
+    with torch.no_grad():
+        before = policy.log_probs()
+    policy.train(2)
+    with torch.no_grad():
+        after = policy.log_probs()
+    rotary = policy.actor.model.module.model.rotary_emb
+    said = {"misread": policy.misread, "frequencies": rotary.inv_freq.tolist()}
+    said |= {"before": before.tolist(), "after": after.tolist()}
+    said["gradients"] = policy.sentence(penalty=lambda log_probs: (log_probs - log_probs.detach()).sum().sqrt())
+    said["loss"] = policy.sentence(penalty=lambda _: torch.tensor(float("nan")))
+    results.put((rank, said))
+    torch.distributed.barrier()
+
+
+def main(model: str, stage: int) -> None:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    context = multiprocessing.get_context("fork")  # the imports are made once
+    results = context.SimpleQueue()
+    processes = [context.Process(target=run, args=(model, stage, rank, port, results)) for rank in range(RANKS)]
+    for process in processes:
+        process.start()
+    print("RESULTS", json.dumps(dict(results.get() for _ in processes)))
+    for process in processes:
+        process.join()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
