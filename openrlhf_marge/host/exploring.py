@@ -8,15 +8,20 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from openrlhf.utils.logging_utils import init_logger
 from tqdm import tqdm
 
 from openrlhf_marge.config import MargeConfig
 from openrlhf_marge.explorer import Exploration, Explorer
 from openrlhf_marge.guidance import GuidancePool
 from openrlhf_marge.host import tokens
+from openrlhf_marge.host.pieces import decode_pieces
 from openrlhf_marge.host.sampler import EngineSampler
+from openrlhf_marge.no_labels import without_labels
 from openrlhf_marge.types import Problem
 from openrlhf_marge.visit import Sampler
+
+logger = init_logger(__name__)
 
 
 def make_explorer(args: Any, config: MargeConfig, tokenizer: Any, pool: GuidancePool, sampler: Sampler) -> Explorer:
@@ -26,10 +31,10 @@ def make_explorer(args: Any, config: MargeConfig, tokenizer: Any, pool: Guidance
         pool=pool,
         seed=args.train.seed,
         s0_ids=tokens.s0_token_ids(tokenizer, config),
-        eos_ids=tokens.eos_token_ids(tokenizer),
+        eos_ids=tokens.eos_token_ids(tokenizer, args.actor.model_name_or_path),
         n_completions=args.rollout.n_samples_per_prompt,
         sampler=sampler,
-        decode_pieces=functools.partial(tokens.decode_pieces, tokenizer),
+        decode_pieces=functools.partial(decode_pieces, tokenizer),
     )
 
 
@@ -58,5 +63,7 @@ async def explore_problems(
             return exploration
 
         explorations = list(await asyncio.gather(*map(explore, problems)))
+    if generator.rollouts == 1 and (sentence := without_labels(explorations, generator.config, tokenizer.decode)):
+        logger.warning(sentence)
     counts = sampler.counts | {"exploring_seconds": time.monotonic() - start}
     return explorations, {f"marge/{name}": value for name, value in counts.items()}
