@@ -2,7 +2,7 @@
 
     python tests/benchmark_grader_load.py CASES.jsonl --workers 1 2
 
-CASES as for benchmark_grader.py; each is graded once, one request per response, all at once, as MARGE's rollouts do it.
+CASES as for benchmark_grader.py; each is graded once, one request per response, all at once, as a rollout does it.
 Seconds of CPU are printed as well: they say more than the rate where a machine is shared.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 from benchmark_grader import read_cases
 
-FIRST_ITERATION = 137_000  # responses: 2,048 problems with 4.2 states of 16, more where candidates are counted
+FIRST_ITERATION = 137_000  # responses that the paper's settings sample
 TICK = 0.01  # seconds between two steps of the loop's own work
 
 
@@ -62,12 +62,13 @@ def measure(path: Path) -> None:
     workers, mine = sum(map(cpu_seconds, children)) - before, cpu_seconds(me) - mine
     late.sort()
     memory = max(child.memory_full_info().uss for child in children) / 2**20
-    print(
-        f"{os.environ['MARGE_GRADER_WORKERS']} workers: {n / wall:.0f} responses/s, {FIRST_ITERATION / n * wall / 60:.1f}"
-        f" minutes for {FIRST_ITERATION:,}; CPU per response: {mine / n * 1e3:.2f} ms here, {workers / n * 1e3:.2f} ms "
-        f"in workers; loop late: median {late[len(late) // 2] * 1e3:.0f} ms, 99th percentile "
-        f"{late[int(0.99 * len(late))] * 1e3:.0f} ms; {correct} of {n} correct; {memory:.0f} MiB of a worker's own at most"
-    )
+    minutes = FIRST_ITERATION / n * wall / 60
+    print(f"{os.environ['MARGE_GRADER_WORKERS']} workers: {n / wall:.0f} responses/s, ", end="")
+    print(f"{minutes:.1f} minutes for {FIRST_ITERATION:,}; {correct} of {n} correct")
+    print(f"  CPU per response: {mine / n * 1e3:.2f} ms here, {workers / n * 1e3:.2f} ms in workers", end="; ")
+    print(f"at most {memory:.0f} MiB of a worker's own")
+    print(f"  loop late: median {late[len(late) // 2] * 1e3:.0f} ms, ", end="")
+    print(f"99th percentile {late[int(0.99 * len(late))] * 1e3:.0f} ms")
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from openrlhf_marge.grading.fork_server import ForkServer
 
 SHOWN_CHARS = 80  # of a string, in a message
 MEMORY_VARIABLE = "MARGE_GRADER_MEMORY_MIB"
-WALL_FACTOR, LEAST_WALL_SECONDS = 60, 60.0  # of wall clock per CPU second: a worker that gets a 60th of a core
+WALL_FACTOR, LEAST_WALL_SECONDS = 120, 120.0  # per CPU second: a worker that gets a 120th of a core, or sleeps
 KILLED = (-signal.SIGKILL, -signal.SIGXCPU)  # by the system, for memory, or by somebody: nothing that an answer can do
 
 
@@ -30,7 +30,7 @@ class Died(GradingFailed):
 
 
 class Lost(GraderUnavailable):
-    """The worker was killed from outside, or got no time on this machine."""
+    """The worker was killed from outside."""
 
 
 class Worker:
@@ -67,7 +67,8 @@ class Worker:
     def ask(self, pair: tuple[str, str], budget: Budget) -> bool | Exception:
         """The verdict, or the GradingTimeout or Unparsable in its place.
 
-        Died or Lost when the process ended over it, GradingFailed when the comparison raised.
+        Died or Lost when the process ended over it, GradingFailed when the comparison raised, GraderUnavailable when
+        the process got no time on this machine.
         """
         if budget.left <= 0:
             return self._timeout(pair)
@@ -91,7 +92,7 @@ class Worker:
             budget.left = 0.0
             return self._timeout(pair)
         if silent:
-            raise Lost(
+            raise GraderUnavailable(
                 f"the grading worker did not get its {self.seconds:g} s of CPU within {self.wall_seconds:g} s, "
                 f"comparing {shown(pair)}: this machine is too busy, so set fewer MARGE_GRADER_WORKERS"
             )

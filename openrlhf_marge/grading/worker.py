@@ -1,4 +1,4 @@
-"""The grader's processes from inside: one that is warm, and its copies, each comparing two untrusted strings at a time.
+"""The grader's processes from inside: a warm one, and its copies, each comparing two untrusted strings at a time.
 
 Started by ``fork_server.py`` as ``python -m openrlhf_marge.grading.worker``. Importing and warming up take seconds of
 CPU, a copy milliseconds; the warm process computes in no other thread, so that forking it is safe. Messages are JSON
