@@ -146,9 +146,14 @@ def _rows(step: int, group: StateGroup, advantage: str) -> Iterator[dict[str, An
     for c, a in zip(group.completions, advantages, strict=True):
         yield shared | dict(
             token_ids=c.token_ids, reward=c.reward, is_correct=c.is_correct, truncated=c.truncated, advantage=a,
-            log_probs=c.log_probs, extra_logs=[dict(name=name, value=value) for name, value in c.extra_logs],
+            log_probs=c.log_probs, extra_logs=_extra_logs(c),
             first_weight_version=c.weight_versions[0], last_weight_version=c.weight_versions[1],
         )  # fmt: skip
+
+
+def _extra_logs(completion: Completion) -> list[dict[str, Any]]:
+    """Without what a clock gave: it says nothing of the completion, and a run that is repeated has the same files."""
+    return [dict(name=name, value=v) for name, v in completion.extra_logs if not name.endswith("_seconds")]
 
 
 def group_of(row: Mapping[str, Any], completions: tuple[Completion, ...]) -> StateGroup:

@@ -26,7 +26,8 @@ class GraderGuard:
 
     Below the limit a failure counts as a wrong answer: an answer that keeps the grader busy for ever is none that
     should be learned. Errors have no limit of their own, because an answer can exhaust a worker's memory as well as
-    its time. Thread-safe.
+    its time. Both tell something about answers only, never about a busy machine: time is CPU time, and a grader that
+    gets none raises GraderUnavailable, which reaches no guard. Thread-safe.
     """
 
     def __init__(self, max_failures: float = DEFAULT_MAX_FAILURES) -> None:

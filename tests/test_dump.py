@@ -86,3 +86,12 @@ def test_a_rollout_written_again_without_candidates_has_none(tmp_path):
     writer.write(1, groups())
     writer.wait()
     assert [path.name for path in tmp_path.iterdir()] == ["rollout-00000001.parquet"]
+
+
+def test_what_a_clock_measured_is_not_in_the_file(tmp_path):
+    timed = completion(1.0, extra_logs=(("grader_timeout", 0.0), ("grader_wait_seconds", 0.25), ("seconds", 2.0)))
+    writer = DumpWriter(tmp_path, "mean")
+    writer.write(1, [dataclasses.replace(group(3), completions=(timed,))])
+    writer.wait()
+    (read,) = read_groups(*dump_files(tmp_path))
+    assert read.completions[0].extra_logs == (("grader_timeout", 0.0), ("seconds", 2.0))

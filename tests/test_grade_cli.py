@@ -7,6 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from openrlhf_marge.cli import grade as cli
+from openrlhf_marge.grading.errors import GraderUnavailable
+from openrlhf_marge.grading.pool import GraderPool
 
 ROWS = [
     {"response": r"so \boxed{18}", "label": "18", "id": 1},
@@ -157,3 +159,15 @@ def test_a_good_data_set_passes_the_check(tmp_path, capsys):
 def test_one_response_has_no_standard_error_to_speak_of(tmp_path, capsys):
     cli.main([write(tmp_path / "one.jsonl", ROWS[:1])])
     assert "accuracy 1.0000 +- 0.0000" in capsys.readouterr().out
+
+
+def test_a_grader_that_cannot_run_is_one_sentence_and_no_verdict(tmp_path, capsys, monkeypatch):
+    def unavailable(*_, **__):
+        raise GraderUnavailable("the grader's process ended at its start")
+
+    monkeypatch.setattr(GraderPool, "symbolically_equal", unavailable)
+    file = write(tmp_path / "responses.jsonl", [*ROWS, {"response": r"\boxed{x+x+y}", "label": "2x+y"}])
+    assert cli.main([file, "--out", str(tmp_path / "graded.jsonl")]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.endswith("grade: error: the grader's process ended at its start\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["responses.jsonl"]

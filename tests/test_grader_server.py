@@ -25,14 +25,14 @@ from openrlhf_marge.cli import serve_grader
 from openrlhf_marge.host.rewards import RewardClient
 
 START_SECONDS = 120  # it takes 2; the rest is for a loaded machine
-LOGS = ("grader_no_answer", "grader_unparsable", "grader_timeout", "grader_error")
+LOGS = ("grader_no_answer", "grader_unparsable", "grader_timeout", "grader_error", "grader_wait_seconds")
 # The server with a grader whose verdict is the response itself, so that a broken one can be had.
 SCRIPTED = """
 import sys
 from openrlhf_marge import batch_grading
 from openrlhf_marge.cli import serve_grader
 from openrlhf_marge.grading import Grade
-batch_grading.grade = lambda response, gold: Grade(response == "correct", response)
+batch_grading.grade = lambda response, gold, symbolic: Grade(response == "correct", response)
 serve_grader.main(sys.argv[1:])
 """
 SECONDS = 1.0  # that the bounded server waits for a whole request; it grades longer than that
@@ -153,6 +153,15 @@ def test_marges_client_takes_it(server):
     rewards = asyncio.run(RewardClient([server.address + "/get_reward"]).grade("Q:", "3", [r" \boxed{3}", " x"]))
     assert [(r.value, r.is_correct) for r in rewards] == [(1.0, True), (0.0, False)]
     assert dict(rewards[1].extra_logs)["grader_no_answer"] == 1.0
+
+
+def test_several_servers_are_asked_in_turn(server, scripted_server):
+    before = [sum(s.ask("/health")[1]["counts"].values()) for s in (server, scripted_server)]
+    client = RewardClient([s.address + "/get_reward" for s in (server, scripted_server)])
+    rewards = asyncio.run(client.grade("Q:", "3", ["correct"] * 10))
+    after = [sum(s.ask("/health")[1]["counts"].values()) for s in (server, scripted_server)]
+    assert [b - a for a, b in zip(before, after, strict=True)] == [5, 5]
+    assert sum(r.value for r in rewards) == 5.0  # only the scripted one takes the word for an answer
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,20 @@ import pytest
 
 from openrlhf_marge import REWARD_FILE, batch_grading
 from openrlhf_marge.grading import REASONS, Grade
+from openrlhf_marge.grading.errors import GraderUnavailable
+from openrlhf_marge.grading.pool import GraderPool
 from openrlhf_marge.grading_guard import LEAST, VARIABLE, WINDOW, GraderGuard, max_failures, process_guard
 
 
 @pytest.fixture
 def scripted(monkeypatch):
     """A grader whose verdict is the response itself: one of REASONS."""
-    monkeypatch.setattr(batch_grading, "grade", lambda response, gold: Grade(response == "correct", response))
+
+    def grade(response, gold, symbolic):
+        symbolic.keywords["budget"].waited = 0.25 * REASONS.index(response)
+        return Grade(response == "correct", response)
+
+    monkeypatch.setattr(batch_grading, "grade", grade)
 
 
 @pytest.fixture
@@ -42,6 +49,7 @@ def test_rewards_and_logs_have_one_number_per_query(reward_func, scripted):
         "grader_unparsable": [0.0, 0.0, 0.0, 1.0, 0.0, 0.0],
         "grader_timeout": [0.0, 0.0, 0.0, 0.0, 1.0, 0.0],
         "grader_error": [0.0, 0.0, 0.0, 0.0, 0.0, 1.0],
+        "grader_wait_seconds": [0.0, 0.25, 0.5, 0.75, 1.0, 1.25],
     }
     for tensor in (returned["rewards"], *returned["extra_logs"].values()):
         assert tensor.dtype.is_floating_point and tensor.shape == (6,)
@@ -78,6 +86,16 @@ def test_the_guard_stops_the_reward_function_with_one_sentence(reward_func, scri
         "'timeout' on an answer that ends in 'timeout' for the gold answer '41'; raise MARGE_GRADER_SECONDS, or look "
         "at such answers"
     )
+
+
+def test_a_grader_that_cannot_run_is_an_error_and_no_zero(reward_func, monkeypatch):
+    def no_process(*_):
+        raise GraderUnavailable("the grader's process ended at its start")
+
+    monkeypatch.setattr(GraderPool, "symbolically_equal", lambda *_, **__: no_process())
+    with pytest.raises(GraderUnavailable, match="ended at its start"):
+        reward_func([r"P \boxed{x+x+y}"], ["P "], [r"2x+y"])
+    assert reward_func([r"P \boxed{7}"], ["P "], ["7"])["rewards"].tolist() == [1.0]  # needs none
 
 
 @pytest.mark.parametrize("failure", ["timeout", "error"])

@@ -23,6 +23,7 @@ from tqdm import tqdm
 from openrlhf_marge.cli.rows import Row, check_out, count_rows, read_rows, writing
 from openrlhf_marge.cli.workers import add_workers, check_workers, start_pool
 from openrlhf_marge.grading import REASONS, Grade, gold_answer, grade, grade_gold
+from openrlhf_marge.grading.errors import GraderUnavailable
 
 AHEAD = 16  # rows read ahead per thread, so that one slow answer does not stop the others
 
@@ -121,7 +122,7 @@ def main(argv: list[str] | None = None) -> int:
             check_out(args.out)
         start_pool(args.workers)
         return check_gold(args) if args.check_gold else grade_file(args)
-    except (ValueError, OSError) as e:
+    except (ValueError, OSError, GraderUnavailable) as e:
         print(f"grade: error: {e}", file=sys.stderr)
         return 2
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 
-from openrlhf_marge.grading.shared import shared_pool
+from openrlhf_marge.grading.shared import shared_pool, usable_cores
 
 
 def add_workers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers",
         type=int,
-        default=os.cpu_count() or 1,
-        help="answers graded at once, in as many processes unless MARGE_GRADER_WORKERS is set [default: CPU cores]",
+        default=usable_cores(),
+        help="answers graded at once, in as many processes unless MARGE_GRADER_WORKERS is set [default: the cores "
+        "that it may use]",
     )
 
 

@@ -33,8 +33,9 @@ class Grade:
 def grade(response: str, gold: str, symbolic: Symbolic | None = None) -> Grade:
     """Compare the final answer of ``response`` with ``gold`` (a bare answer, or a solution ending in one).
 
-    Never raises on any text, never runs any of it. ``symbolic`` decides what spelling and structure leave open; it is
-    the process-wide pool of graders unless given, 5 s an answer.
+    Never raises on any text, never runs any of it; GraderUnavailable where the grader itself cannot run. ``symbolic``
+    decides what spelling and structure leave open; it is the process-wide pool of graders unless given, 5 s of CPU an
+    answer.
     """
     wanted = gold_answer(gold)
     if not wanted.strip():

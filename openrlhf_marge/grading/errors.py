@@ -6,8 +6,15 @@ class Unparsable(ValueError):
 
 
 class GradingTimeout(Exception):
-    """No verdict within the time for one comparison; the worker was killed."""
+    """No verdict within the CPU seconds for one answer; the worker was killed."""
 
 
 class GradingFailed(RuntimeError):
-    """A comparison ended without a verdict for another reason, which the message names."""
+    """A comparison ended without a verdict for another reason of its own, which the message names."""
+
+
+class GraderUnavailable(RuntimeError):
+    """No verdict can be had, and no answer is to blame: the grader cannot run here, or gets no time on this machine.
+
+    Never made into a verdict, which would then say something about the machine.
+    """

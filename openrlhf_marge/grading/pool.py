@@ -1,23 +1,23 @@
-"""Symbolic comparison in processes that can be killed: an untrusted answer can keep sympy busy for days.
-
-The caller is one of many threads of a process that may hold vLLM. A forked copy of it can deadlock, and
-multiprocessing's spawn imports the user's script again, so a worker is a plain subprocess with a pipe.
-"""
+"""Symbolic comparison in processes that can be killed: an untrusted answer can keep sympy busy for days."""
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import threading
+import time
 import weakref
 from collections import Counter, OrderedDict
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from openrlhf_marge.grading.errors import GradingFailed, GradingTimeout, Unparsable
-from openrlhf_marge.grading.process import Budget, Died, Worker, shown
+from openrlhf_marge.grading.fork_server import ForkServer
+from openrlhf_marge.grading.process import Budget, Died, Lost, Worker, shown
 
+logger = logging.getLogger(__name__)
 MAX_CHARS = 10_000  # of a string: sending has no time limit, so a message must fit into the pipe
-COMPUTING = 0.9  # of an answer's seconds; the rest is for noticing and stopping
 CACHED_PAIRS = 4096
 SYMBOLIC = "openrlhf_marge.grading.symbolic:symbolically_equal"
 
@@ -25,8 +25,9 @@ SYMBOLIC = "openrlhf_marge.grading.symbolic:symbolically_equal"
 class GraderPool:
     """Up to ``n_workers`` processes that compare two answers; every method may be called from any thread.
 
-    ``seconds`` is the time for one answer, ``start_seconds`` for the start of a process, ``memory_mib`` its
-    address space. ``function`` ("module:name") compares.
+    ``seconds`` is the CPU time for one answer, which does not depend on how busy the machine is; ``memory_mib`` is the
+    address space of a process, ``start_seconds`` the wall-clock time for the start of the first. ``function``
+    ("module:name") compares.
     """
 
     def __init__(
@@ -34,63 +35,74 @@ class GraderPool:
         n_workers: int = 1,
         seconds: float = 5.0,
         memory_mib: int = 1024,
-        start_seconds: float = 120.0,
+        start_seconds: float = 600.0,
         function: str = SYMBOLIC,
     ) -> None:
         if not (n_workers >= 1 and seconds > 0 and memory_mib > 0):
             raise ValueError("a pool of graders needs n_workers, seconds and memory_mib above 0")
-        self._n_workers, self._options = n_workers, (seconds, memory_mib, start_seconds, function)
-        self._computing_seconds = seconds * COMPUTING
-        self._closed = False
-        self._workers: list[Worker] = []
+        self.n_workers = n_workers
+        self._seconds, self._memory_mib = seconds, memory_mib
+        self._server_options = (start_seconds, memory_mib, function)
         self._begin()
         _pools.add(self)
 
     def _begin(self) -> None:
         """Empty cache, no process; again in a forked child, where locks are as the fork found them."""
-        for worker in self._workers:
-            if worker.process is not None:
-                worker.pipe.close()
         self._lock = threading.Lock()
-        self._cache: OrderedDict[tuple[str, str], bool | Exception] = OrderedDict()
-        self._counts = Counter(timeouts=0, failures=0, restarts=0, cached=0)
-        self._workers = [Worker(*self._options) for _ in range(self._n_workers)]
+        self._cache: OrderedDict[tuple[str, str], bool | Unparsable] = OrderedDict()
+        self._counts = Counter(timeouts=0, failures=0, cached=0)
+        self._server = ForkServer(*self._server_options)
+        self._workers = [Worker(self._server, self._seconds, self._memory_mib) for _ in range(self.n_workers)]
         self._idle: queue.LifoQueue[Worker] = queue.LifoQueue()  # the last one used first: the others start late
         for worker in self._workers:
             self._idle.put(worker)
 
+    def _begin_in_child(self) -> None:
+        """A forked child must not use its parent's processes."""
+        for owner in (*self._workers, self._server):
+            owner.forget()
+        self._begin()
+
     @property
     def counts(self) -> dict[str, int]:
-        """How often so far: timeouts, failures, restarts of a process, and verdicts given from the cache."""
+        """How often so far: timeouts, failures, verdicts given from the cache, and restarts of a process."""
         with self._lock:
-            return dict(self._counts)
+            return dict(self._counts) | {"restarts": sum(max(0, w.starts - 1) for w in self._workers)}
 
     def budget(self) -> Budget:
         """For all comparisons of one answer together."""
-        return Budget(self._computing_seconds)
+        return Budget(self._seconds)
 
     def symbolically_equal(self, answer: str, gold: str, budget: Budget | None = None) -> bool:
-        """Whether the two are the same mathematics; waits for an idle process first.
+        """Whether the two are the same mathematics; waits for an idle process first, which costs no budget.
 
-        Unparsable, GradingTimeout (no verdict in time) or GradingFailed (the process died, twice over the same
-        pair, or the comparison raised). All but the last are remembered, so a hostile answer costs its time once.
+        Unparsable, GradingTimeout (no verdict within the budget), GradingFailed (the process died, twice over the same
+        pair, or the comparison raised) or GraderUnavailable. Only verdicts and Unparsable are remembered.
         """
         pair, budget = (answer, gold), budget or self.budget()
         if max(map(len, pair)) > MAX_CHARS:
             raise Unparsable(f"{shown(pair)} is longer than {MAX_CHARS} characters")
         outcome = self._remembered(pair)
         if outcome is None:
-            worker = self._idle.get()
-            try:
+            with self._idle_worker(budget) as worker:
                 outcome = self._remembered(pair)  # another thread may have asked the same meanwhile
                 outcome = self._ask(worker, pair, budget) if outcome is None else outcome
-            finally:
-                self._idle.put(worker)
         if isinstance(outcome, Exception):
             raise type(outcome)(*outcome.args)  # a new one: the remembered one would collect tracebacks
         return outcome
 
-    def _remembered(self, pair: tuple[str, str]) -> bool | Exception | None:
+    @contextmanager
+    def _idle_worker(self, budget: Budget) -> Iterator[Worker]:
+        began = time.monotonic()
+        worker = self._idle.get()
+        try:
+            worker.start()
+            budget.waited += time.monotonic() - began
+            yield worker
+        finally:
+            self._idle.put(worker)
+
+    def _remembered(self, pair: tuple[str, str]) -> bool | Unparsable | None:
         with self._lock:
             if pair not in self._cache:
                 return None
@@ -99,54 +111,31 @@ class GraderPool:
             return self._cache[pair]
 
     def _ask(self, worker: Worker, pair: tuple[str, str], budget: Budget) -> bool | Exception:
-        whole = budget.left >= self._computing_seconds
         try:
-            if worker.process is None or worker.spent:
-                self._start(worker)
             try:
                 outcome = worker.ask(pair, budget)
-            except Died:  # not necessarily by this pair
-                self._start(worker)
+            except (Died, Lost):  # not necessarily by this pair
                 outcome = worker.ask(pair, budget)
-        except (GradingFailed, OSError) as error:
+        except GradingFailed as error:
             self._count("failures")
-            raise GradingFailed(str(error)) from error
-        finally:
-            self._replace_if_spent(worker)
+            logger.warning("%s", error)
+            raise
+        if isinstance(outcome, GradingTimeout):
+            self._count("timeouts")
+            return outcome
         with self._lock:
-            self._counts["timeouts"] += isinstance(outcome, GradingTimeout)
-            if whole or not isinstance(outcome, GradingTimeout):
-                self._cache[pair] = outcome
+            self._cache[pair] = outcome
             if len(self._cache) > CACHED_PAIRS:
                 self._cache.popitem(last=False)
         return outcome
-
-    def _replace_if_spent(self, worker: Worker) -> None:
-        if not worker.spent:
-            return
-        worker.stop()
-        if worker.ready:  # else its start failed: the next caller tries again
-            with suppress(OSError, GradingFailed):
-                self._start(worker)
-
-    def _start(self, worker: Worker) -> None:
-        with self._lock:
-            if self._closed:
-                raise GradingFailed("the pool of graders is closed: make a new one")
-            self._counts["restarts"] += worker.process is not None
-            worker.stop()
-            worker.start()
 
     def _count(self, what: str) -> None:
         with self._lock:
             self._counts[what] += 1
 
     def close(self) -> None:
-        """End all processes; a comparison under way in another thread raises GradingFailed."""
-        with self._lock:
-            self._closed = True
-            for worker in self._workers:
-                worker.stop()
+        """End all processes; a comparison under way in another thread raises GraderUnavailable."""
+        self._server.close()
 
     def __enter__(self) -> GraderPool:
         return self
@@ -155,11 +144,10 @@ class GraderPool:
         self.close()
 
 
-def _begin_in_child() -> None:
-    """A forked child must not use its parent's processes."""
+def _begin_in_children() -> None:
     for pool in list(_pools):
-        pool._begin()
+        pool._begin_in_child()
 
 
 _pools: weakref.WeakSet[GraderPool] = weakref.WeakSet()
-os.register_at_fork(after_in_child=_begin_in_child)
+os.register_at_fork(after_in_child=_begin_in_children)

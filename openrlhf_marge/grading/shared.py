@@ -11,6 +11,8 @@ from contextlib import suppress
 from openrlhf_marge.grading.pool import GraderPool
 from openrlhf_marge.grading.process import MEMORY_VARIABLE
 
+MOST_WORKERS = 16  # by default: more than one process's Python can feed
+
 
 def shared_pool() -> GraderPool:
     """The pool of this process, sized by MARGE_GRADER_WORKERS, _SECONDS and _MEMORY_MIB; ValueError for bad ones."""
@@ -18,12 +20,19 @@ def shared_pool() -> GraderPool:
     with _shared_lock:
         if _shared is None:
             _shared = GraderPool(
-                _setting("MARGE_GRADER_WORKERS", 1, int),
+                _setting("MARGE_GRADER_WORKERS", min(usable_cores(), MOST_WORKERS), int),
                 _setting("MARGE_GRADER_SECONDS", 5.0, float),
                 _setting(MEMORY_VARIABLE, 1024, int),
             )
             atexit.register(_shared.close)
         return _shared
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on: a batch system or a container may leave it some of the machine's."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _setting(name: str, default: float, kind: type) -> float:
