@@ -1,0 +1,93 @@
+"""Where a text says its answer: labels and phrases in several languages, the end of a turn, the start of the next."""
+
+from __future__ import annotations
+
+import re
+
+SPECIAL = re.compile(r"<\|[^|<>\n]{1,40}\|>|</?s>|<end_of_turn>|<eos>")  # special tokens that end a decoded response
+INVISIBLE = re.compile("[\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\u061c\ufeff]")  # writing direction, no width
+NEXT_TURN = re.compile(r"<\|im_start\|>\s*user")
+THINK_END = "</think>"
+TAGS = re.compile(r"<(answer|final_answer)>(.*?)(?:</\1>|$)", re.DOTALL | re.IGNORECASE)
+NEXT_QUESTION = re.compile(
+    r"(?:(\n[ \t]*\n)\s*|\n\s*|(?<=[.!?。$}])\s+)[#*_\s]*(?:(?:new|next|another)\s+)?(?:question|problem|exercise|instruction|"
+    r"user|human|q|pregunta|frage|aufgabe|soal|pertanyaan|problema|exercice|вопрос|задача|問題|问题|题目|질문|문제)"
+    r"[*_]*\s*(?:\(?(?:no\.?\s*)?\d+\)?)?[*_]*\s*[:：]",
+    re.IGNORECASE,
+)
+# Nouns whose languages write words with spaces between them, then those that do not.
+NOUN = (
+    r"(?:(?<![^\W\d_])(?:(?:final|correct|right)\s+)?(?:answers?|antwort(?:en)?|lösung|ergebnis|respuestas?|réponses?|"
+    r"reponse|respostas?|risposta|jawaban(?:nya)?|ответ|відповідь|odpowiedź|odpověď|odpoveď|svar(?:et)?|vastaus|"
+    r"antwoord|válasz|răspuns(?:ul)?|cevap|yanıt|đáp\s+(?:án|số)|απάντηση|उत्तर)"
+    r"(?:\s*\(s\))?(?:\s+(?:finale?s?|correct[ao]|correcte|definitiv[ao]|akhir|cuối\s+cùng))?"
+    r"|答案|答え|回答|解答|정답|답|答|คำตอบ|الجواب|الإجابة|جواب|پاسخ|תשובה)"
+)
+ASKED = r"(?:\s+(?:to|for|of|pour|zu|para|a)\s+[^.:\n$\d]{1,50}?)?"
+VERB = (
+    r"(?:(?:(?:should|must|would|will|can\s+only)\s+be|turns\s+out\s+to\s+be|comes\s+out\s+to(?:\s+be)?|becomes|equals|"
+    r"is|are|was|ist|lautet|sind|es|son|est|sont|è|é|adalah|ialah|là|är|er|on|jest|to|este)(?![^\W\d_])|[是为為はは은는])"
+)
+PHRASE = re.compile(
+    rf"{NOUN}(?:{ASKED}[*_\"”]*\s*{VERB}|\s*[*_\"”]*\s*(?:[:：=]|\n|(?=\$|\\\[|\\\()))(?!\s*not\b)[ \t:：*_]*",
+    re.IGNORECASE,
+)
+# A line of its own, which says more than a box in the reasoning before it.
+LABEL = re.compile(rf"(?:^|\n)[\s*_#>\-]*(?:the\s+)?{NOUN}[*_]*\s*[:：][*_]*", re.IGNORECASE)
+HASHES = re.compile(r"####[ \t]*([^\n]+)")
+HOPE = re.compile(r"\.?\s*I hope (?:it|this) is correct.*", re.IGNORECASE | re.DOTALL)
+FENCE = re.compile(r"\s*```[ \t]*\w*[ \t]*\n(.*?)(?:```|$)", re.DOTALL)
+BULLETS = re.compile(r"(?:[ \t]*[-*•][ \t]+[^\n]+(?:\n|$)){2,}")
+SENTENCE_END = re.compile(r"""(?<=[\w})\]$*`"'”’»%°!])(?<!\s[A-Z])(?<!\bvs)[.。](?=\s|$)|。|[?!](?=\s+[A-Z])""")
+QUOTES = " \t*_`\"“”„«»「」『』"
+
+
+def own_text(response: str) -> str:
+    """A response without its thoughts, special tokens, the next turn and a question that it invents after its answer."""
+    text = response
+    if THINK_END in text:
+        text = text.rsplit(THINK_END, 1)[1]
+    if (turn := NEXT_TURN.search(text)) and text[: turn.start()].strip():
+        text = text[: turn.start()]
+    text = INVISIBLE.sub("", SPECIAL.sub("", text)).replace("\r\n", "\n")
+    for question in NEXT_QUESTION.finditer(text):
+        if answers(text[: question.start()], after_paragraph=bool(question[1])):
+            return text[: question.start()]
+    return text
+
+
+def answers(text: str, after_paragraph: bool) -> bool:
+    """Whether a text has given its answer; one without a label only where its paragraph ends in a value."""
+    if re.search(r"\\boxed\s*\{\s*[^\s}]", text) or HASHES.search(text):
+        return True
+    if any(re.match(r"[^\w$\\]*[\w$\\(\-]", text[m.end() :]) for m in PHRASE.finditer(text)):
+        return True
+    lines = text.strip().rsplit("\n", 1)
+    return after_paragraph and re.search(r"\d", lines[-1]) is not None and re.search(r"[.!$]\s*$", lines[-1]) is not None
+
+
+def after_hashes(text: str) -> str | None:
+    """GSM8K's form: the rest of the line after the last "####"."""
+    found = HASHES.findall(text)
+    return found[-1].strip() if found and any(c.isalnum() for c in found[-1]) else None
+
+
+def after_phrase(text: str) -> str | None:
+    """What follows the last "the answer is": a sentence, a formula, the lines of a code fence or of bullets."""
+    start = max((m.end() for m in PHRASE.finditer(text)), default=None)
+    if start is None:
+        return None
+    rest = HOPE.sub("", text[start : start + 4000])
+    if fence := FENCE.match(rest):
+        return ", ".join(line.strip() for line in fence[1].strip().splitlines() if line.strip()) or None
+    rest = rest.strip()
+    if bullets := BULLETS.match(rest):
+        return ", ".join(line.strip(" \t-*•") for line in bullets[0].strip().splitlines())
+    if display := re.match(r"(\$\$.*?\$\$|\\\[.*?\\\])", rest, re.DOTALL):
+        return display[1]
+    return rest.split("\n", 1)[0].strip() or None
+
+
+def first_sentence(line: str) -> str:
+    """A line up to the full stop that ends its first sentence, without quotation marks and emphasis around it."""
+    return SENTENCE_END.split(line, maxsplit=1)[0].strip(QUOTES)
