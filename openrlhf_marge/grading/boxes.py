@@ -10,6 +10,7 @@ MAX_BOXES = 20  # looked at from the end
 BOX = re.compile(
     r"\\(?:boxed|fbox)\s*(?:(\{)|(-?\d[\d.,/]*|[A-Za-z](?![A-Za-z])(?=\s*(?:\$|\\[)\]]|[.,;:]?\s*(?:\n|$)))))"
 )
+ECHO = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])(?!\s*[{\d-])(?!\s*[A-Za-z](?:[$\\.]|$))")  # of an instruction
 PLACEHOLDER = re.compile(r"\s*(?:\\text\{\s*)?(?:(?:(?:your|the)\s+)?(?:final\s+)?answer|\.\.\.|\\[lc]?dots)?\s*\}?\s*", re.I)
 # What may stand between boxes that belong to one answer.
 JOINT = re.compile(
@@ -21,6 +22,7 @@ GOES_ON = re.compile(
     r"(?:\\[,;!:]|\s)*(?:[-+*/^!\d(]|\\(?:cdot|times|pi|sqrt|frac|dfrac|tfrac|pm|mp|cup|ln|log|sin|cos|tan)(?![A-Za-z])|"
     r"[a-z](?![a-zA-Z])|[,;]?\s*(?:\\q?quad)?\s*\\text\{\s*(?:,\s*)?(?:and|or)\b)"
 )
+ADJOINING = re.compile(r"\^|\\(?:cdot|times|pi|sqrt|frac|dfrac|tfrac)(?![A-Za-z])")
 OTHERS = re.compile(rf"(?:\s*,)?\s+(?:and|or)\s+{VALUE}(?=\s*(?:[.;]\s|[.;]?$))", re.MULTILINE)
 SCALE = re.compile(r"(?:\\[,; ]|[\s$]|\\\)|\\text\{\s*)*(hundred|thousand|million|billion|trillion|dozen)\b", re.I)
 BEFORE = re.compile(r"[-−+]?(?:\d+(?:\.\d+)?|\\[dt]?frac\{[^{}]*\}\{[^{}]*\}|\\sqrt\{[^{}]*\})?\s*(?:\\cdot|\\times|[-−+*/])?")
@@ -99,11 +101,13 @@ def _whole(text: str, box: Box) -> str:
     content, after = box.content, text[box.end : box.end + 300]
     if match := SCALE.match(after):
         return f"{content} \\text{{ {match[1]} }}"
-    if not _in_formula(text, box.start):
+    if not _in_formula(text, box.start) and not ADJOINING.match(after):
         match = OTHERS.match(after)
         return content + match[0] if match else content
     end = FORMULA_END.search(after)
     rest = after[: end.start()] if end else after
+    if end and not rest.strip() and (others := OTHERS.match(after, end.end())):
+        return content + others[0]
     if GOES_ON.match(rest):
         rest = rest.rstrip(" .,;")
         content = content + rest if "text{" in rest[:14] else f"{_grouped(content)}{rest}"

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 
-from openrlhf_marge.grading.boxes import BOX, is_cut_off, last_box
+from openrlhf_marge.grading.boxes import BOX, ECHO, is_cut_off, last_box
 from openrlhf_marge.grading.choices import left_over, picked
 from openrlhf_marge.grading.phrases import LABEL, PHRASE, TAGS, after_hashes, after_phrase, own_text
 from openrlhf_marge.grading.statements import HAS_VALUE, read_statement
 
 MAX_CHARS = 400_000  # of the end of a response; an answer further from the end is none
-SENTENCE = re.compile(r"(?<=[\w)$*`\"%}][.!?。])\s+")
+MAX_LINE = 20_000
+SENTENCE = re.compile(r"(?<=[\w)$*`\"%}][.!?。])\s+|(?<=[.!?。]\$)\s+")
 
 
 def final_answer(response: str, wants_choice: bool = False) -> str | None:
@@ -42,6 +43,7 @@ def final_answer(response: str, wants_choice: bool = False) -> str | None:
 
 def labelled(text: str, wants_choice: bool) -> str | None:
     """What stands in answer tags, behind "####" or behind "the answer is"."""
+    text = ECHO.sub(" ", text)
     if tags := TAGS.findall(text):
         text = tags[-1][1]
         if not PHRASE.search(text):
@@ -57,7 +59,7 @@ def labelled(text: str, wants_choice: bool) -> str | None:
 def _choice(text: str) -> str | None:
     """The letters that a response settles on; "" where it cannot be told which, None where it names none."""
     left = left_over(text)
-    phrases = [m for m in PHRASE.finditer(text) if re.match(r"[^.\n]*[A-J]", text[m.end() :])]
+    phrases = [m for m in PHRASE.finditer(text) if re.match(r"[^.\n]*\n?[^.\n]*[A-J]", text[m.end() :])]
     if left and (not phrases or left.start() > phrases[-1].start()):
         return picked(left[0]) or ""
     if not phrases:
@@ -68,7 +70,7 @@ def _choice(text: str) -> str | None:
 
 def last_value(text: str) -> str | None:
     """The value in the last sentence, of the last line that holds any text, that has one."""
-    line = text.strip().rsplit("\n", 1)[-1][-2000:]
+    line = text.strip().rsplit("\n", 1)[-1][-MAX_LINE:]
     for sentence in reversed(SENTENCE.split(line)):
         if HAS_VALUE.search(sentence):
             return read_statement(sentence, last=True)

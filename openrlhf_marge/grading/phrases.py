@@ -17,7 +17,7 @@ NEXT_QUESTION = re.compile(
 )
 # Nouns whose languages write words with spaces between them, then those that do not.
 NOUN = (
-    r"(?:(?<![^\W\d_])(?:(?:final|correct|right)\s+)?(?:answers?|antwort(?:en)?|lösung|ergebnis|respuestas?|réponses?|"
+    r"(?:(?<![^\W\d_])(?:(?:final|correct|right|best)\s+)?(?:answers?|(?<=correct\s)(?:option|choice)s?|(?<=right\s)(?:option|choice)s?|(?<=best\s)(?:option|choice)s?|antwort(?:en)?|lösung|ergebnis|respuestas?|réponses?|"
     r"reponse|respostas?|risposta|jawaban(?:nya)?|ответ|відповідь|odpowiedź|odpověď|odpoveď|svar(?:et)?|vastaus|"
     r"antwoord|válasz|răspuns(?:ul)?|cevap|yanıt|đáp\s+(?:án|số)|απάντηση|उत्तर)"
     r"(?:\s*\(s\))?(?:\s+(?:finale?s?|correct[ao]|correcte|definitiv[ao]|akhir|cuối\s+cùng))?"
@@ -29,9 +29,10 @@ VERB = (
     r"is|are|was|ist|lautet|sind|es|son|est|sont|è|é|adalah|ialah|là|är|er|on|jest|to|este)(?![^\W\d_])|[是为為はは은는])"
 )
 PHRASE = re.compile(
-    rf"{NOUN}(?:{ASKED}[*_\"”]*\s*{VERB}|\s*[*_\"”]*\s*(?:[:：=]|\n|(?=\$|\\\[|\\\()))(?!\s*not\b)[ \t:：*_]*",
+    rf"{NOUN}(?:{ASKED}[*_\"”]*\s*{VERB}|\s*[*_\"”]*\s*(?:[:：=]|\n|(?=\$|\\\[|\\\()))[ \t:：*_]*",
     re.IGNORECASE,
 )
+NOT = re.compile(r"not\b", re.IGNORECASE)  # "the answer is not 5" gives none
 # A line of its own, which says more than a box in the reasoning before it.
 LABEL = re.compile(rf"(?:^|\n)[\s*_#>\-]*(?:the\s+)?{NOUN}[*_]*\s*[:：][*_]*", re.IGNORECASE)
 HASHES = re.compile(r"####[ \t]*([^\n]+)")
@@ -69,12 +70,12 @@ def answers(text: str, after_paragraph: bool) -> bool:
 def after_hashes(text: str) -> str | None:
     """GSM8K's form: the rest of the line after the last "####"."""
     found = HASHES.findall(text)
-    return found[-1].strip() if found and any(c.isalnum() for c in found[-1]) else None
+    return found[-1].strip() if found and re.search(r"\w|\\[{a-z]|∅", found[-1]) else None
 
 
 def after_phrase(text: str) -> str | None:
     """What follows the last "the answer is": a sentence, a formula, the lines of a code fence or of bullets."""
-    start = max((m.end() for m in PHRASE.finditer(text)), default=None)
+    start = max((m.end() for m in PHRASE.finditer(text) if not NOT.match(text, m.end())), default=None)
     if start is None:
         return None
     rest = HOPE.sub("", text[start : start + 4000])

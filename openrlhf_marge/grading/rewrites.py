@@ -81,22 +81,23 @@ NO_SOLUTION = (
 )
 # Of text that has become marked.
 WORDS = compiled(
+    (r"\$", ""),
     (r"⟧\s*(/|\\cdot|·)\s*⟦", r"\1"),  # m/s
     (rf"(?i)(?<=[\d}})])\s*⟦\s*{SCALE}\s*([^⟦⟧]*)⟧", _scale),
     (rf"(?i)(?<=[\d}})])\s*{SCALE}", _scale),
-    (rf"(?i)^\s*⟦?\s*(?:{NO_SOLUTION})\s*\.?\s*⟧?\s*\.?\s*$", r"\\emptyset "),
     (r"(?i)(?:[,;]\s*)?⟦\s*,?\s*(?:for|where)\s+(?:all|every|any|each|some)\b[^⟦⟧]*⟧[^⟦⟧]*$", ""),
     (r"(?i)\s*⟦\s*to\s*⟧\s*|(?<=\d)\s+to\s+(?=\d)", ":"),
     (r"_\s*\{?\s*⟦\s*base\s*(\d*)\s*⟧\s*(\d*)\s*\}?", r"_{\1\2}"),
 )
 # Words between the items of a list; None stands for what "or" is between inequalities.
 LISTS = compiled(
-    (r"(?i)⟦\s*(?:,\s*)?or\s*⟧|(?<![A-Za-z\\])or(?![A-Za-z])", None),
-    (r"(?i)⟦\s*(?:,\s*)?and\s*⟧|(?<![A-Za-z\\])and(?![A-Za-z])", ", "),
+    (r"(?i)⟦\s*([^⟦⟧]*[^\s⟦⟧,]),?\s+(and|or)\s*⟧", r"⟦\1⟧ \2 "),
+    (r"(?i)\s*⟦\s*(?:,\s*)?or\s*⟧|(?<![A-Za-z\\])or(?![A-Za-z])", None),
+    (r"(?i)\s*⟦\s*(?:,\s*)?and\s*⟧|\s*(?<![A-Za-z\\])and(?![A-Za-z])", ", "),
     (r"[,;]\s*(?=\\lor(?![A-Za-z]))", " "),
 )
 THEN = compiled(
-    (r"\$", ""),
+    (rf"(?i)^\s*⟦?\s*(?:{NO_SOLUTION})\s*\.?\s*⟧?\s*\.?\s*$", r"\\emptyset "),
     (r"\\[()\[\]](?=\s*$)|^\s*\\[(\[]", ""),
     (r"\\begin\{(?:align|aligned|equation|gather)\*?\}|\\end\{(?:align|aligned|equation|gather)\*?\}", ""),
     (

@@ -28,7 +28,7 @@ PROSE = re.compile(rf"(?<![\\^_\d}}])(?<!{LETTERS})(?!(?i:{KNOWN}|and\b|or\b)|{P
 NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?![\d])|\d+)(?:\.\d+)?(?:\.{3,4}|…)?|\.\d+"
 ITEM = re.compile(
     rf"{MATH}|{SET_TEXT}|\\[A-Za-z]+|\\.|[＄$€£¥](?=\s*-?[\d.])|{NUMBER}|(?i:{KNOWN})|(?<=[\d}})])[A-Za-z]{{1,3}}(?![A-Za-z])|{PRODUCT}|"
-    r"(?!I\b|[aA]\s+[a-z]{2})[A-Za-z](?![A-Za-z'’])|[α-ωπ√∞°½⅓⅔¼¾¢²³⁰-₉…]|[-+−–*/^!=<>≤≥≠±×·÷:_%∪∩∈{}|()\[\]€\s]|,(?=\d)",
+    r"(?!I\b|[aA]\s+[a-z]{2})(?<!['’])[A-Za-z](?![A-Za-z'’])|[α-ωπ√∞°½⅓⅔¼¾¢²³⁰-₉…]|[-+−–*/^!=<>≤≥≠±×·÷:_%∪∩∈{}|()\[\]€\s]|,(?=\d)",
     re.DOTALL,
 )
 HAS_VALUE = re.compile(r"\d|[$\\π√∞½⅓⅔¼¾]")
@@ -49,7 +49,8 @@ CHANGES = re.compile(
 )
 BEFORE = re.compile(
     r"(?:(?:at\s+(?:least|most)|(?:more|less|fewer|greater|larger|smaller|higher|lower|rather|other)\s+than|up\s+to|over|under|above|below|"
-    r"between|except|not|minus|plus|half|twice|double|triple|n't|never|no)(?:\s+(?:of|the|a))?)\s*$",
+    r"between|except|not|minus|plus|half|twice|double|triple|n't|never|no)(?:\s+(?:of|the|a))?)\s*$|"
+    r"^\s*(?!(?:so|therefore|thus|hence|then|finally|well|clearly|now)\b)[A-Za-z]+\s*,\s*$",  # "diverges, 0" is a list
     re.IGNORECASE,
 )
 VERB = re.compile(
@@ -67,6 +68,7 @@ def read_statement(line: str, last: bool = False) -> str:
     ``last``: the line has no label, so where several values stand side by side the last one is meant.
     """
     line = SENTENCE_END.split(line[:MAX_LINE], maxsplit=1)[0].strip(QUOTES) if not last else line[-MAX_LINE:].strip(QUOTES)
+    line = re.sub(r"^['‘](.*)['’]$", r"\1", line)
     if not PROSE.search(re.sub(rf"{MATH}|{SET_TEXT}|\\[A-Za-z]+", " ", line, flags=re.DOTALL)):
         return _with_unit(line)
     if (found := _leading(line)) and _is_over(line[found[1] :]):

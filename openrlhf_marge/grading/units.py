@@ -42,15 +42,20 @@ UNIT_WORDS = (
 END = r"(?=\s*(?:$|[,;)\]]|\\\}|\\lor(?![A-Za-z])))"  # of an item
 POWER = r"(?:\^\s*(?:\{\s*-?\d\s*\}|\d))?"
 RUN = rf"(?:(?:{UNIT_WORDS})(?![A-Za-z])\.?\s*{POWER}\s*/?\s*)+"
+# A noun in plain letters, where no other word says more about the number.
+NOUN = (
+    r"(?<=\d)\s+(?!(?:more|less|fewer|plus|minus|over|than|repeating|squared|cubed|factorial|choose|times|only|modulo|"
+    r"theta|alpha|beta|gamma|lambda)\b)[a-z]{4,}(?:\s[a-z]{4,})?"
+)
 OTHER_SCRIPT = "[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]+"
-UNITS = re.compile(rf"(?<=[\d}})%])\s*{RUN}{END}", re.IGNORECASE)
+UNITS = re.compile(rf"(?<=[\d}})%])\s*{RUN}{END}|{NOUN}{END}", re.IGNORECASE)
 TEXT = re.compile(rf"(?<=[^\s,;⟧])\s*(?:⟦[^⟦⟧]*⟧|{OTHER_SCRIPT})\s*{POWER}{END}")
 TEXT_AT_START = re.compile(
     r"^⟦\s*(?:approximately|about|(?:the )?(?:final )?answer(?: is|:)?)\s*⟧\s*(?=[-\d])", re.IGNORECASE
 )
 CURRENCY = re.compile("[＄€£¥¢]")
 QUANTITY = re.compile(
-    rf"\s*(?:(?P<value>[^⟦⟧]*?[^\s⟦⟧])\s*(?:⟦(?P<text>[^⟦⟧]+)⟧|(?<=[\d}})])\s*(?P<words>{RUN}|{OTHER_SCRIPT}|[€£¥¢]))\s*"
+    rf"\s*(?:(?P<value>[^⟦⟧]*?[^\s⟦⟧])\s*(?:⟦(?P<text>[^⟦⟧]+)⟧|(?<=[\d}})])\s*(?P<words>{RUN}|{OTHER_SCRIPT}|[€£¥¢])|(?P<noun>{NOUN}))\s*"
     rf"(?P<power>{POWER})|(?P<sign>[-+]?)\s*(?P<currency>[＄€£¥])\s*(?P<money>[^⟦⟧]+))\s*",
     re.IGNORECASE,
 )
@@ -86,7 +91,7 @@ def quantity(text: str) -> tuple[str, str] | None:
         value = match["sign"] + match["money"]
         inner = quantity(value)  # "$3.50 each"
         return (inner[0] if inner else value, match["currency"])
-    label = match["text"] or match["words"]
+    label = match["text"] or match["words"] or match["noun"].strip()
     return match["value"], (label + (match["power"] or "")).strip(" .~").casefold()
 
 
