@@ -19,7 +19,7 @@ OUT_AFTER = re.compile(
     r"(?:wrong|incorrect|false|(?:ruled\s+)?out\b|eliminated|excluded|impossible|not\b|cannot|fails?)"
 )
 LEFT = re.compile(
-    rf"\b(?:leav(?:es|ing)|remaining|left\s+with)\s+(?:(?:us|only|just|with|is)\s+)*{KIND}(?P<after>{LIST})"
+    rf"\b(?:leav(?:es|ing)|remaining|left\s+with)\s+(?:(?:us|only|just|with|is)\s+)*{KIND}(?:is\s+)?(?P<after>{LIST})"
     rf"|\bonly\s+{KIND}(?P<only>{LIST})\s+(?:remains?|is\s+left|is\s+(?:correct|right|possible)|fits|works)"
     rf"|(?P<before>{LIST})\s+(?:remains?|is\s+left|is\s+the\s+only\s+\w+\s+left)\b"
 )
@@ -77,7 +77,9 @@ def left_over(text: str) -> re.Match | None:
 
 def picked(text: str) -> str | None:
     """The letter, or letters with commas between them, that a sentence settles on; None for an "A or B"."""
-    if found := left_over(text):
+    if (joined := re.match(r"\W*([A-J]{2,10})\b(?!')", text)) and JOINED.fullmatch(joined[1]):
+        group = ",".join(joined[1])
+    elif found := left_over(text):
         group = found["after"] or found["only"] or found["before"]
     else:
         kept = OUT_AFTER.sub(" ", OUT_BEFORE.sub(" ", PRONOUN.sub(" ", text)))

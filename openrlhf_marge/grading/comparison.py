@@ -13,7 +13,7 @@ from openrlhf_marge.grading.matching import Matching, Symbolic
 from openrlhf_marge.grading.numbers import read_number, same_number
 from openrlhf_marge.grading.quantities import agree
 from openrlhf_marge.grading.spelling import is_words, spelling
-from openrlhf_marge.grading.statements import stated_in_text
+from openrlhf_marge.grading.statements import stated_in_text, with_unit
 from openrlhf_marge.grading.structure import Collection, Expression, Node, Relation, parse
 from openrlhf_marge.grading.units import without_units
 
@@ -26,7 +26,10 @@ def equal(answer: str, gold: str, symbolic: Symbolic) -> bool:
         return True  # of whatever length
     if max(len(answer), len(gold)) > MAX_CHARS:
         return False
-    a, g = marked(stated_in_text(answer)), marked(stated_in_text(gold))
+    a, g = stated_in_text(answer), stated_in_text(gold)
+    if spelling(a) != spelling(g) and (with_unit(g) != g or not any(c.isalpha() for c in g)):
+        a, g = with_unit(a), with_unit(g)
+    a, g = marked(a), marked(g)
     said = agree(a, g, lambda x, y: _equal(_value(x), _value(y), symbolic))
     return _equal(_value(a), _value(g), symbolic) if said is None else said
 

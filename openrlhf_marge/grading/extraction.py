@@ -15,7 +15,7 @@ from openrlhf_marge.grading.statements import HAS_VALUE, read_statement
 
 MAX_CHARS = 400_000  # of the end of a response; an answer further from the end is none
 MAX_LINE = 20_000
-SENTENCE = re.compile(r"(?<=[\w)$*`\"%}][.!?。])\s+|(?<=[.!?。]\$)\s+")
+SENTENCE = re.compile(r"(?<=[\w)$*`\"%}][.!?。])\s+|(?<=[.!?。]\$)\s+|(?<=[.!?。]\$\$)\s+")
 
 
 def final_answer(response: str, wants_choice: bool = False) -> str | None:

@@ -51,6 +51,8 @@ def marked(answer: str) -> str:
         text = FONT.sub(_unfont, TEXT.sub(_text, text))
     for pattern, by in (*WORDS, *THEN):
         text = pattern.sub(by, text)
+    if "\\begin" not in text:
+        text = re.sub(r"\\\\(?:\[[^\[\]]*\])?", ", ", text)  # lines below each other
     joined = r" \\lor " if INEQUALITY.search(text) else ", "
     for pattern, by in LISTS:
         text = pattern.sub(joined if by is None else by, text)

@@ -10,7 +10,7 @@ NEXT_TURN = re.compile(r"<\|im_start\|>\s*user")
 THINK_END = "</think>"
 TAGS = re.compile(r"<(answer|final_answer)>(.*?)(?:</\1>|$)", re.DOTALL | re.IGNORECASE)
 NEXT_QUESTION = re.compile(
-    r"(?:(\n[ \t]*\n)\s*|\n\s*|(?<=[.!?。$}])\s+)[#*_\s]*(?:(?:new|next|another)\s+)?(?:question|problem|exercise|instruction|"
+    r"(?:(\n[ \t]*\n)\s*|\n\s*|(?<=[.!?。$}])\s+)[#*_\s]*(?:(?:here\s+is\s+)?(?:a\s+|the\s+)?(?:new|next|another)\s+)?(?:question|problem|exercise|instruction|"
     r"user|human|q|pregunta|frage|aufgabe|soal|pertanyaan|problema|exercice|вопрос|задача|問題|问题|题目|질문|문제)"
     r"[*_]*\s*(?:\(?(?:no\.?\s*)?\d+\)?)?[*_]*\s*[:：]",
     re.IGNORECASE,
@@ -50,6 +50,10 @@ def own_text(response: str) -> str:
         text = text.rsplit(THINK_END, 1)[1]
     if (turn := NEXT_TURN.search(text)) and text[: turn.start()].strip():
         text = text[: turn.start()]
+    for end in SPECIAL.finditer(text):
+        if answers(text[: end.start()], after_paragraph=True):
+            text = text[: end.start()]
+            break
     text = INVISIBLE.sub("", SPECIAL.sub("", text)).replace("\r\n", "\n")
     for question in NEXT_QUESTION.finditer(text):
         if answers(text[: question.start()], after_paragraph=bool(question[1])):
@@ -81,7 +85,7 @@ def after_phrase(text: str) -> str | None:
     rest = HOPE.sub("", text[start : start + 4000])
     if fence := FENCE.match(rest):
         return ", ".join(line.strip() for line in fence[1].strip().splitlines() if line.strip()) or None
-    rest = rest.strip()
+    rest = re.sub(r"^\s*\n\s*>[ \t]", "", rest if rest[:1].isspace() else "\n" + rest if text[start - 1] == "\n" else rest).strip()
     if bullets := BULLETS.match(rest):
         return ", ".join(line.strip(" \t-*•") for line in bullets[0].strip().splitlines())
     if display := re.match(r"(\$\$.*?\$\$|\\\[.*?\\\])", rest, re.DOTALL):

@@ -9,6 +9,7 @@ from openrlhf_marge.grading.intervals import (
     MINUS_INFINITY,
     as_interval,
     ends_of,
+    expand_plus_minus,
     is_variable,
     merge_intervals,
     value_of,
@@ -67,7 +68,10 @@ def _of_relation(relation: Relation) -> Intervals | None:
         return region(relation.sides[1])
     if relation.operators == ("\\ne",):
         names = [is_variable(side) for side in relation.sides]
-        return _without((LINE,), [relation.sides[names.index(True) ^ 1]]) if sum(names) == 1 else None
+        if sum(names) != 1:
+            return None
+        point = expand_plus_minus(relation.sides[names.index(True) ^ 1])
+        return _without((LINE,), list(point.items) if isinstance(point, Collection) else [point])
     interval = as_interval(relation)
     return None if interval is None else (interval,)
 

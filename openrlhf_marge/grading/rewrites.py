@@ -50,7 +50,7 @@ def _pair(command: str, match: re.Match) -> str:
 
 CHARACTERS = (
     *((dash, "-") for dash in "−–—‐‑‒―﹣"),
-    ("×", r"\times "), ("·", r"\cdot "), ("÷", "/"), ("⁄", "/"), ("∕", "/"), ("≤", r"\le "), ("≥", r"\ge "),
+    ("×", r"\times "), ("⋅", r"\cdot "), ("∙", r"\cdot "), ("·", r"\cdot "), ("÷", "/"), ("⁄", "/"), ("∕", "/"), ("≤", r"\le "), ("≥", r"\ge "),
     ("≠", r"\ne "), ("∞", r"\infty "), ("π", r"\pi "), ("∪", r"\cup "), ("∩", r"\cap "), ("∈", r"\in "),
     ("≈", r"\approx "), ("°", r"^\circ "), ("√", r"\sqrt "), ("。", "."), ("ℝ", r"\mathbb{R}"), ("∅", r"\emptyset "),
     ("∖", r"\setminus "), ("±", r"\pm "), ("…", "..."), ("∶", ":"), ("、", ","), ("θ", r"\theta "),
@@ -122,6 +122,7 @@ THEN = compiled(
         r"\\mathbb\{R\}|\\mathbb R|\\(?:R|reals|Reals)(?![A-Za-z])|⟦\s*all real(?: number)?s\s*⟧|^\s*all real(?: number)?s\s*$",
         r"(-\\infty ,\\infty )",
     ),
+    (r"(?i)⟦?\s*all\s+real(?:\s+numbers|s)?,?\s+(?:except|other than|but)(?:\s+for)?\s*⟧?\s*(?:[a-z]\s*=\s*)?([^⟦⟧]+?)\s*⟧?$", r"(-\\infty ,\\infty )\\setminus \\{\1\\}"),
     (r"\\(?:setminus|backslash)(?![A-Za-z])|(?<=\\infty \))\s*(?:-|\\(?=\s|\\\{))\s*(?=\\\{)", r"\\setminus "),
     (r"\\imath(?![A-Za-z])", "i"),
     (r"(?<![A-Za-z}\]^_])\{\s*([A-Za-z])\s*\}(?=\s*[_^])", r"\1"),
@@ -143,5 +144,5 @@ THEN = compiled(
     (r"\\(?:cdotp?|times)(?![A-Za-z])|\*", r"\\cdot "),
     (r"\\%|%|\s+percent\b|\s+pct\b", "%"),
     (r"\+\s*c$", "+C"),  # the constant of integration
-    (r"(?<=\S)[,;]\s*(?:⟦[^⟦⟧]*⟧\s*)?[a-z]\s*\\in\s*\\mathbb\s*\{?[ZNQ]\}?(?:\^\{?[+*]\}?)?$", ""),
+    (r"(?<=\S)(?:[,;]|(?=\s*⟦))\s*(?:⟦[^⟦⟧]*⟧\s*)?[a-z]\s*\\in\s*\\mathbb\s*\{?[ZNQ]\}?(?:\^\{?[+*]\}?)?$", ""),
 )

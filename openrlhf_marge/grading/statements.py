@@ -20,7 +20,7 @@ FUNCTION = (
 )
 SCALE = "|".join(f"{name}s?" for name in SCALES)
 KNOWN = rf"(?:{FUNCTION}|{SCALE}|{UNIT_WORDS})(?![A-Za-z])"
-SHORT = r"(?:is|it|of|to|by|as|at|an|be|he|we|so|if|no|do|on|up|us|my|me|am|go|de|la|el|es|un|le|et|du|en|ja|di|il|ist|der|das|dem)(?![A-Za-z])"
+SHORT = r"(?:is|it|in|vs|ok|oh|of|to|by|as|at|an|be|he|we|so|if|no|do|on|up|us|my|me|am|go|de|la|el|es|un|le|et|du|en|ja|di|il|ist|der|das|dem)(?![A-Za-z])"
 # Letters without a vowel, or two of them, are a product: xyz, ab.
 PRODUCT = rf"(?!(?i:{SHORT}))(?:[b-df-hj-np-tv-xz]{{2,4}}|[A-Za-z]{{2}}|[A-Z]{{3}})(?![A-Za-z])"
 LETTERS = r"[^\W\d_]"
@@ -68,12 +68,13 @@ def read_statement(line: str, last: bool = False) -> str:
     ``last``: the line has no label, so where several values stand side by side the last one is meant.
     """
     line = SENTENCE_END.split(line[:MAX_LINE], maxsplit=1)[0].strip(QUOTES) if not last else line[-MAX_LINE:].strip(QUOTES)
-    line = re.sub(r"^['‘](.*)['’]$", r"\1", line)
+    line = re.sub(r"^['‘]+(.*?)['’]+$", r"\1", re.sub(r"^that\s+", "", line))
     if not PROSE.search(re.sub(rf"{MATH}|{SET_TEXT}|\\[A-Za-z]+", " ", line, flags=re.DOTALL)):
-        return _with_unit(line)
+        return with_unit(line)
     if (found := _leading(line)) and _is_over(line[found[1] :]):
         return found[0]
-    for verb in reversed(list(VERB.finditer(line))):
+    words = re.sub(f"{MATH}|{SET_TEXT}", lambda m: "$" * len(m[0]), line, flags=re.DOTALL)
+    for verb in reversed(list(VERB.finditer(words))):
         found = _leading(line, verb.end())
         if found and _is_over(line[found[1] :]):
             return found[0]
@@ -97,7 +98,7 @@ def stated_in_text(answer: str) -> str:
     return answer if found == text.strip(QUOTES) else found
 
 
-def _with_unit(line: str) -> str:
+def with_unit(line: str) -> str:
     match = UNIT_LETTER.fullmatch(line.strip().rstrip("."))
     return rf"{match[1]} \text{{ {match[2]}{'^' + match[3] if match[3] else ''} }}" if match else line
 
@@ -121,7 +122,7 @@ def _leading(line: str, start: int = 0) -> tuple[str, int] | None:
             end = noun.end()
         nouns += [""] * (len(parts) - len(nouns))
         parts = [rf"{part} \text{{ {noun} }}" if noun else part for part, noun in zip(parts, nouns, strict=True)]
-    return ", ".join(map(_with_unit, parts)), end
+    return ", ".join(map(with_unit, parts)), end
 
 
 def _value_end(line: str, start: int) -> int | None:

@@ -51,12 +51,13 @@ OTHER_SCRIPT = "[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]+"
 UNITS = re.compile(rf"(?<=[\d}})%])\s*{RUN}{END}|{NOUN}{END}", re.IGNORECASE)
 TEXT = re.compile(rf"(?<=[^\s,;⟧])\s*(?:⟦[^⟦⟧]*⟧|{OTHER_SCRIPT})\s*{POWER}{END}")
 TEXT_AT_START = re.compile(
-    r"^⟦\s*(?:approximately|about|(?:the )?(?:final )?answer(?: is|:)?)\s*⟧\s*(?=[-\d])", re.IGNORECASE
+    r"(?:^|(?<=[,;]))\s*⟦\s*(?:approximately|about|(?:the )?(?:final )?answer(?: is|:)?|[^⟦⟧]*[:=]\s*)⟧\s*(?=[-\d\\])", re.IGNORECASE
 )
 CURRENCY = re.compile("[＄€£¥¢]")
 QUANTITY = re.compile(
     rf"\s*(?:(?P<value>[^⟦⟧]*?[^\s⟦⟧])\s*(?:⟦(?P<text>[^⟦⟧]+)⟧|(?<=[\d}})])\s*(?P<words>{RUN}|{OTHER_SCRIPT}|[€£¥¢])|(?P<noun>{NOUN}))\s*"
-    rf"(?P<power>{POWER})|(?P<sign>[-+]?)\s*(?P<currency>[＄€£¥])\s*(?P<money>[^⟦⟧]+))\s*",
+    rf"(?P<power>{POWER})|(?P<sign>[-+]?)\s*(?P<currency>[＄€£¥])\s*(?P<money>[^⟦⟧]+)|"
+    r"⟦(?P<name>[^⟦⟧]+)[:=]\s*⟧\s*(?P<named>[^⟦⟧]+))\s*",
     re.IGNORECASE,
 )
 
@@ -91,6 +92,8 @@ def quantity(text: str) -> tuple[str, str] | None:
         value = match["sign"] + match["money"]
         inner = quantity(value)  # "$3.50 each"
         return (inner[0] if inner else value, match["currency"])
+    if match["name"]:
+        return match["named"], match["name"].strip().casefold()
     label = match["text"] or match["words"] or match["noun"].strip()
     return match["value"], (label + (match["power"] or "")).strip(" .~").casefold()
 
