@@ -79,7 +79,7 @@ def _verdict(compare: Callable[[], bool]) -> Grade:
 
 
 def gold_answer(gold: str) -> str:
-    """What a gold label says: its box, what follows "####", in a solution what follows "the answer is", or all of it."""
+    """What a gold label says: its box, what follows "####", a solution's "the answer is", or all of it."""
     if len(gold) > MAX_GOLD_CHARS:
         return gold
     if (answer := boxed(gold)) or "####" in gold:

@@ -11,7 +11,9 @@ BOX = re.compile(
     r"\\(?:boxed|fbox)\s*(?:(\{)|(-?\d[\d.,/]*|[A-Za-z](?![A-Za-z])(?=\s*(?:\$|\\[)\]]|[.,;:]?\s*(?:\n|$)))))"
 )
 ECHO = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])(?!\s*[{\d-])(?!\s*[A-Za-z](?:[$\\.]|$))")  # of an instruction
-PLACEHOLDER = re.compile(r"\s*(?:\\text\{\s*)?(?:(?:(?:your|the)\s+)?(?:final\s+)?answer|\.\.\.|\\[lc]?dots)?\s*\}?\s*", re.I)
+PLACEHOLDER = re.compile(
+    r"\s*(?:\\text\{\s*)?(?:(?:(?:your|the)\s+)?(?:final\s+)?answer|\.\.\.|\\[lc]?dots)?\s*\}?\s*", re.I
+)
 # What may stand between boxes that belong to one answer.
 JOINT = re.compile(
     r"(?:\s|[$,;&.]|\\[()\[\],;!]|\\\\|\\q?quad|\\text\{\s*(?:and|or)\s*\}|\b(?:and|or)\b|[a-zA-Z](?:_\{?\w{1,3}\}?)?\s*=)*"
@@ -25,8 +27,12 @@ GOES_ON = re.compile(
 ADJOINING = re.compile(r"\^|\\(?:cdot|times|pi|sqrt|frac|dfrac|tfrac)(?![A-Za-z])")
 OTHERS = re.compile(rf"(?:\s*,)?\s+(?:and|or)\s+{VALUE}(?=\s*(?:[.;]\s|[.;]?$))", re.MULTILINE)
 SCALE = re.compile(r"(?:\\[,; ]|[\s$]|\\\)|\\text\{\s*)*(hundred|thousand|million|billion|trillion|dozen)\b", re.I)
-BEFORE = re.compile(r"[-−+]?(?:\d+(?:\.\d+)?|\\[dt]?frac\{[^{}]*\}\{[^{}]*\}|\\sqrt\{[^{}]*\})?\s*(?:\\cdot|\\times|[-−+*/])?")
-FORMULA_START = re.compile(r"\$|\\[(\[]|=|<|>|&|:|\\\\|\\(?:approx|implies|Rightarrow|to|therefore|q?quad|leq?|geq?|ne)(?![A-Za-z])")
+BEFORE = re.compile(
+    r"[-−+]?(?:\d+(?:\.\d+)?|\\[dt]?frac\{[^{}]*\}\{[^{}]*\}|\\sqrt\{[^{}]*\})?\s*(?:\\cdot|\\times|[-−+*/])?"
+)
+FORMULA_START = re.compile(
+    r"\$|\\[(\[]|=|<|>|&|:|\\\\|\\(?:approx|implies|Rightarrow|to|therefore|q?quad|leq?|geq?|ne)(?![A-Za-z])"
+)
 FORMULA_END = re.compile(r"\$|\\[)\]]|\n|=|<|>|&|\\(?:approx|implies|Rightarrow|to|leq?|geq?|\\)(?![A-Za-z])")
 
 

@@ -6,8 +6,9 @@ import re
 
 from openrlhf_marge.grading.spelling import bare
 
+MAX_SENTENCE = 1000
 ONE = r"(?<![A-Za-z'\\])(?:\(([A-J])\)|([A-J])(?![A-Za-z']))"
-LIST = rf"{ONE}(?:\s*(?:,\s*(?:(?:and|or|nor)\s+)?|/|&|\b(?:and|or|nor)\b)\s*{ONE})*".replace("([A-J])", "[A-J]")
+LIST = rf"{ONE}(?:\s*(?:,(?:\s*(?:and|or|nor)\b)?|/|&|\b(?:and|or|nor)\b)\s*{ONE})*".replace("([A-J])", "[A-J]")
 KIND = r"(?:(?:choices?|options?|answers?|both|either|neither|the|answer|statements?)\s+)*"
 OUT_BEFORE = re.compile(
     rf"\b(?:rul(?:es?|ed|ing)\s+out|eliminat\w+|exclud\w+|reject\w*|discard\w*|(?:can|could)(?:\s?not|n't|n’t)\s+be|not|isn't|"
@@ -35,7 +36,8 @@ CHOICE_FIRST = re.compile(
 )
 OTHER_LETTER = re.compile(r"(?<![A-Za-z])[A-J](?![A-Za-z])")
 LABELLED = re.compile(
-    r"(?:⟦\s*\(?\s*([A-J])\s*(?:\)|[.:]|(?=⟧))\s*⟧?|\(\s*⟦?([A-J])⟧?\s*\)(?=\s+[^(\s])|([A-J])\s*(?:\)|[.:](?!\d)))\s*(.*)", re.DOTALL
+    r"(?:⟦\s*\(?\s*([A-J])\s*(?:\)|[.:]|(?=⟧))\s*⟧?|\(\s*⟦?([A-J])⟧?\s*\)(?=\s+[^(\s])|([A-J])\s*(?:\)|[.:](?!\d)))\s*(.*)",
+    re.DOTALL,
 )
 
 
@@ -56,7 +58,7 @@ def letter_of(text: str) -> str | None:
 
 
 def letters(text: str) -> str | None:
-    """"A, D, B" and "ABD" as "ABD"; None for one letter and for anything else."""
+    """ "A, D, B" and "ABD" as "ABD"; None for one letter and for anything else."""
     plain = bare(text)
     if len(plain) > 1 and JOINED.fullmatch(plain):
         return plain
@@ -71,12 +73,13 @@ def label_and_value(text: str) -> tuple[str, str] | None:
 
 
 def left_over(text: str) -> re.Match | None:
-    """The last place where a text says which letter is left."""
-    return max(LEFT.finditer(text), key=lambda m: m.end(), default=None)
+    """The last place, near its end, where a text says which letter is left."""
+    return max(LEFT.finditer(text, max(0, len(text) - MAX_SENTENCE)), key=lambda m: m.end(), default=None)
 
 
 def picked(text: str) -> str | None:
     """The letter, or letters with commas between them, that a sentence settles on; None for an "A or B"."""
+    text = text[:MAX_SENTENCE]
     if (joined := re.match(r"\W*([A-J]{2,10})\b(?!')", text)) and JOINED.fullmatch(joined[1]):
         group = ",".join(joined[1])
     elif found := left_over(text):

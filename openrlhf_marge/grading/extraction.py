@@ -9,12 +9,15 @@ from __future__ import annotations
 import re
 
 from openrlhf_marge.grading.boxes import BOX, ECHO, is_cut_off, last_box
-from openrlhf_marge.grading.choices import left_over, picked
+from openrlhf_marge.grading.choices import MAX_SENTENCE, left_over, picked
 from openrlhf_marge.grading.phrases import LABEL, PHRASE, TAGS, after_hashes, after_phrase, own_text
-from openrlhf_marge.grading.statements import HAS_VALUE, read_statement
+from openrlhf_marge.grading.statements import read_statement
+from openrlhf_marge.grading.wording import HAS_VALUE
 
 MAX_CHARS = 400_000  # of the end of a response; an answer further from the end is none
 MAX_LINE = 20_000
+MAX_PHRASES = 20
+NEAR_LETTER = re.compile(r"[^.\n]{0,300}\n?[^.\n]{0,300}[A-J]")
 SENTENCE = re.compile(r"(?<=[\w)$*`\"%}][.!?。])\s+|(?<=[.!?。]\$)\s+|(?<=[.!?。]\$\$)\s+")
 
 
@@ -59,12 +62,12 @@ def labelled(text: str, wants_choice: bool) -> str | None:
 def _choice(text: str) -> str | None:
     """The letters that a response settles on; "" where it cannot be told which, None where it names none."""
     left = left_over(text)
-    phrases = [m for m in PHRASE.finditer(text) if re.match(r"[^.\n]*\n?[^.\n]*[A-J]", text[m.end() :])]
+    phrases = [m for m in list(PHRASE.finditer(text))[-MAX_PHRASES:] if NEAR_LETTER.match(text, m.end())]
     if left and (not phrases or left.start() > phrases[-1].start()):
         return picked(left[0]) or ""
     if not phrases:
         return None
-    rest = text[phrases[-1].end() : phrases[-1].end() + 4000].strip()
+    rest = text[phrases[-1].end() : phrases[-1].end() + MAX_SENTENCE].strip()
     return (picked(rest.split("\n", 1)[0]) or "") if rest else None
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from openrlhf_marge.grading.characters import CHARACTERS, DIGITS, FRACTIONS, LOWERED, RAISED, RUNS
 from openrlhf_marge.grading.plain import plain_notation
-from openrlhf_marge.grading.rewrites import CHARACTERS, DIGITS, FIRST, FRACTIONS, LISTS, LOWERED, RAISED, RUNS, THEN, WORDS
+from openrlhf_marge.grading.rewrites import FIRST, LISTS, THEN, WORDS
 from openrlhf_marge.grading.units import ONE_LETTER, without_units
 
 TEXT = re.compile(r"\\(?:text|mbox|textbf|textit|textrm|textnormal|textsf|texttt|hbox)\s*\{([^{}]*)\}")

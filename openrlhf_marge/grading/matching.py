@@ -8,8 +8,15 @@ from openrlhf_marge.grading.intervals import as_interval, expand_plus_minus, mer
 from openrlhf_marge.grading.numbers import read_number, same_number
 from openrlhf_marge.grading.ratios import as_ratios
 from openrlhf_marge.grading.regions import is_region, same_regions
-from openrlhf_marge.grading.relations import is_assignment, is_name, is_number, is_plain, may_be_the_same, upwards
-from openrlhf_marge.grading.relations import same_names
+from openrlhf_marge.grading.relations import (
+    is_assignment,
+    is_name,
+    is_number,
+    is_plain,
+    may_be_the_same,
+    same_names,
+    upwards,
+)
 from openrlhf_marge.grading.spelling import is_words, same_letters, spelling
 from openrlhf_marge.grading.structure import Collection, Matrix, Node, Relation
 

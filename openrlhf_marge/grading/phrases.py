@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 SPECIAL = re.compile(r"<\|[^|<>\n]{1,40}\|>|</?s>|<end_of_turn>|<eos>")  # special tokens that end a decoded response
-INVISIBLE = re.compile("[\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\u061c\ufeff]")  # writing direction, no width
+INVISIBLE = re.compile(
+    "[\u200b\u200e\u200f\u202a-\u202e\u2060\u2066-\u2069\u061c\ufeff]"
+)  # writing direction, no width
 NEXT_TURN = re.compile(r"<\|im_start\|>\s*user")
 THINK_END = "</think>"
 TAGS = re.compile(r"<(answer|final_answer)>(.*?)(?:</\1>|$)", re.DOTALL | re.IGNORECASE)
 NEXT_QUESTION = re.compile(
-    r"(?:(\n[ \t]*\n)\s*|\n\s*|(?<=[.!?。$}])\s+)[#*_\s]*(?:(?:here\s+is\s+)?(?:a\s+|the\s+)?(?:new|next|another)\s+)?(?:question|problem|exercise|instruction|"
-    r"user|human|q|pregunta|frage|aufgabe|soal|pertanyaan|problema|exercice|вопрос|задача|問題|问题|题目|질문|문제)"
-    r"[*_]*\s*(?:\(?(?:no\.?\s*)?\d+\)?)?[*_]*\s*[:：]",
+    r"(?:\n|(?<=[.!?。$}])[ \t])[#*_ \t]{0,20}(?:(?:here\s+is\s+)?(?:a\s+|the\s+)?(?:new|next|another)\s+)?"
+    r"(?:question|problem|exercise|instruction|user|human|q|pregunta|frage|aufgabe|soal|pertanyaan|problema|exercice|"
+    r"вопрос|задача|問題|问题|题目|질문|문제)[*_]{0,3}[ ]?(?:\(?(?:no\.?\s?)?\d{1,4}\)?)?[*_]{0,3}[ ]?[:：]",
     re.IGNORECASE,
 )
+HASHES = re.compile(r"####[ \t]*([^\n]+)")
 # Nouns whose languages write words with spaces between them, then those that do not.
 NOUN = (
     r"(?:(?<![^\W\d_])(?:(?:final|correct|right|best)\s+)?(?:answers?|(?<=correct\s)(?:option|choice)s?|(?<=right\s)(?:option|choice)s?|(?<=best\s)(?:option|choice)s?|antwort(?:en)?|lösung|ergebnis|respuestas?|réponses?|"
@@ -32,43 +36,40 @@ PHRASE = re.compile(
     rf"{NOUN}(?:{ASKED}[*_\"”]*\s*{VERB}|\s*[*_\"”]*\s*(?:[:：=]|\n|(?=\$|\\\[|\\\()))[ \t:：*_]*",
     re.IGNORECASE,
 )
+SAID = re.compile(PHRASE.pattern + r"[^\w$\\\n]{0,10}[\w$\\(\-]", re.IGNORECASE)
+FULL_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{\s*[^\s}]")
+# An answer without a label, at the end of a paragraph.
+SENTENCE_WITH_VALUE = re.compile(r"\d[^\n]{0,200}[.!$][ \t]*\n[ \t\n]*$")
+MAX_ENDS = 20
 NOT = re.compile(r"not\b", re.IGNORECASE)  # "the answer is not 5" gives none
 # A line of its own, which says more than a box in the reasoning before it.
-LABEL = re.compile(rf"(?:^|\n)[\s*_#>\-]*(?:the\s+)?{NOUN}[*_]*\s*[:：][*_]*", re.IGNORECASE)
-HASHES = re.compile(r"####[ \t]*([^\n]+)")
+LABEL = re.compile(rf"(?:^|\n)[ \t*_#>\-]{{0,20}}(?:the\s+)?{NOUN}[*_]*\s*[:：][*_]*", re.IGNORECASE)
 HOPE = re.compile(r"\.?\s*I hope (?:it|this) is correct.*", re.IGNORECASE | re.DOTALL)
 FENCE = re.compile(r"\s*```[ \t]*\w*[ \t]*\n(.*?)(?:```|$)", re.DOTALL)
 BULLETS = re.compile(r"(?:[ \t]*[-*•][ \t]+[^\n]+(?:\n|$)){2,}")
 SENTENCE_END = re.compile(r"""(?<=[\w})\]$*`"'”’»%°!])(?<!\s[A-Z])(?<!\bvs)[.。](?=\s|$)|。|[?!](?=\s+[A-Z])""")
-QUOTES = " \t*_`\"“”„«»「」『』"
+QUOTES = ' \t*_`"“”„«»「」『』'
 
 
 def own_text(response: str) -> str:
-    """A response without its thoughts, special tokens, the next turn and a question that it invents after its answer."""
+    """A response without its thoughts, special tokens, the next turn and what it asks itself after its answer."""
     text = response
     if THINK_END in text:
         text = text.rsplit(THINK_END, 1)[1]
     if (turn := NEXT_TURN.search(text)) and text[: turn.start()].strip():
         text = text[: turn.start()]
-    for end in SPECIAL.finditer(text):
-        if answers(text[: end.start()], after_paragraph=True):
-            text = text[: end.start()]
-            break
-    text = INVISIBLE.sub("", SPECIAL.sub("", text)).replace("\r\n", "\n")
-    for question in NEXT_QUESTION.finditer(text):
-        if answers(text[: question.start()], after_paragraph=bool(question[1])):
-            return text[: question.start()]
-    return text
+    text = _up_to(SPECIAL, text.replace("\r\n", "\n"))
+    return _up_to(NEXT_QUESTION, INVISIBLE.sub("", SPECIAL.sub("", text)))
 
 
-def answers(text: str, after_paragraph: bool) -> bool:
-    """Whether a text has given its answer; one without a label only where its paragraph ends in a value."""
-    if re.search(r"\\boxed\s*\{\s*[^\s}]", text) or HASHES.search(text):
-        return True
-    if any(re.match(r"[^\w$\\]*[\w$\\(\-]", text[m.end() :]) for m in PHRASE.finditer(text)):
-        return True
-    lines = text.strip().rsplit("\n", 1)
-    return after_paragraph and re.search(r"\d", lines[-1]) is not None and re.search(r"[.!$]\s*$", lines[-1]) is not None
+def _up_to(end: re.Pattern, text: str) -> str:
+    """A text up to the first such end that comes after its answer."""
+    answered = min((m.end() for p in (FULL_BOX, HASHES, SAID) if (m := p.search(text))), default=len(text))
+    for match in itertools.islice(end.finditer(text), MAX_ENDS):
+        if match.start() >= answered or SENTENCE_WITH_VALUE.search(text, max(0, match.start() - 300), match.start()):
+            return text[: match.start()]
+    later = end.search(text, answered)
+    return text[: later.start()] if later else text
 
 
 def after_hashes(text: str) -> str | None:
@@ -85,7 +86,9 @@ def after_phrase(text: str) -> str | None:
     rest = HOPE.sub("", text[start : start + 4000])
     if fence := FENCE.match(rest):
         return ", ".join(line.strip() for line in fence[1].strip().splitlines() if line.strip()) or None
-    rest = re.sub(r"^\s*\n\s*>[ \t]", "", rest if rest[:1].isspace() else "\n" + rest if text[start - 1] == "\n" else rest).strip()
+    rest = re.sub(
+        r"^\s*\n\s*>[ \t]", "", rest if rest[:1].isspace() else "\n" + rest if text[start - 1] == "\n" else rest
+    ).strip()
     if bullets := BULLETS.match(rest):
         return ", ".join(line.strip(" \t-*•") for line in bullets[0].strip().splitlines())
     if display := re.match(r"(\$\$.*?\$\$|\\\[.*?\\\])", rest, re.DOTALL):

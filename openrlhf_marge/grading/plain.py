@@ -2,8 +2,10 @@ r"""Plain notation as LaTeX: ``sqrt(2)``, ``2pi``, ``exp(x)``, ``x^(1/2)``; what
 
 from __future__ import annotations
 
+import itertools
 import re
 
+MAX_BRACKETS = 64
 TEXT = re.compile(r"(⟦[^⟦⟧]*⟧)")
 NAME = re.compile(
     r"(?<![A-Za-z\\])(?:(arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|csc|ln|log|lg|exp|(?:sec|max|min|gcd|lcm)(?=\s*\())"
@@ -31,7 +33,8 @@ def _latex(name: str) -> str:
 
 def _braces(text: str, opening: re.Pattern) -> str:
     """The bracket at the end of each match, and the one that closes it, as braces."""
-    for match in reversed(list(opening.finditer(text))):
+    matches = list(itertools.islice(opening.finditer(text), MAX_BRACKETS + 1))
+    for match in reversed(matches if len(matches) <= MAX_BRACKETS else []):
         depth, end = 1, match.end()
         while end < len(text) and depth:
             depth += (text[end] == "(") - (text[end] == ")")

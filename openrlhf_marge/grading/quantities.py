@@ -1,4 +1,4 @@
-"""Answers that name units or nouns: contradicting units are wrong, others are converted, labelled parts are matched."""
+"""Answers that name units or nouns: contradicting units are wrong, others converted, labelled parts matched."""
 
 from __future__ import annotations
 

@@ -61,7 +61,11 @@ def same_names(a: Node, g: Node) -> tuple[tuple[Node, ...], tuple[Node, ...]] | 
     if not any(named):
         return None
     if all(named):
-        return tuple(tuple(names[name] for name in sorted(names)) for names in named) if set(named[0]) == set(named[1]) else None
+        return (
+            tuple(tuple(names[name] for name in sorted(names)) for names in named)
+            if set(named[0]) == set(named[1])
+            else None
+        )
     plain = g if named[0] else a
     if not (isinstance(plain, Collection) and plain.kind == "()"):
         return None
@@ -74,7 +78,11 @@ def _named(node: Node) -> dict[str, Node] | None:
     if isinstance(node, Relation) and node.operators == ("=",):
         names, values = node.sides
         both = all(isinstance(side, Collection) and side.kind == "()" for side in node.sides)
-        pairs = list(zip(names.items, values.items, strict=False)) if both and len(names.items) == len(values.items) else []
+        pairs = (
+            list(zip(names.items, values.items, strict=False))
+            if both and len(names.items) == len(values.items)
+            else []
+        )
     elif isinstance(node, Collection) and node.kind == "list":
         equations = [i for i in node.items if isinstance(i, Relation) and i.operators == ("=",)]
         pairs = [e.sides for e in equations] if len(equations) == len(node.items) else []

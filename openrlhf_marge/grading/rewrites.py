@@ -48,21 +48,6 @@ def _pair(command: str, match: re.Match) -> str:
     return rf"\{command}{{{first}}}{{{second}}}"
 
 
-CHARACTERS = (
-    *((dash, "-") for dash in "−–—‐‑‒―﹣"),
-    ("×", r"\times "), ("⋅", r"\cdot "), ("∙", r"\cdot "), ("·", r"\cdot "), ("÷", "/"), ("⁄", "/"), ("∕", "/"), ("≤", r"\le "), ("≥", r"\ge "),
-    ("≠", r"\ne "), ("∞", r"\infty "), ("π", r"\pi "), ("∪", r"\cup "), ("∩", r"\cap "), ("∈", r"\in "),
-    ("≈", r"\approx "), ("°", r"^\circ "), ("√", r"\sqrt "), ("。", "."), ("ℝ", r"\mathbb{R}"), ("∅", r"\emptyset "),
-    ("∖", r"\setminus "), ("±", r"\pm "), ("…", "..."), ("∶", ":"), ("、", ","), ("θ", r"\theta "),
-    *((space, " ") for space in "\xa0\u2002\u2003\u2005\u2009\u200a\u202f\u3000"),
-    *((mark, "") for mark in "\u200b\u200e\u200f\u2060\u2066\u2067\u2068\u2069\u061c\ufeff"),
-)  # fmt: skip
-DIGITS = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F) if chr(wide) != "＄"}  # full width
-FRACTIONS = re.compile("[¼½¾⅐-⅞↉]")
-RAISED = re.compile("[⁰¹²³⁴-⁹⁺⁻ⁿ]+")
-LOWERED = re.compile("[₀-₉]+")
-RUNS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ₀₁₂₃₄₅₆₇₈₉", "0123456789+-n0123456789")
-
 SCALES = {"dozen": "12", "hundred": "10^{2}", "thousand": "10^{3}"} | {
     name: f"10^{{{3 * i + 6}}}" for i, name in enumerate(("million", "billion", "trillion"))
 }
@@ -119,10 +104,15 @@ THEN = compiled(
     (r"\\(?:neq|ne)(?![A-Za-z])|!=|\\not\s*=", r"\\ne "),
     (r"\\(?:varnothing|O)(?![A-Za-z])|\\\{\s*\\\}", r"\\emptyset "),
     (
-        r"\\mathbb\{R\}|\\mathbb R|\\(?:R|reals|Reals)(?![A-Za-z])|⟦\s*all real(?: number)?s\s*⟧|^\s*all real(?: number)?s\s*$",
+        r"\\mathbb\{R\}|\\mathbb R|\\(?:R|reals|Reals)(?![A-Za-z])|"
+        r"⟦\s*all real(?: number)?s\s*⟧|^\s*all real(?: number)?s\s*$",
         r"(-\\infty ,\\infty )",
     ),
-    (r"(?i)⟦?\s*all\s+real(?:\s+numbers|s)?,?\s+(?:except|other than|but)(?:\s+for)?\s*⟧?\s*(?:[a-z]\s*=\s*)?([^⟦⟧]+?)\s*⟧?$", r"(-\\infty ,\\infty )\\setminus \\{\1\\}"),
+    (
+        r"(?i)⟦?\s*all\s+real(?:\s+numbers|s)?,?\s+(?:except|other than|but)(?:\s+for)?\s*⟧?\s*"
+        r"(?:[a-z]\s*=\s*)?([^⟦⟧]+?)\s*⟧?$",
+        r"(-\\infty ,\\infty )\\setminus \\{\1\\}",
+    ),
     (r"\\(?:setminus|backslash)(?![A-Za-z])|(?<=\\infty \))\s*(?:-|\\(?=\s|\\\{))\s*(?=\\\{)", r"\\setminus "),
     (r"\\imath(?![A-Za-z])", "i"),
     (r"(?<![A-Za-z}\]^_])\{\s*([A-Za-z])\s*\}(?=\s*[_^])", r"\1"),

@@ -9,57 +9,24 @@ from __future__ import annotations
 import re
 
 from openrlhf_marge.grading.phrases import PHRASE, QUOTES, SENTENCE_END
-from openrlhf_marge.grading.rewrites import SCALES
-from openrlhf_marge.grading.units import ONE_LETTER, OTHER_SCRIPT, UNIT_WORDS
+from openrlhf_marge.grading.wording import (
+    BEFORE,
+    BREAK,
+    CHANGES,
+    HAS_VALUE,
+    ITEM,
+    JOINED_VALUE,
+    JOINER,
+    MATH,
+    NOUN,
+    PROSE,
+    SET_TEXT,
+    UNIT_LETTER,
+    VERB,
+)
 
 MAX_LINE = 2000
-MATH = r"\$\$.{1,2000}?\$\$|(?<!\\)\$[^$]{1,2000}(?<!\\)\$|\\\[.{1,2000}?\\\]|\\\(.{1,2000}?\\\)"
-SET_TEXT = r"\\(?:text|mbox|mathrm|mathbf|textbf|operatorname|mathbb|begin|end)\s*\{[^{}]*\}"
-FUNCTION = (
-    "sqrt|arc(?:sin|cos|tan)|sinh?|cosh?|tanh?|cot|sec|csc|ln|log|lg|exp|pi|theta|infinity|mod|gcd|lcm|max|min|repeating|pct"
-)
-SCALE = "|".join(f"{name}s?" for name in SCALES)
-KNOWN = rf"(?:{FUNCTION}|{SCALE}|{UNIT_WORDS})(?![A-Za-z])"
-SHORT = r"(?:is|it|in|vs|ok|oh|of|to|by|as|at|an|be|he|we|so|if|no|do|on|up|us|my|me|am|go|de|la|el|es|un|le|et|du|en|ja|di|il|ist|der|das|dem)(?![A-Za-z])"
-# Letters without a vowel, or two of them, are a product: xyz, ab.
-PRODUCT = rf"(?!(?i:{SHORT}))(?:[b-df-hj-np-tv-xz]{{2,4}}|[A-Za-z]{{2}}|[A-Z]{{3}})(?![A-Za-z])"
-LETTERS = r"[^\W\d_]"
-PROSE = re.compile(rf"(?<![\\^_\d}}])(?<!{LETTERS})(?!(?i:{KNOWN}|and\b|or\b)|{PRODUCT}){LETTERS}{{2,}}|{OTHER_SCRIPT}")
-NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?![\d])|\d+)(?:\.\d+)?(?:\.{3,4}|…)?|\.\d+"
-ITEM = re.compile(
-    rf"{MATH}|{SET_TEXT}|\\[A-Za-z]+|\\.|[＄$€£¥](?=\s*-?[\d.])|{NUMBER}|(?i:{KNOWN})|(?<=[\d}})])[A-Za-z]{{1,3}}(?![A-Za-z])|{PRODUCT}|"
-    r"(?!I\b|[aA]\s+[a-z]{2})(?<!['’])[A-Za-z](?![A-Za-z'’])|[α-ωπ√∞°½⅓⅔¼¾¢²³⁰-₉…]|[-+−–*/^!=<>≤≥≠±×·÷:_%∪∩∈{}|()\[\]€\s]|,(?=\d)",
-    re.DOTALL,
-)
-HAS_VALUE = re.compile(r"\d|[$\\π√∞½⅓⅔¼¾]")
-JOINER = re.compile(rf"(?P<noun>(?:\s+(?!and\b|or\b|is\b|are\b)[A-Za-z]+){{0,3}}?)\s*(?:,\s*(?:and\s+|or\s+)?|(?<=\s)(?:and|or|&)\s+|、)(?=\S)")
-NOUN = re.compile(r"\s+((?!(?:and|or|is|are|in|for|of|to|at|on|per|by)\b)[A-Za-z]+(?:\s[a-z]+)?)(?=\s*(?:[.,;!]|$))")
-# Words that start another thought: what follows them says nothing about the value.
-BREAK = re.compile(
-    r"\b(?:because|since|as|so|which|where|when|if|given|not|instead|rather|assuming|after|before|but|while|using|from|that|"
-    r"thus|hence|therefore|according|i\.e|e\.g|once|than)\b|[(;:!?]|\.(?:\s|$)|[—–]\s|,\s+(?!(?:and|or)\b)(?=[A-Za-z])|=>|⇒",
-    re.IGNORECASE,
-)
-# Words that make another value of the one before them.
-CHANGES = re.compile(
-    r"\s*(?:(?:times|over|plus|minus|to|choose|mod|modulo)\s+(?:the\s+)?[\d$\\({a-z]\b|(?:divided|multiplied|raised|squared|cubed|factorial)\b|"
-    r"(?:more|less|fewer|greater|larger|smaller|higher|lower)\s+than\b|(?:percent\s+)?(?:more|less)\b|th\b|"
-    r"(?:m(?:ill?|il)(?:i?on|iard|jon|jard|iar)|bi?ll|tri?ll|juta|ribu|tausend|mille?|млн|млрд|тыс|милли)\w*|out\s+of\b|or\s+(?:more|less)\b)",
-    re.IGNORECASE,
-)
-BEFORE = re.compile(
-    r"(?:(?:at\s+(?:least|most)|(?:more|less|fewer|greater|larger|smaller|higher|lower|rather|other)\s+than|up\s+to|over|under|above|below|"
-    r"between|except|not|minus|plus|half|twice|double|triple|n't|never|no)(?:\s+(?:of|the|a))?)\s*$|"
-    r"^\s*(?!(?:so|therefore|thus|hence|then|finally|well|clearly|now)\b)[A-Za-z]+\s*,\s*$",  # "diverges, 0" is a list
-    re.IGNORECASE,
-)
-VERB = re.compile(
-    r"\b(?:is|are|was|were|be|equals?|equal\s+to|becomes|gives|get|has|have|makes|totals?|costs?|=)(?:\s+(?:that|exactly|only|just|"
-    r"about|approximately|roughly|simply|equal\s+to|given\s+by|also|then|now|therefore|thus))*\s+|(?<=[a-z\]) ])\s*[=:]\s*",
-    re.IGNORECASE,
-)
-JOINED_VALUE = re.compile(r"\b(?:and|or)\b[^.;]*?(?:\d|\$|\\[A-Za-z])")
-UNIT_LETTER = re.compile(rf"([$]?\s*-?(?:{NUMBER})\$?)\s+([{ONE_LETTER}])\s*(?:\^\s*\{{?([23])\}}?)?")
+MAX_VERBS = 10  # tried, from the last one
 
 
 def read_statement(line: str, last: bool = False) -> str:
@@ -67,18 +34,19 @@ def read_statement(line: str, last: bool = False) -> str:
 
     ``last``: the line has no label, so where several values stand side by side the last one is meant.
     """
-    line = SENTENCE_END.split(line[:MAX_LINE], maxsplit=1)[0].strip(QUOTES) if not last else line[-MAX_LINE:].strip(QUOTES)
+    sentence = line[-MAX_LINE:] if last else SENTENCE_END.split(line[:MAX_LINE], maxsplit=1)[0]
+    line = sentence.strip(QUOTES)
     line = re.sub(r"^['‘]+(.*?)['’]+$", r"\1", re.sub(r"^that\s+", "", line))
     if not PROSE.search(re.sub(rf"{MATH}|{SET_TEXT}|\\[A-Za-z]+", " ", line, flags=re.DOTALL)):
         return with_unit(line)
     if (found := _leading(line)) and _is_over(line[found[1] :]):
         return found[0]
     words = re.sub(f"{MATH}|{SET_TEXT}", lambda m: "$" * len(m[0]), line, flags=re.DOTALL)
-    for verb in reversed(list(VERB.finditer(words))):
+    for verb in reversed(list(VERB.finditer(words))[-MAX_VERBS:]):
         found = _leading(line, verb.end())
         if found and _is_over(line[found[1] :]):
             return found[0]
-    values = list(_values(line))
+    values = _values(line)
     if values and (last or len(values) == 1):
         text, start, end = values[-1]
         if _is_over(line[end:]) and not BEFORE.search(line[:start]):
@@ -87,7 +55,7 @@ def read_statement(line: str, last: bool = False) -> str:
 
 
 def stated_in_text(answer: str) -> str:
-    r"""The value of an answer that is a sentence set as text: ``\text{The answer is 460}``, ``\text{There are 12 ways}``."""
+    r"""The value of a sentence set as text: ``\text{The answer is 460}``, ``\text{There are 12 ways}``."""
     match = re.fullmatch(r"\s*\\(?:text|mbox|textbf|textrm)\s*\{([^{}]*)\}\s*\.?(.*)", answer, re.DOTALL)
     text = f"{match[1]} {match[2]}".strip() if match else answer
     if phrases := list(PHRASE.finditer(text)):
@@ -127,6 +95,11 @@ def _leading(line: str, start: int = 0) -> tuple[str, int] | None:
 
 def _value_end(line: str, start: int) -> int | None:
     """Where the mathematics that starts there ends; None when it has no value in it."""
+    end = _formula_end(line, start)
+    return end if HAS_VALUE.search(line, start, end) else None
+
+
+def _formula_end(line: str, start: int) -> int:
     position, depth, end = start, 0, start
     while item := ITEM.match(line, position):
         text = item[0]
@@ -138,24 +111,21 @@ def _value_end(line: str, start: int) -> int | None:
         position = item.end()
         if not text.isspace():
             end = position
-        if depth and (comma := re.compile(r"[,;]").match(line, position)):
-            position = comma.end()
-    end -= len(line[start:end]) - len(line[start:end].rstrip(" :-–="))
-    return end if end > start and HAS_VALUE.search(line, start, end) else None
+        if depth and line[position : position + 1] in (",", ";"):
+            position += 1
+    return end - len(line[start:end]) + len(line[start:end].rstrip(" :-–="))
 
 
-def _values(line: str):
+def _values(line: str) -> list[tuple[str, int, int]]:
     """(text, start, end) of every value in a line; names such as $n$ only where there is nothing else."""
     found, position = [], 0
     while position < len(line):
-        if position and (line[position - 1].isalnum() or line[position - 1] in "\\_^"):
-            position += 1
-            continue
-        leading = _leading(line, position)
-        if leading:
-            found.append((leading[0], position, leading[1]))
-            position = leading[1]
-        position += 1
+        inside_word = position and (line[position - 1].isalnum() or line[position - 1] in "\\_^")
+        end = position if inside_word else _formula_end(line, position)
+        if HAS_VALUE.search(line, position, end):
+            text, end = _leading(line, position)
+            found.append((text, position, end))
+        position = max(end, position + 1)
     return [f for f in found if not re.fullmatch(r"\$?\\?[A-Za-z]+\$?", f[0])] or found
 
 
@@ -164,6 +134,6 @@ def _is_over(rest: str) -> bool:
     if CHANGES.match(rest):
         return False
     clause = BREAK.split(rest, maxsplit=1)[0] if not re.match(r"\s*[.,;:!?]\s*$", rest) else ""
-    if JOINED_VALUE.search(clause) or VERB.search(clause) and HAS_VALUE.search(VERB.split(clause, maxsplit=1)[1]):
+    if JOINED_VALUE.search(clause) or (VERB.search(clause) and HAS_VALUE.search(VERB.split(clause, maxsplit=1)[1])):
         return False
     return not rest or not (rest[0].isascii() and rest[0].isalnum())

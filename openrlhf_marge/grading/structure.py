@@ -23,8 +23,8 @@ class Expression:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """``kind``: "list" (bare, in any order), "set" (in braces, any order), "union" of parts, "difference" of two, or the
-    two brackets of a tuple or interval, such as "(]"."""
+    """``kind``: "list" (bare, in any order), "set" (in braces, any order), "union" of parts, "difference" of two, or
+    the two brackets of a tuple or interval, such as "(]"."""
 
     kind: str
     items: tuple[Node, ...]

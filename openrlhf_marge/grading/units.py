@@ -25,7 +25,8 @@ TABLE: dict[str, dict[str, str | int]] = {
     "euro": {"€|euros?|eur": 1}, "sterling": {"£": 1}, "yuan": {"¥|yuan|rmb|元|美元": 1},
     "volume": {
         "ml|millilit(?:er|re)s?": "1/1000", "cl|centilit(?:er|re)s?": "1/100", "l|lit(?:er|re)s?": 1,
-        "gal|gallons?": "3785411784/1000000000", "quarts?|qt": "946352946/1000000000", "pints?": "473176473/1000000000",
+        "gal|gallons?": "3785411784/1000000000", "quarts?|qt": "946352946/1000000000",
+        "pints?": "473176473/1000000000",
     },
     "angle": {"deg|degrees?": 1, "rad|radians?": "1000000000/17453293"},
     "speed": {"mph": "1609344/3600000"},
@@ -51,7 +52,8 @@ OTHER_SCRIPT = "[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]+"
 UNITS = re.compile(rf"(?<=[\d}})%])\s*{RUN}{END}|{NOUN}{END}", re.IGNORECASE)
 TEXT = re.compile(rf"(?<=[^\s,;⟧])\s*(?:⟦[^⟦⟧]*⟧|{OTHER_SCRIPT})\s*{POWER}{END}")
 TEXT_AT_START = re.compile(
-    r"(?:^|(?<=[,;]))\s*⟦\s*(?:approximately|about|(?:the )?(?:final )?answer(?: is|:)?|[^⟦⟧]*[:=]\s*)⟧\s*(?=[-\d\\])", re.IGNORECASE
+    r"(?:^|(?<=[,;]))\s*⟦\s*(?:approximately|about|(?:the )?(?:final )?answer(?: is|:)?|[^⟦⟧]*[:=]\s*)⟧\s*(?=[-\d\\])",
+    re.IGNORECASE,
 )
 CURRENCY = re.compile("[＄€£¥¢]")
 QUANTITY = re.compile(
