@@ -2,11 +2,11 @@ r"""The grader's accuracy, speed and what it leaves behind, and the same of Math
 
     python tests/benchmark_grader.py CASES.jsonl [MORE.jsonl ...] [--math_verify PYTHON] [--gradings 10000]
 
-Every line has id, kind, response, gold, and label or expected (true, false or null); kind c, hostile input, is left out.
-Math-Verify needs another interpreter, as pip cannot resolve it together with latex2sympy2. Printed are, by file and
-kind, the shares that are right of true and of false cases and the ids that are not; how many gold answers of kind b,
-real solutions, are wrong when given back in each of five wrappers; answers per second and the 99th percentile in one
-process; processes and memory left after many gradings.
+Every line has id, kind, response, gold, and label or expected (true, false or null); kind c, hostile input, is left
+out. Math-Verify needs another interpreter, as pip cannot resolve it together with latex2sympy2. Printed are, by file
+and kind, the shares that are right of true and of false cases and the ids that are not; how many gold answers of kind
+b, real solutions, are wrong when given back in each of five wrappers; answers per second and the 99th percentile in
+one process; processes and memory left after many gradings.
 """
 
 from __future__ import annotations
