@@ -71,7 +71,8 @@ def test_an_answer_equals_itself(answer):
 
 WRAPPERS = [
     r"\boxed{G}", r"So $x = \boxed{G}$.", "The answer is G.", "The final answer is $G$.", "#### G", "#### $G$",
-    "Answer: G", "**Answer:** G", 'The answer is "G".', "Final answer:\n```\nG\n```", "<answer>G</answer>", "答案：G", "Respuesta: G", r"\boxed{8} in between.\n\nAnswer: G",
+    "Answer: G", "**Answer:** G", 'The answer is "G".', "Final answer:\n```\nG\n```", "<answer>G</answer>",
+    "答案：G", "Respuesta: G", r"\boxed{8} in between.\n\nAnswer: G",
     "5 is a step.\nThe answer is G.\n\nQuestion: how many?\nThe answer is 31.",
 ]  # fmt: skip
 CHANGES = [
