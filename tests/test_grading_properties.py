@@ -25,7 +25,9 @@ PIECES = re.findall(
 1 2 0 17 3.5 .5 1,234 x y n e i pi + - * / ^ _ = < > ( ) [ ] { } | ! , ; : . % $ ~ & # \ ' " \frac \dfrac \frac12 \sqrt
 \sqrt[3] \left \right \cdot \times \pm \infty \cup \in \le \ge \ne \text{ \mathrm{ \text{and} \{ \} \\ \begin{pmatrix}
 \end{pmatrix} \boxed{ \boxed \pi \sin \cos \ln \log_2 \sum_{k=1}^{3} \int \binom{5}{2} ^\circ \% \$ or and cm dollars
-answer is Answer: #### <|im_end|> </think> \n √ ² ∞ ⟦ ⟧ ٣ 七
+answer is Answer: #### <|im_end|> </think> \n √ ² ∞ ⟦ ⟧ ٣ 七 A B C leaving eliminates million hours 9 chickens
+Question: ``` \boxed{} \text{The \mathrm{~s} \setminus \lor \imath {g}_{k} sqrt( pi ⅔ － ＄ ¢ 答案：
+because not more than :
 """,
 )
 LATEX = st.lists(st.sampled_from(PIECES), max_size=25).map(" ".join) | st.lists(
@@ -65,6 +67,64 @@ def test_the_symbolic_part_answers_or_says_that_it_cannot_read(answer, gold):
 @settings(max_examples=300)
 def test_an_answer_equals_itself(answer):
     assert equal(answer, answer, lambda a, b: False)
+
+
+WRAPPERS = [
+    r"\boxed{G}", r"So $x = \boxed{G}$.", "The answer is G.", "The final answer is $G$.", "#### G", "#### $G$",
+    "Answer: G", "**Answer:** G", 'The answer is "G".', "Final answer:\n```\nG\n```", "<answer>G</answer>",
+    "答案：G", "Respuesta: G", r"\boxed{8} in between.\n\nAnswer: G",
+    "5 is a step.\nThe answer is G.\n\nQuestion: how many?\nThe answer is 31.",
+]  # fmt: skip
+CHANGES = [
+    " sqrt(3)", " ln 2", " (x + 1)", "!", " million", " billion", r"\pi", " and 31", " or 31", ", 31", "x", "^2",
+    " + x", r" \cdot 31", ":31", "e^2",
+]  # fmt: skip
+
+
+@given(st.integers(3, 10**7), st.sampled_from(WRAPPERS), st.booleans())
+def test_a_number_is_read_whole_in_every_wrapper(value, wrapper, grouped):
+    response = wrapper.replace(r"\n", "\n").replace("G", f"{value:,}" if grouped else str(value))
+    assert grade(response, str(value), symbolically_equal).correct, response
+    head, tail = divmod(value, 1000)
+    for part in {head, tail, value + 1, int(str(value)[1:] or 0)} - {value}:
+        assert not grade(response, str(part), symbolically_equal).correct, (response, part)
+
+
+@given(st.integers(3, 10**5), st.sampled_from(WRAPPERS), st.sampled_from(CHANGES))
+def test_what_follows_a_number_is_never_dropped(value, wrapper, change):
+    response = wrapper.replace(r"\n", "\n").replace("G", f"{value}{change}")
+    assert not grade(response, str(value), symbolically_equal).correct, response
+    assert not grade(response, "31", symbolically_equal).correct, response
+
+
+@given(st.lists(st.integers(1, 999), min_size=2, max_size=4, unique=True), st.sampled_from(WRAPPERS), st.data())
+def test_a_list_is_read_whole_in_every_wrapper(items, wrapper, data):
+    joint = data.draw(st.sampled_from([", ", ", and ", " and "]))
+    response = wrapper.replace(r"\n", "\n").replace("G", joint.join(map(str, items)))
+    assert grade(response, ", ".join(map(str, reversed(items))), symbolically_equal).correct, response
+    for part in (items[:1], items[1:], items[:-1], [*items, 1000]):
+        assert not grade(response, ", ".join(map(str, part)), symbolically_equal).correct, (response, part)
+
+
+UNITS = {"mm": 1, "cm": 10, "m": 1000, "km": 10**6}
+
+
+@given(st.integers(1, 10**4), st.sampled_from(sorted(UNITS)), st.integers(1, 10**4), st.sampled_from(sorted(UNITS)))
+def test_lengths_are_equal_when_they_are_and_a_length_is_no_time(a, unit, b, other):
+    one, another = rf"{a} \text{{ {unit}}}", rf"{b} \text{{ {other}}}"
+    assert equal(one, another, symbolically_equal) is (a * UNITS[unit] == b * UNITS[other])
+    assert equal(rf"{a * UNITS[unit]} \text{{ mm}}", one, symbolically_equal)
+    assert equal(one, str(a), symbolically_equal)
+    assert not equal(one, rf"{a} \text{{ hours}}", symbolically_equal)
+
+
+@given(st.sets(st.sampled_from("ABCDE"), min_size=1, max_size=3), st.sampled_from(["A, B", "B and C", "D or E", "A"]))
+def test_a_choice_is_what_is_left_of_those_ruled_out(picked, out):
+    letters = ", ".join(sorted(picked))
+    for response in (f"This rules out {out}, leaving {letters}.", f"The answer is {letters}, not {out}."):
+        assert grade(response, letters, symbolically_equal).correct, response
+        for other in set("ABCDE") - (picked if len(picked) == 1 else set()):
+            assert not grade(response, other, symbolically_equal).correct, (response, other)
 
 
 def spellings(value: Fraction) -> list[str]:

@@ -9,13 +9,19 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from openrlhf_marge.grading.boxes import boxed
+from openrlhf_marge.grading.choices import chosen
 from openrlhf_marge.grading.comparison import Symbolic, check_readable, equal
 from openrlhf_marge.grading.errors import GradingFailed, GradingTimeout, Unparsable
-from openrlhf_marge.grading.extraction import boxed, final_answer
+from openrlhf_marge.grading.extraction import final_answer
+from openrlhf_marge.grading.latex import clean
+from openrlhf_marge.grading.phrases import after_phrase
 from openrlhf_marge.grading.shared import shared_pool
+from openrlhf_marge.grading.statements import read_statement
 
 REASONS = ("correct", "wrong", "no_answer", "unparsable", "timeout", "error")
 MAX_GOLD_CHARS = 200_000
+MAX_CHOICE_CHARS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +80,18 @@ def _verdict(compare: Callable[[], bool]) -> Grade:
 
 
 def gold_answer(gold: str) -> str:
-    """What a gold label says: its box, what follows "####", or all of it."""
+    """What a gold label says: its box, what follows "####", a solution's "the answer is", or all of it."""
     if len(gold) > MAX_GOLD_CHARS:
         return gold
-    return boxed(gold) or (gold.rsplit("####", 1)[1] if "####" in gold else gold).strip()
+    if (answer := boxed(gold)) or "####" in gold:
+        return answer or gold.rsplit("####", 1)[1].strip()
+    said = after_phrase(gold) if "\n" in gold.strip() or ". " in gold else None
+    return read_statement(said) if said else gold.strip()
 
 
 def answer_of(response: str, wanted: str) -> str | None:
     """The final answer of a response, read as one to a problem whose gold answer says ``wanted``; None without one."""
-    bare = wanted.strip("() .")
-    return final_answer(response, wants_choice=len(bare) == 1 and bare.isalpha())
+    return final_answer(response, wants_choice=len(wanted) < MAX_CHOICE_CHARS and chosen(clean(wanted)) is not None)
 
 
 def response_of(query: str, prompt: str) -> str:

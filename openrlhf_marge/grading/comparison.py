@@ -6,23 +6,18 @@ matters where a gold answer asks for more: a gold interval is not answered by a 
 
 from __future__ import annotations
 
-import re
-
+from openrlhf_marge.grading.choices import chosen, label_and_value, letter_of, letters
 from openrlhf_marge.grading.errors import Unparsable
-from openrlhf_marge.grading.latex import clean
+from openrlhf_marge.grading.latex import clean, marked, tidy, with_grouped_thousands
 from openrlhf_marge.grading.matching import Matching, Symbolic
 from openrlhf_marge.grading.numbers import read_number, same_number
-from openrlhf_marge.grading.spelling import bare, is_words, spelling
+from openrlhf_marge.grading.quantities import agree
+from openrlhf_marge.grading.spelling import is_words, spelling
+from openrlhf_marge.grading.statements import stated_in_text, with_unit
 from openrlhf_marge.grading.structure import Collection, Expression, Node, Relation, parse
+from openrlhf_marge.grading.units import without_units
 
 MAX_CHARS = 20_000
-CHOICE = re.compile(r"\(?\s*([A-J])\s*\)?")
-# The letter alone, or set apart from what follows it, as in "(D) 24"; no second letter.
-CHOICE_FIRST = re.compile(
-    r"⟦?\s*(?:(?:option|choice|answer)\s+)?⟦?(?:([A-J])\s*⟧?\s*|\(⟦?([A-J])⟧?\)⟧?.*|([A-J])⟧?[.:)](?!\d).*)",
-    re.DOTALL | re.IGNORECASE,
-)
-OTHER_LETTER = re.compile(r"(?<![A-Za-z])[A-J](?![A-Za-z])")
 
 
 def equal(answer: str, gold: str, symbolic: Symbolic) -> bool:
@@ -31,14 +26,34 @@ def equal(answer: str, gold: str, symbolic: Symbolic) -> bool:
         return True  # of whatever length
     if max(len(answer), len(gold)) > MAX_CHARS:
         return False
-    a, g = clean(answer), clean(gold)
+    a, g = stated_in_text(answer), stated_in_text(gold)
+    if spelling(a) != spelling(g) and (with_unit(g) != g or not any(c.isalpha() for c in g)):
+        a, g = with_unit(a), with_unit(g)
+    a, g = marked(a), marked(g)
+    said = agree(a, g, lambda x, y: _equal(_value(x), _value(y), symbolic))
+    return _equal(_value(a), _value(g), symbolic) if said is None else said
+
+
+def _value(text: str) -> str:
+    return tidy(without_units(text))
+
+
+def _equal(a: str, g: str, symbolic: Symbolic) -> bool:
     if spelling(a) == spelling(g):
         return True
     if (number := read_number(g)) is not None and (other := read_number(a)) is not None:
         # Both may be lists of numbers with three digits, and be the same in another order.
         return same_number(other, number) or ("," in a and "," in g and _same_structure(a, g, symbolic))
-    if choice := chosen(g):
-        return (picked := _letter(a)) is not None and picked.upper() == choice
+    if (choice := chosen(g)) or (letters(g) and letters(a)):
+        labelled = label_and_value(g), label_and_value(a)
+        if labelled[0] and not labelled[1] and not (picked := letters(a) or letter_of(a)):
+            return _equal(a, labelled[0][1], symbolic)  # the value alone
+        picked = letters(a) or letter_of(a)
+        return picked is not None and picked == (letters(g) or choice)
+    if labelled := label_and_value(a):
+        return _equal(labelled[1], g, symbolic)
+    if (grouped := with_grouped_thousands(a, g)) is not None:
+        a, g = grouped
     return _same_structure(a, g, symbolic)
 
 
@@ -50,18 +65,6 @@ def _alone(node: Node) -> Node:
     """A set of one is its element; a set of the empty set is not the empty set."""
     is_single = isinstance(node, Collection) and node.kind == "set" and len(node.items) == 1
     return node.items[0] if is_single and "empty" not in str(node) else node
-
-
-def chosen(gold: str) -> str | None:
-    """The letter of a cleaned gold answer that is a choice among several."""
-    match = CHOICE.fullmatch(bare(gold))
-    letter = match[1] if match else _letter(gold) if "⟦" in gold else None
-    return letter if letter and letter.isupper() else None
-
-
-def _letter(text: str) -> str | None:
-    match = CHOICE_FIRST.fullmatch(text)
-    return match[match.lastindex] if match and len(OTHER_LETTER.findall(text)) < 2 else None
 
 
 def check_readable(gold: str, symbolic: Symbolic) -> None:

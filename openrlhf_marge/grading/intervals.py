@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from fractions import Fraction
 
@@ -11,6 +12,10 @@ from openrlhf_marge.grading.structure import Collection, Expression, Node, Relat
 MINUS_INFINITY, INFINITY = Expression("-\\infty"), Expression("\\infty")
 PLUS_MINUS = re.compile(r"(?<![-+])(?<![-+] )\\(pm|mp)(?![A-Za-z])")
 VARIABLE = re.compile(r"\\?[A-Za-z]+(?:_\{?\w+\}?)?(?:\s*\([^()]*\))?")
+# Of such an end a float tells on which side of another it lies.
+IRRATIONAL = re.compile(
+    r"(?P<sign>[+-]?)(?:\\frac\{)?(?P<times>\d{0,9})(?:\\sqrt\{(?P<root>\d{1,15})\}|\\pi)(?:\}\{(?P<by>[1-9]\d{0,9})\}|/(?P<over>[1-9]\d{0,9}))?"
+)
 BRACKETS = ("(", "["), (")", "]")  # strict, and with its end
 
 
@@ -19,16 +24,16 @@ def as_interval(relation: Relation) -> Collection | None:
     if not set(relation.operators) <= {"<", "\\le"}:
         return None
     closed, sides = [operator == "\\le" for operator in relation.operators], relation.sides
-    if len(sides) == 3 and _is_variable(sides[1]):
+    if len(sides) == 3 and is_variable(sides[1]):
         return _interval(closed[0], sides[0], sides[2], closed[1])
     if len(sides) != 2:
         return None
-    if _is_variable(sides[0]):
+    if is_variable(sides[0]):
         return _interval(False, MINUS_INFINITY, sides[1], closed[0])
-    return _interval(closed[0], sides[0], INFINITY, False) if _is_variable(sides[1]) else None
+    return _interval(closed[0], sides[0], INFINITY, False) if is_variable(sides[1]) else None
 
 
-def _is_variable(side: Node) -> bool:
+def is_variable(side: Node) -> bool:
     return isinstance(side, Expression) and VARIABLE.fullmatch(side.text.strip()) is not None
 
 
@@ -38,7 +43,7 @@ def _interval(left_closed: bool, low: Node, high: Node, right_closed: bool) -> C
 
 def merge_intervals(parts: tuple[Node, ...]) -> tuple[Node, ...]:
     """Parts that touch become one, where all ends are numbers; otherwise the parts as they are."""
-    ends = [_ends(part) for part in parts]
+    ends = [ends_of(part) for part in parts]
     if None in ends:
         return parts
     merged: list[list] = []
@@ -53,24 +58,29 @@ def merge_intervals(parts: tuple[Node, ...]) -> tuple[Node, ...]:
     )
 
 
-def _ends(part: Node) -> tuple | None:
+def ends_of(part: Node) -> tuple | None:
     """(low, whether it is left out, high, whether it is within, part)."""
     if not isinstance(part, Collection) or part.kind not in ("()", "[)", "(]", "[]") or len(part.items) != 2:
         return None
-    values = [_end(item) for item in part.items]
+    values = [value_of(item) for item in part.items]
     if None in values:
         return None
     return values[0], part.kind[0] == "(", values[1], part.kind[1] == "]", part
 
 
-def _end(item: Node) -> float | Fraction | None:
+def value_of(item: Node) -> float | Fraction | None:
     if not isinstance(item, Expression):
         return None
     text = item.text.replace(" ", "")
     if text in ("\\infty", "-\\infty"):
         return float("inf") if text == "\\infty" else float("-inf")
-    number = read_number(item.text)
-    return None if number is None else number.value
+    if (number := read_number(item.text)) is not None:
+        return number.value
+    match = IRRATIONAL.fullmatch(text)
+    if match is None:
+        return None
+    root, size = (math.sqrt(int(match["root"])) if match["root"] else math.pi), int(match["times"] or 1)
+    return (-1 if match["sign"] == "-" else 1) * size * root / int(match["by"] or match["over"] or 1)
 
 
 def expand_plus_minus(node: Node) -> Node:

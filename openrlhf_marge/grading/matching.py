@@ -6,8 +6,18 @@ from collections.abc import Callable, Iterable
 
 from openrlhf_marge.grading.intervals import as_interval, expand_plus_minus, merge_intervals
 from openrlhf_marge.grading.numbers import read_number, same_number
-from openrlhf_marge.grading.relations import is_assignment, is_name, is_number, is_plain, may_be_the_same, upwards
-from openrlhf_marge.grading.spelling import is_words, spelling
+from openrlhf_marge.grading.ratios import as_ratios
+from openrlhf_marge.grading.regions import is_region, same_regions
+from openrlhf_marge.grading.relations import (
+    is_assignment,
+    is_name,
+    is_number,
+    is_plain,
+    may_be_the_same,
+    same_names,
+    upwards,
+)
+from openrlhf_marge.grading.spelling import is_words, same_letters, spelling
 from openrlhf_marge.grading.structure import Collection, Matrix, Node, Relation
 
 Symbolic = Callable[[str, str], bool]
@@ -23,6 +33,10 @@ class Matching:
     def equal(self, a: Node, g: Node) -> bool:
         """Dispatch by what the gold answer is."""
         a, g = expand_plus_minus(a), expand_plus_minus(g)
+        if (is_region(a) or is_region(g)) and (regions := same_regions(a, g)) is not None:
+            return self._in_any_order(*regions)
+        if (named := same_names(a, g)) is not None:
+            return self._in_order(*named)
         if isinstance(g, Relation) or isinstance(a, Relation):
             return self._relations(a, g)
         if isinstance(g, Matrix) or isinstance(a, Matrix):
@@ -32,14 +46,25 @@ class Matching:
         return self._expressions(a.text, g.text)
 
     def _expressions(self, a: str, g: str) -> bool:
-        if spelling(a) == spelling(g):
+        if spelling(a) == spelling(g) or same_letters(a, g):
             return True
+        if (ratios := as_ratios(a, g)) is not None:
+            return self._proportional(*ratios)
         numbers = read_number(a), read_number(g)
         if None not in numbers:
             return same_number(*numbers)
         if is_words(a) or is_words(g):
             return False
         return self._symbolic(a, g)
+
+    def _proportional(self, a: list[str], g: list[str]) -> bool:
+        """2:3 and 4:6, term by term against the first."""
+        if len(a) != len(g):
+            return False
+        return all(
+            self._expressions(rf"\frac{{{x}}}{{{a[0]}}}", rf"\frac{{{y}}}{{{g[0]}}}")
+            for x, y in zip(a[1:], g[1:], strict=True)
+        )
 
     def _matrices(self, a: Node, g: Node) -> bool:
         rows = [node.rows if isinstance(node, Matrix) else _as_rows(node) for node in (a, g)]
@@ -104,6 +129,10 @@ class Matching:
 
     def _two_relations(self, a: Relation, g: Relation) -> bool:
         if a.operators != g.operators and ("\\in",) in (a.operators, g.operators):
+            intervals = [as_interval(upwards(x)) for x in (a, g)]
+            if any(intervals):  # (1,2) that something lies in is no point
+                sides = [i or x.sides[-1] for i, x in zip(intervals, (a, g), strict=True)]
+                return self.equal(*sides)
             return self.equal(*(x.sides[-1] if x.operators == ("\\in",) else x for x in (a, g)))
         a, g = upwards(a), upwards(g)
         if a.operators == g.operators and self._safely_in_order(a.sides, g.sides):

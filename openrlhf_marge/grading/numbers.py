@@ -13,7 +13,8 @@ MAX_DIGITS = 200  # longer numbers are compared as text: converting them costs q
 MAX_EXPONENT = 400
 UNSIGNED = r"(?:\d+(?:\.\d*)?|\.\d+)"
 NUMBER = re.compile(rf"([+-]?)\s*({UNSIGNED})")
-REPEATING = re.compile(r"([+-]?)(\d*)\.(\d*)(?:\\bar\{(\d+)\}|(\d)\s*(?:repeating|⟦\s*repeating\s*⟧|\.\.\.|\\l?dots))")
+REPEATING = re.compile(r"([+-]?)(\d*)\.(\d*)(?:\\bar\{(\d+)\}|(\d)\s*(?:repeating|⟦\s*repeating\s*⟧))")
+GOES_ON = re.compile(r"([+-]?)(\d*)\.(\d*?)(\d{1,6}?)(\4+)\s*\\[lc]?dots")  # 0.9666..., 0.1212...
 FRACTION = re.compile(rf"([+-]?)\s*\\frac\{{\s*([+-]?\s*{UNSIGNED})\s*\}}\{{\s*([+-]?\s*{UNSIGNED})\s*\}}")
 SLASH = re.compile(rf"([+-]?)\s*\(?([+-]?{UNSIGNED})\)?\s*/\s*\(?([+-]?{UNSIGNED})\)?")
 MIXED = re.compile(r"([+-]?)\s*(\d+)\s*\\frac\{\s*(\d+)\s*\}\{\s*(\d+)\s*\}|([+-]?)\s*(\d+)\s+(\d+)/(\d+)")
@@ -46,7 +47,8 @@ def read_number(text: str) -> Number | None:
     value = _value(re.sub(r"(?<=[+-])\s+", "", without_thousands(plain)))
     if value is None:
         return None
-    rounded = "." in plain and "/" not in plain and "\\bar" not in plain and value.denominator > 1
+    exact = any(mark in plain for mark in ("/", "\\bar", "dots", "repeating"))
+    rounded = "." in plain and not exact and value.denominator > 1
     return Number(value, rounded, percent)
 
 
@@ -77,6 +79,13 @@ def _repeating(match: re.Match) -> Fraction:
     return _signed(sign, value + Fraction(int(block), 10 ** len(block) - 1) / shift)
 
 
+def _going_on(match: re.Match) -> Fraction:
+    """The block that is seen at least twice before the dots."""
+    sign, whole, fixed, block, _ = match.groups()
+    value = Fraction(int(whole or 0)) + Fraction(int(fixed or 0)) / 10 ** len(fixed)
+    return _signed(sign, value + Fraction(int(block), 10 ** len(block) - 1) / 10 ** len(fixed))
+
+
 def _ratio(match: re.Match) -> Fraction:
     top, bottom = (Fraction(re.sub(r"\s", "", part)) for part in match.groups()[1:])
     return _signed(match[1], top / bottom)
@@ -95,6 +104,7 @@ READERS = (
     (SCIENTIFIC, lambda m: _signed(m[1], Fraction(m[2] or 1) * _power(m[3] or m[4]))),
     (E_NOTATION, lambda m: _signed(m[1], Fraction(m[2]) * _power(m[3]))),
     (REPEATING, _repeating),
+    (GOES_ON, _going_on),
 )
 
 

@@ -23,7 +23,7 @@ import latex2sympy2  # noqa: E402
 
 sys.path.remove(_folder)
 
-NO_SYMBOL = re.compile(r"(?<![A-Za-z\\_])(?<!_\{)([EIT])(?:_(\w)|_\{(\w+)\})?(?![A-Za-z]|(?<=\d[EI])[+-]?\d)")
+NO_SYMBOL = re.compile(r"\\[A-Za-z]+|_(?:\w|\{\w+\})|([EIT])(?:_(\w)|_\{(\w+)\})?(?!(?<=\d[EI])[+-]?\d)")
 MIXED = re.compile(r"(?<![\w.}^_])(\d+)\s*(\\frac\{\d+\}\{\d+\})")
 UNFINISHED = (sympy.Derivative, sympy.Integral, sympy.Limit)
 # latex2sympy2 would take x(x + 1) for a function x.
@@ -31,7 +31,7 @@ BEFORE_BRACKET = re.compile(
     r"((?<![A-Za-z\\_])[A-Za-z](?:_\w|_\{\w+\})?|\\(?:pi|alpha|beta|theta|lambda|mu|phi|omega)|(?<![_^\d])\d+)\s*(?=\()"
 )
 FUNCTION = re.compile(
-    r"\\(?:(?:arc)?(?:sin|cos|tan)h?|cot|sec|csc|ln|log(?:_\w|_\{\w+\})?|exp)(?:\^(?:\w|\{[^{}]*\}))?\s*\("
+    r"\\(?:(?:arc)?(?:sin|cos|tan)h?|cot|sec|csc|ln|log(?:_\w|_\{[^{}]*\})?|exp)(?:\^(?:\w|\{[^{}]*\}))?\s*\("
 )
 FINISH_SECONDS = 2.0  # for sympy to work out a derivative, an integral or a limit
 COEFFICIENT = re.compile(r"(?<![\w.})^])(\d+)/(\d+)(?=\s*(?:[A-Za-z(]|\\(?!cdot)))")  # 4/3 \pi is no 4/(3 \pi)
@@ -41,7 +41,7 @@ COEFFICIENT = re.compile(r"(?<![\w.})^])(\d+)/(\d+)(?=\s*(?:[A-Za-z(]|\\(?!cdot)
 def parse_latex(text: str) -> sympy.Basic:
     """Unparsable when latex2sympy2 cannot read it."""
     text = re.sub(r"\\log(?![A-Za-z_]|\s*_)", r"\\ln", text).replace("\\lg", "\\log_{10}")
-    text = NO_SYMBOL.sub(lambda m: f"N_{{{ord(m[1])}{m[2] or m[3] or ''}}}", text)  # others for it
+    text = NO_SYMBOL.sub(lambda m: f"N_{{{ord(m[1])}{m[2] or m[3] or ''}}}" if m[1] else m[0], text)  # others for it
     text = MIXED.sub(r"(\1+\2)", text)
     text = COEFFICIENT.sub(r"\\frac{\1}{\2}", text)
     text = BEFORE_BRACKET.sub(lambda m: m[1] + r"\cdot ", text)

@@ -50,3 +50,44 @@ def upwards(relation: Relation) -> Relation:
         return relation
     operators = tuple(FLIPPED[o] for o in reversed(relation.operators))
     return Relation(operators, tuple(reversed(relation.sides)), relation.text)
+
+
+def same_names(a: Node, g: Node) -> tuple[tuple[Node, ...], tuple[Node, ...]] | None:
+    """The values of named coordinates in one order: (y,x)=(2,1), x=1,y=2 and, where only one is named, (1,2).
+
+    None unless both are such; of different names there are no equal values.
+    """
+    named = [_named(node) for node in (a, g)]
+    if not any(named):
+        return None
+    if all(named):
+        return (
+            tuple(tuple(names[name] for name in sorted(names)) for names in named)
+            if set(named[0]) == set(named[1])
+            else None
+        )
+    plain = g if named[0] else a
+    if not (isinstance(plain, Collection) and plain.kind == "()"):
+        return None
+    ordered = [tuple(names[name] for name in sorted(names)) if names else plain.items for names in named]
+    return ordered[0], ordered[1]
+
+
+def _named(node: Node) -> dict[str, Node] | None:
+    """Name -> value of equations for two or more letters."""
+    if isinstance(node, Relation) and node.operators == ("=",):
+        names, values = node.sides
+        both = all(isinstance(side, Collection) and side.kind == "()" for side in node.sides)
+        pairs = (
+            list(zip(names.items, values.items, strict=False))
+            if both and len(names.items) == len(values.items)
+            else []
+        )
+    elif isinstance(node, Collection) and node.kind == "list":
+        equations = [i for i in node.items if isinstance(i, Relation) and i.operators == ("=",)]
+        pairs = [e.sides for e in equations] if len(equations) == len(node.items) else []
+    else:
+        return None
+    found = {side.text.strip(): value for side, value in pairs if isinstance(side, Expression)}
+    is_letters = all(re.fullmatch("[A-Za-z]", name) for name in found)
+    return found if len(found) == len(pairs) > 1 and is_letters else None

@@ -24,4 +24,9 @@ def bare(text: str) -> str:
 def is_words(text: str) -> bool:
     """Words and numerals of another base, which are equal by spelling only."""
     is_prose = PROSE.fullmatch(text) is not None and WORD.search(text) is not None
-    return is_prose or "⟦" in text or BASED.fullmatch(text) is not None
+    return is_prose or "⟦" in text or BASED.fullmatch(text) is not None or bare(text) == "\\emptyset"
+
+
+def same_letters(a: str, g: str) -> bool:
+    """xyz and zxy are one product; longer ones are words."""
+    return 2 < len(a) < 5 and a.isalpha() and a.isascii() and sorted(a) == sorted(g)

@@ -23,8 +23,8 @@ class Expression:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """``kind``: "list" (bare, in any order), "set" (in braces, any order), "union" of parts, or the two brackets of a
-    tuple or interval, such as "(]"."""
+    """``kind``: "list" (bare, in any order), "set" (in braces, any order), "union" of parts, "difference" of two, or
+    the two brackets of a tuple or interval, such as "(]"."""
 
     kind: str
     items: tuple[Node, ...]
@@ -54,7 +54,7 @@ def parse(text: str, depth: int = 0) -> Node:
     text = text.strip()
     if depth > MAX_DEPTH:
         return Expression(text)
-    for reader in (_matrix, _list, _relation, _union, _bracketed):
+    for reader in (_matrix, _or, _list, _relation, _union, _difference, _bracketed):
         if (node := reader(text, depth + 1)) is not None:
             return node
     return Expression(text)
@@ -91,6 +91,15 @@ def _matrix(text: str, depth: int) -> Node | None:
 
 
 COMMA = re.compile(r"[,;]")
+OR = re.compile(r"\\lor(?![A-Za-z])")
+
+
+def _or(text: str, depth: int) -> Collection | None:
+    """x < 1 or x > 3."""
+    parts = split_top(text, OR) if "\\lor" in text else None
+    if parts is None or len(parts) < 2 or not all(part.strip() for part in parts):
+        return None
+    return Collection("union", tuple(parse(part, depth) for part in parts))
 
 
 def _list(text: str, depth: int) -> Collection | None:
@@ -115,6 +124,7 @@ def _relation(text: str, depth: int) -> Relation | None:
 
 
 CUP = re.compile(r"\\cup(?![A-Za-z])|\bU\b")
+SETMINUS = re.compile(r"\\setminus(?![A-Za-z])")
 
 
 def _union(text: str, depth: int) -> Collection | None:
@@ -122,6 +132,13 @@ def _union(text: str, depth: int) -> Collection | None:
     if parts is None or len(parts) < 2:
         return None
     return Collection("union", tuple(parse(part, depth) for part in parts))
+
+
+def _difference(text: str, depth: int) -> Collection | None:
+    parts = split_top(text, SETMINUS) if "\\setminus" in text else None
+    if parts is None or len(parts) != 2:
+        return None
+    return Collection("difference", tuple(parse(part, depth) for part in parts))
 
 
 def _bracketed(text: str, depth: int) -> Node | None:
