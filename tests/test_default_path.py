@@ -115,7 +115,8 @@ torch.distributed.get_rank = lambda: 0
 torch.distributed.is_initialized = lambda: True
 torch.distributed.barrier = noted("barrier")
 pynccl.PyNcclCommunicator = Nccl
-vllm.distributed.utils.StatelessProcessGroup = Space(create=noted("group", "group"))
+# The trainer's port is any that is free.
+vllm.distributed.utils.StatelessProcessGroup = Space(create=lambda port, **kwargs: noted("group", "group")(**kwargs))
 ray._private.services.get_node_ip_address = lambda: "host"
 ray.get = lambda refs: None
 
@@ -126,14 +127,13 @@ for backend in ("nccl", "gloo"):
     worker.model_runner = Space(model=Space(load_weights=lambda weights: noted("load")(*[n for n, _ in weights])))
     worker.init_process_group("host", 1, 1, 2, "openrlhf", backend=backend)
     worker.update_weight("weight", torch.float32, (2, 2))
-    engine = Space(init_process_group=Space(remote=noted("init")), update_weight=Space(remote=noted("update")))
-    engine.init_process_group.remote = lambda host, port, *args, **kwargs: noted("init")(host, *args, **kwargs)
+    init = lambda host, port, *args, **kwargs: noted("init")(host, *args, **kwargs)
+    engine = Space(init_process_group=Space(remote=init), update_weight=Space(remote=noted("update")))
     trainer = ActorPPOTrainer.__new__(ActorPPOTrainer)
     sync = Space(num_engines=1, tensor_parallel_size=1, sync_with_ray=False)
     trainer.strategy = Space(args=Space(vllm=sync, ds=Space(zero_stage=2, tensor_parallel_size=1)))
     trainer.vllm_engines, trainer.use_cuda_ipc = [engine], False
     trainer.actor = actor
-    vllm.distributed.utils.StatelessProcessGroup.create = lambda port, **kwargs: noted("group", "group")(**kwargs)
     trainer._init_vllm_sync_group(backend)
     trainer.broadcast_to_vllm()
 """
@@ -194,7 +194,7 @@ def test_flags_that_ask_for_a_broken_flash_attn_are_named_once(tmp_path):
 
 def test_openrlhfs_own_tests_pass_on_the_patched_package():
     # Other packages leave a folder of this name too, so the files are those that OpenRLHF's wheel recorded.
-    own = [str(SITE / file) for file in files("openrlhf") if str(file).startswith("tests/test_")]
+    own = [str(locate().root / file) for file in files("openrlhf") if str(file).startswith("tests/test_")]
     assert len(own) > 10
     result = run_python("-m", "pytest", *own, "-q", "-p", "no:cacheprovider", first_on_path=SITE)
     assert result.returncode == 0, result.stdout[-3000:]

@@ -8,10 +8,13 @@ import pytest
 pytest.importorskip("openrlhf", reason="the host is not installed")
 
 import torch
+from openrlhf.trainer.ppo_trainer import BasePPOTrainer
 from openrlhf.trainer.ppo_utils.kl_controller import FixedKLController
 from test_host_adapters import experience_of, group_of
 
 from openrlhf_marge.host.experience_maker import GroupExperienceMaker
+from openrlhf_marge.host.experiences import EPISODE
+from openrlhf_marge.host.trainer import KeepsRecords
 
 RANKS = 2
 BIG = 1e38
@@ -87,3 +90,17 @@ def test_the_cause_is_named_and_not_what_follows_from_it():
 def test_large_but_finite_values_pass():
     experiences = make(("action_log_probs", 0, (0, 0), -BIG), ("base_action_log_probs", 1, (1, 1), -BIG))
     assert [e.advantages.isfinite().all().item() for e in experiences] == [True] * 3
+
+
+def test_the_step_that_is_named_is_the_one_that_is_logged(monkeypatch):
+    trainer = KeepsRecords.__new__(KeepsRecords)
+    trainer.args = SimpleNamespace(marge=SimpleNamespace(reference="iteration"))
+    trainer.experience_maker = SimpleNamespace(step=0)
+    monkeypatch.setattr(KeepsRecords, "_seed_actors", lambda *_: None)
+
+    def fail(trainer, samples, global_step):
+        raise FloatingPointError(f"step {trainer.experience_maker.step} is the step after {global_step}")
+
+    monkeypatch.setattr(BasePPOTrainer, "train_step", fail)
+    with pytest.raises(FloatingPointError, match="step 5 is the step after 4"):
+        trainer.train_step([SimpleNamespace(info={EPISODE: torch.tensor([0])})], 4)

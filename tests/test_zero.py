@@ -58,6 +58,10 @@ def test_log_probs_do_not_depend_on_the_stage(said):
             assert row != said[3][rank]["before"]
 
 
+def test_the_reference_has_the_policys_log_probs_in_every_micro_batch(said):
+    assert [said[stage][rank]["reference"] for stage in (2, 3) for rank in "01"] == [[True] * 3] * 4
+
+
 @pytest.mark.parametrize("stage", [2, 3])
 @pytest.mark.parametrize("rank", ["0", "1"])
 def test_what_is_not_finite_ends_the_training_in_one_sentence(said, stage, rank):

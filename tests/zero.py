@@ -29,6 +29,20 @@ def whole(parameter: torch.Tensor) -> torch.Tensor:
         return parameter.detach().clone()
 
 
+class PartitionsAll(DeepspeedStrategy):
+    """Parameters under 100,000 elements stay whole else, as all of a tiny model would."""
+
+    def get_ds_train_config(self, *args, **kwargs) -> dict:
+        return self._partition_all(super().get_ds_train_config(*args, **kwargs))
+
+    def get_ds_eval_config(self, *args, **kwargs) -> dict:
+        return self._partition_all(super().get_ds_eval_config(*args, **kwargs))
+
+    def _partition_all(self, config: dict) -> dict:
+        config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
+        return config
+
+
 class Policy:
     """A policy as PolicyModelActor makes it, and one batch per rank: 2 sequences, of which the last tokens count."""
 
@@ -36,7 +50,7 @@ class Policy:
         ds = SimpleNamespace(param_dtype="bf16", adam_offload=False, zpg=1, zero_stage=stage, tensor_parallel_size=1)
         args = SimpleNamespace(ds=ds, train=SimpleNamespace(dynamic_batch_enable=False), local_rank=-1)
         batch = 2 * RANKS * ACCUMULATED
-        self.strategy = DeepspeedStrategy(
+        self.strategy = PartitionsAll(
             max_norm=1.0, micro_train_batch_size=2, train_batch_size=batch, zero_stage=stage, args=args
         )
         self.strategy.setup_distributed()
@@ -54,8 +68,16 @@ class Policy:
         expected = dict(PLAIN.named_parameters())
         return [name for name, p in self.actor.model.named_parameters() if not torch.equal(whole(p), expected[name])]
 
-    def log_probs(self) -> torch.Tensor:
-        return self.actor(self.tokens, torch.ones(2, 20), torch.ones_like(self.tokens))
+    def log_probs(self, actor: Actor | None = None) -> torch.Tensor:
+        return (actor or self.actor)(self.tokens, torch.ones(2, 20), torch.ones_like(self.tokens))
+
+    def log_probs_of_reference(self, model: str) -> list[torch.Tensor]:
+        """Three times, as of three micro-batches, by a reference model as ReferenceModelActor makes it."""
+        config = self.strategy.get_ds_eval_config()
+        reference = Actor(model, attn_implementation="eager", param_dtype="bf16", ds_config=config)
+        reference = self.strategy.prepare(reference).eval()
+        with torch.no_grad():
+            return [self.log_probs(reference) for _ in range(3)]
 
     def train(self, optimizer_steps: int, penalty=lambda log_probs: 0.0) -> None:
         self.actor.train()
@@ -81,12 +103,14 @@ def run(model: str, stage: int, rank: int, port: int, results) -> None:
     policy = Policy(model, stage)
     with torch.no_grad():
         before = policy.log_probs()
+    of_reference = policy.log_probs_of_reference(model)
     policy.train(2)
     with torch.no_grad():
         after = policy.log_probs()
     rotary = policy.actor.model.module.model.rotary_emb
     said = {"misread": policy.misread, "frequencies": rotary.inv_freq.tolist()}
     said |= {"before": before.tolist(), "after": after.tolist()}
+    said["reference"] = [torch.equal(before, log_probs) for log_probs in of_reference]
     said["gradients"] = policy.sentence(penalty=lambda log_probs: (log_probs - log_probs.detach()).sum().sqrt())
     said["loss"] = policy.sentence(penalty=lambda _: torch.tensor(float("nan")))
     results.put((rank, said))
