@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from openrlhf_marge.explorer import Exploration
-from openrlhf_marge.types import StateGroup
+from openrlhf_marge.types import Guidance, StateGroup
 
 N_BINS = 5  # of the relative position of a state in its guidance
 
@@ -25,6 +25,7 @@ def exploration_metrics(explorations: Sequence[Exploration]) -> dict[str, float]
         "marge/problems": float(len(explorations)),
         "marge/problems_without_guidance": float(sum(e.no_guidance for e in explorations)),
         "marge/problems_without_room": float(sum(e.no_room for e in explorations)),
+        "marge/guidance_without_labels": float(sum(len(guidances_of(e, without_labels=True)) for e in explorations)),
         "marge/groups": float(len(groups)),
         "marge/generated_tokens": sum(tokens.values()),
     }
@@ -36,6 +37,12 @@ def exploration_metrics(explorations: Sequence[Exploration]) -> dict[str, float]
     metrics |= _mean("marge/guidance_kept", (e.guidance_kept for e in guided))
     metrics |= _mean("marge/guidance_age", (e.guidance_age for e in guided))
     return metrics | pairs_per_token(groups) | state_values(groups)
+
+
+def guidances_of(exploration: Exploration, *, without_labels: bool = False) -> tuple[Guidance, ...]:
+    """The different guidances of a visit; or those of them cut by tokens where ``--marge.split`` found no place."""
+    states = [g.state for g in exploration.groups if g.state.guidance is not None]
+    return tuple(dict.fromkeys(s.guidance for s in states if s.is_fallback or not without_labels))
 
 
 def pairs_per_token(groups: Sequence[StateGroup]) -> dict[str, float]:

@@ -23,7 +23,10 @@ DecodePieces = Callable[[Sequence[int]], list[str]]
 
 
 class Splitter(Protocol):
-    """Cut positions in token counts, ascending, the first one being the length of s_0, all below ``len(ids)``."""
+    """Cut positions in token counts, ascending, the first one being the length of s_0, all below ``len(ids)``.
+
+    None at all where it finds nothing to cut at: then the cut is by tokens, and the metrics count it.
+    """
 
     def __call__(self, ids: TokenIds, start: int, config: MargeConfig, decode_pieces: DecodePieces) -> list[int]: ...
 
@@ -38,7 +41,7 @@ def split_by_steps(ids: TokenIds, start: int, config: MargeConfig, decode_pieces
     """s_0, then one state right after every step label in order of appearance (Appendix B.1).
 
     A state ends with the token that holds the label's last character. The labels that are there decide, whatever
-    their numbers; without any after s_0 the cut is by tokens.
+    their numbers; without any after s_0 there is no cut.
     """
     pieces = decode_pieces(ids)
     label_ends = [m.end() for m in re.finditer(config.step_label, "".join(pieces)) if m.end() > m.start()]
@@ -50,7 +53,7 @@ def split_by_steps(ids: TokenIds, start: int, config: MargeConfig, decode_pieces
             cuts.append(count)
             label_end = next((end for end in labels if end > chars), None)
     cuts = [c for c in cuts if c > start]
-    return [start, *cuts] if cuts else split_by_tokens(ids, start, config, decode_pieces)
+    return [start, *cuts] if cuts else []
 
 
 SPLITTERS: dict[str, Splitter] = {"step": split_by_steps, "tokens": split_by_tokens}
@@ -76,7 +79,7 @@ def split_into_states(
     states: list[State] = []
     for guidance in guidances:
         parent = None
-        cuts = _cuts(problem, guidance, s0_ids, config, decode_pieces)
+        cuts, is_fallback = _cuts(problem, guidance, s0_ids, config, decode_pieces)
         for index, cut in enumerate(cuts):
             prefix = guidance.token_ids[:cut]
             if prefix not in places:
@@ -85,21 +88,30 @@ def split_into_states(
                 segment = 0 if parent is None else cut - len(states[parent].prefix_ids)
                 states.append(
                     State(
-                        index=index, prefix_ids=prefix, position=position, guidance=guidance, parent=parent,
+                        index=index,
+                        prefix_ids=prefix,
+                        position=position,
+                        guidance=guidance,
+                        parent=parent,
                         segment=segment,
+                        is_fallback=is_fallback,
                     )
                 )
             parent = places[prefix]
     return states
 
 
-def _cuts(problem: Problem, guidance: Guidance, s0_ids: TokenIds, config: MargeConfig, decode_pieces) -> list[int]:
+def _cuts(
+    problem: Problem, guidance: Guidance, s0_ids: TokenIds, config: MargeConfig, decode_pieces: DecodePieces
+) -> tuple[list[int], bool]:
+    """Where the guidance is cut, and whether that is by tokens because the splitter found nothing to cut at."""
     ids = guidance.token_ids
     if ids[: len(s0_ids)] != s0_ids:
         raise ValueError(f"guidance of problem {problem.id} does not start with s_0; was --marge.cot_prefix changed?")
-    cuts = load_splitter(config.split)(ids, len(s0_ids), config, decode_pieces)
+    found = load_splitter(config.split)(ids, len(s0_ids), config, decode_pieces)
+    cuts = found or split_by_tokens(ids, len(s0_ids), config, decode_pieces)
     kept = sorted({len(s0_ids)} | {c for c in cuts if len(s0_ids) < c < min(len(ids), problem.max_response_tokens)})
-    return _thinned(kept, config.max_states) if config.max_states else kept
+    return _thinned(kept, config.max_states) if config.max_states else kept, not found
 
 
 def _thinned(cuts: list[int], most: int) -> list[int]:

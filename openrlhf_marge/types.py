@@ -50,6 +50,7 @@ class State:
     guidance: Guidance | None = None  # the first of its guidances; None where s_0 is sampled without any
     parent: int | None = None  # place of the state before it among the states of this visit; None for s_0
     segment: int = 0  # tokens between the state before it and this one; 0 for s_0
+    is_fallback: bool = False  # cut by tokens, as its guidance has nothing that --marge.split cuts at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

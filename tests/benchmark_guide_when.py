@@ -27,6 +27,7 @@ from openrlhf_marge.arithmetic.pretrain import pretrain
 from openrlhf_marge.grading import grade
 from openrlhf_marge.host import tokens
 from openrlhf_marge.host.local_ray import cpu_environment
+from openrlhf_marge.host.pieces import decode_pieces
 from openrlhf_marge.metrics import binary_entropy
 
 from engine import local_engine, sampler_on
@@ -49,8 +50,9 @@ async def explore(base: Path, visits: int) -> dict[str, list[tuple[StateGroup, .
     with local_engine(base / "model", MAX_LEN, dtype="bfloat16") as engine:
         explorer = Explorer(
             config=config, pool=GuidancePool(), seed=0, n_completions=N_COMPLETIONS,
-            s0_ids=tokens.s0_token_ids(tokenizer, config), eos_ids=tokens.eos_token_ids(tokenizer),
-            decode_pieces=lambda ids: tokens.decode_pieces(tokenizer, ids),
+            s0_ids=tokens.s0_token_ids(tokenizer, config),
+            eos_ids=tokens.eos_token_ids(tokenizer, str(base / "model")),
+            decode_pieces=lambda ids: decode_pieces(tokenizer, ids),
             sampler=sampler_on(engine, tokenizer, lambda label, response: grade(response, label).correct),
         )  # fmt: skip
         for number in tqdm(range(visits), desc="visits"):

@@ -20,7 +20,7 @@ from types import SimpleNamespace
 from openrlhf_marge import Explorer, Guidance, GuidancePool, MargeConfig, Problem
 from openrlhf_marge.arithmetic.model import build_tokenizer
 from openrlhf_marge.checkpoints import CheckpointStore
-from openrlhf_marge.host import tokens
+from openrlhf_marge.host.pieces import decode_pieces
 from openrlhf_marge.host.reward_format import Reward
 from openrlhf_marge.host.sampler import EngineSampler
 
@@ -59,7 +59,7 @@ async def explore(n_problems: int) -> tuple[int, float]:
     explorer = Explorer(
         config=MargeConfig(split="tokens", n_states=N_STATES, guidance_source="fresh"), pool=GuidancePool(), seed=0,
         s0_ids=(), eos_ids=frozenset({0}), n_completions=N_COMPLETIONS, sampler=sampler,
-        decode_pieces=functools.partial(tokens.decode_pieces, tokenizer),
+        decode_pieces=functools.partial(decode_pieces, tokenizer),
     )  # fmt: skip
     problems = [
         Problem(id=str(i), prompt="", label="", prompt_ids=tuple(range(40)), max_response_tokens=64)

@@ -8,7 +8,8 @@ from pathlib import Path
 from openrlhf_marge import Completion, Guidance, MargeConfig, Problem, StateGroup, split_into_states
 from openrlhf_marge.arithmetic.model import build_tokenizer
 from openrlhf_marge.dump import DumpWriter
-from openrlhf_marge.host.tokens import decode_pieces, encode
+from openrlhf_marge.host.pieces import decode_pieces
+from openrlhf_marge.host.tokens import encode
 from openrlhf_marge.seeds import stable_hash
 
 COT_PREFIX = "Let's think step by step.\n\nStep 1:"

@@ -12,6 +12,8 @@ import pytest
 pytest.importorskip("openrlhf", reason="the host is not installed")
 
 from openrlhf.cli.train_ppo_ray import parse_args
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from openrlhf_marge.host.rewards import RewardClient
 
@@ -94,6 +96,16 @@ def test_reference_initial_leaves_the_kl_as_it_was_asked_for(launch):
 def test_refusals(launch, flags, sentence):
     with pytest.raises(SystemExit, match=sentence):
         launch(*flags.split())
+
+
+def test_a_cot_prefix_that_the_models_tokenizer_loses_is_refused(launch, tmp_path):
+    core = Tokenizer(models.WordLevel({"<unk>": 0, "Step": 1, "1:": 2}, unk_token="<unk>"))
+    core.pre_tokenizer, core.decoder = pre_tokenizers.WhitespaceSplit(), decoders.Fuse()
+    PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<unk>").save_pretrained(tmp_path / "model")
+    flags = ("--actor.model_name_or_path", str(tmp_path / "model"), "--marge.cot_prefix", "Step 1:")
+    with pytest.raises(SystemExit, match=r"--marge.cot_prefix 'Step 1:' is 'Step1:' after it was encoded and decoded"):
+        launch(*flags)
+    assert launch(*flags, "--marge.split", "tokens").marge.cot_prefix == "Step 1:"
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from openrlhf_marge.host import tokens
 from openrlhf_marge.host.experiences import EPISODE, GROUP_ID, SEGMENT, VALUE_GAIN
 from openrlhf_marge.host.reward_format import parse_reward
 from openrlhf_marge.host.rewards import RewardClient
-from openrlhf_marge.host.sampler import EngineSampler
 from openrlhf_marge.host.samples_generator import GuidedSamplesGenerator
 
 from host_objects import batch_of, experience_maker, experience_of, group_of
@@ -49,34 +48,6 @@ def test_a_problem_has_the_hosts_room_and_an_id_of_prompt_and_label(tokenizer):
     assert (one.prompt_ids, one.max_response_tokens) == (tokens.encode(tokenizer, "1+1?"), 20 - len(one.prompt_ids))
     assert make(tokenizer, "1+1?", "2", 20, 5).max_response_tokens == 5
     assert make(tokenizer, "1+1?", "3", 20, 5).id != one.id == make(tokenizer, "1+1?", "2", 99, None).id
-
-
-def test_s0_is_the_cot_prefix_in_step_mode_and_nothing_in_tokens_mode(tokenizer):
-    ids = tokens.s0_token_ids(tokenizer, MargeConfig())
-    assert tokenizer.decode(ids) == MargeConfig().cot_prefix
-    assert tokens.s0_token_ids(tokenizer, MargeConfig(split="tokens")) == ()
-
-
-def test_pieces_join_to_the_decoded_text_and_each_belongs_to_its_token(tokenizer):
-    ids = tokens.encode(tokenizer, "Step 1: 4+8=12\nStep 2: x")
-    pieces = tokens.decode_pieces(tokenizer, ids)
-    assert len(pieces) == len(ids) and "".join(pieces) == "Step 1: 4+8=12\nStep 2: x"
-    assert pieces[0] == "Step 1:"
-
-
-def test_pieces_of_byte_tokens_and_of_sentencepiece_spaces():
-    class Bytes:  # one token per byte: the pieces of one character are known with its last byte
-        def batch_decode(self, batch, **_):
-            return [bytes(ids).decode(errors="ignore") for ids in batch]
-
-    class Spaces:  # a text starts without its leading space, as sentencepiece decodes
-        words = ("\u2581Step", "\u2581", "1", ":")
-
-        def batch_decode(self, batch, **_):
-            return ["".join(self.words[i] for i in ids).replace("\u2581", " ").removeprefix(" ") for ids in batch]
-
-    assert tokens.decode_pieces(Bytes(), list("a\u00e9b".encode())) == ["a", "", "\u00e9", "b"]
-    assert tokens.decode_pieces(Spaces(), [0, 1, 2, 3]) == ["Step", " ", "1", ":"]
 
 
 def test_only_the_completion_is_action_and_the_prefix_is_context():
@@ -146,40 +117,3 @@ def test_a_failing_reward_function_is_named_with_its_problem(tmp_path):
     path.write_text("def reward_func(q, p, l): raise KeyError('gone')")
     with pytest.raises(RuntimeError, match=f"{path} failed on the problem 'q' with label '2': KeyError: 'gone'"):
         asyncio.run(RewardClient([str(path)]).grade("q", "2", ["a"]))
-
-
-def test_the_grader_gets_the_bare_prompt_and_prefix_with_completion(tokenizer):
-    """One request per state; what is graded is prompt + guidance prefix + completion (Eq. 1)."""
-    ids = tokens.encode(tokenizer, "Step 1: 9")
-    asked = tokens.make_problem(tokenizer, "Q", "9", 64, 20)
-    seen = {}
-
-    class Engine:
-        class generate:
-            @staticmethod
-            async def remote(prompt_ids, params):
-                seen.update(prompt_ids=prompt_ids, n=params.n, max_tokens=params.max_tokens, seed=params.seed)
-                output = SimpleNamespace(token_ids=list(ids[-1:]), finish_reason="stop", logprobs=None)
-                return SimpleNamespace(outputs=[output] * params.n, num_cached_tokens=4)
-
-    versions = iter((6, 7))
-
-    async def weight_version():
-        return next(versions)
-
-    class Rewards:
-        async def grade(self, prompt, label, responses):
-            seen.update(prompt=prompt, label=label, responses=list(responses))
-            return [parse_reward({"rewards": 1.0})] * len(responses)
-
-    sampler = EngineSampler(
-        [Engine], Rewards(), tokenizer, temperature=0.8, top_p=0.95, with_log_probs=False, seeded=True,
-        weight_version=weight_version,
-    )  # fmt: skip
-    completions = asyncio.run(sampler.complete(asked, ids[:-1], 3, seed=11))
-    assert seen["prompt_ids"] == [*asked.prompt_ids, *ids[:-1]]
-    assert (seen["n"], seen["max_tokens"], seen["seed"]) == (3, 20 - len(ids[:-1]), 11)
-    assert completions[0].weight_versions == (6, 7)
-    assert sampler.counts["cached_prompt_tokens"] == 4
-    assert (seen["prompt"], seen["label"], seen["responses"]) == ("Q", "9", ["Step 1: 9"] * 3)
-    assert [c.token_ids for c in completions] == [ids[-1:]] * 3

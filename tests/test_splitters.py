@@ -38,6 +38,18 @@ def test_without_labels_the_cut_is_by_tokens_after_s0():
     assert states_of("Step 1:abcd", s0=PREFIX, n_states=2) == ["Step 1:", "Step 1:ab"]
 
 
+def test_states_cut_by_tokens_for_want_of_a_label_are_marked():
+    def marks(text, **config):
+        guide = guidance(text_ids(text))
+        states = split_into_states(problem(), [guide], text_ids(PREFIX), MargeConfig(n_states=2, **config), letters)
+        return [s.is_fallback for s in states]
+
+    assert marks("Step 1:abcd") == [True, True]
+    assert marks("Step 1:ab Step 2:cd") == [False, False]
+    assert marks("Step 1:abcd Step 2:") == [False]  # a label, and nothing after it
+    assert marks("Step 1:abcd", split="tokens") == [False, False]
+
+
 def test_a_state_ends_with_the_token_that_holds_the_end_of_the_label():
     pieces = ["Step 1:", " a\nSte", "p 2: b", " c"]
     states = split_into_states(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,14 +20,37 @@ def load_tokenizer(model: str) -> Any:
         raise ValueError(f"--model {model} has no tokenizer that transformers can load: {one_line(e)}") from e
 
 
+@functools.cache  # read once: every rollout asks
+def generation_eos_ids(model: str, trust_remote_code: bool = False) -> tuple[int, ...]:
+    """``eos_token_id`` of the model's generation config: one, several or none.
+
+    As in vLLM: without a generation config the model's own config counts; a folder of a tokenizer alone has neither.
+    """
+    from transformers import AutoConfig, GenerationConfig
+
+    try:
+        ids = GenerationConfig.from_pretrained(model).eos_token_id
+    except OSError:
+        try:
+            config = AutoConfig.from_pretrained(model, trust_remote_code=trust_remote_code)
+        except (OSError, ValueError):
+            return ()
+        ids = GenerationConfig.from_model_config(config).eos_token_id
+    return (ids,) if isinstance(ids, int) else tuple(ids or ())
+
+
 class TokenizerCodec:
-    """ValueError when the model has no tokenizer, or that no EOS."""
+    """ValueError when the model has no tokenizer, or that no EOS.
+
+    ``other_eos`` are further ids at which vLLM ends a response of the model, with their texts.
+    """
 
     def __init__(self, model: str) -> None:
         self._tokenizer = load_tokenizer(model)
         if self._tokenizer.eos_token_id is None:
             raise ValueError(f"--model {model}: its tokenizer has no EOS, which every response must end with")
         self.eos_id, self.eos_text = self._tokenizer.eos_token_id, self._tokenizer.eos_token
+        self.other_eos = {i: self.decode([(i,)])[0] for i in generation_eos_ids(model) if i != self.eos_id}
 
     def decode(self, ids: Sequence[TokenIds]) -> list[str]:
         """Texts with all special tokens; ValueError when an id is none of this tokenizer."""

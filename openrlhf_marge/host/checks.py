@@ -14,6 +14,7 @@ from openrlhf_marge import REWARD_FILE, patches
 from openrlhf_marge.checkpoints import repair
 from openrlhf_marge.config import MargeConfig, from_namespace
 from openrlhf_marge.dump import dump_files
+from openrlhf_marge.host import tokens
 from openrlhf_marge.host.dataset_checks import check_datasets
 from openrlhf_marge.host.domain_rewards import write_reward_file
 from openrlhf_marge.host.refusals import REFUSED, REFUSED_ON_CPU, REFUSED_TOGETHER
@@ -42,6 +43,14 @@ def check_arguments(args: Any) -> None:
     _complete(args, config)
     check_reward_file(args.reward.remote_url)
     check_datasets(args)
+    _check_s0(args, config)
+
+
+def _check_s0(args: Any, config: MargeConfig) -> None:
+    """A model that is on this disk must give ``--marge.cot_prefix`` back; with others the run's first step sees it."""
+    model = args.actor.model_name_or_path
+    if model and os.path.isdir(model) and not config.replay_dir:
+        tokens.s0_token_ids(tokens.load_tokenizer(args), config)
 
 
 def check_replay(folder: str) -> None:

@@ -14,6 +14,8 @@ from openrlhf_marge.config import MargeConfig
 from openrlhf_marge.explorer import Exploration, Explorer
 from openrlhf_marge.guidance import GuidancePool
 from openrlhf_marge.host import tokens
+from openrlhf_marge.host.label_watch import LabelWatch
+from openrlhf_marge.host.pieces import decode_pieces
 from openrlhf_marge.host.sampler import EngineSampler
 from openrlhf_marge.types import Problem
 from openrlhf_marge.visit import Sampler
@@ -26,10 +28,10 @@ def make_explorer(args: Any, config: MargeConfig, tokenizer: Any, pool: Guidance
         pool=pool,
         seed=args.train.seed,
         s0_ids=tokens.s0_token_ids(tokenizer, config),
-        eos_ids=tokens.eos_token_ids(tokenizer),
+        eos_ids=tokens.eos_token_ids(tokenizer, args.actor.model_name_or_path),
         n_completions=args.rollout.n_samples_per_prompt,
         sampler=sampler,
-        decode_pieces=functools.partial(tokens.decode_pieces, tokenizer),
+        decode_pieces=functools.partial(decode_pieces, tokenizer),
     )
 
 
@@ -50,6 +52,8 @@ async def explore_problems(
         weight_version=generator.weight_version,
     )
     explorer = make_explorer(args, generator.config, tokenizer, generator.pool, sampler)
+    if generator.rollouts == 1:
+        explorer = LabelWatch(explorer, tokenizer, len(problems))
     with tqdm(total=len(problems), desc="Explore problems") as progress:
 
         async def explore(problem: Problem) -> Exploration:

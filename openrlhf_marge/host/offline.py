@@ -7,15 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from openrlhf.datasets import PromptDataset
-from openrlhf.utils import get_tokenizer
 
-from openrlhf_marge.cli.errors import one_line
 from openrlhf_marge.config import MargeConfig, from_namespace
 from openrlhf_marge.host import tokens
 from openrlhf_marge.host.checks import check_reward_file, complete_reward
 from openrlhf_marge.host.dataset_checks import check_dataset, check_guidance, quiet_strategy
 from openrlhf_marge.host.exploring import make_explorer
 from openrlhf_marge.host.given_guidance import given_guidance
+from openrlhf_marge.host.label_watch import LabelWatch
 from openrlhf_marge.host.offline_engines import offline_engines, ray_cluster
 from openrlhf_marge.host.rewards import RewardClient
 from openrlhf_marge.host.sampler import EngineSampler
@@ -29,7 +28,7 @@ def explore_data(args: Any, begin: Callable[[], None]) -> Totals:
     config = from_namespace(args.marge)
     complete_reward(args, config, args.out)
     check_reward_file(args.reward.remote_url)
-    tokenizer = load_tokenizer(args)
+    tokenizer = tokens.load_tokenizer(args)
     problems = read_problems(args, config, tokenizer)
     folder = ExplorationFolder(args.out, [p.id for p in problems], args.problems_per_file, config.advantage)
     if args.guidance_from and not folder.totals.problems:
@@ -40,16 +39,6 @@ def explore_data(args: Any, begin: Callable[[], None]) -> Totals:
             asyncio.run(explore_on(engines, args, config, tokenizer, problems, folder))
     folder.finish()
     return folder.totals
-
-
-def load_tokenizer(args: Any) -> Any:
-    """As OpenRLHF's trainer has it; ValueError when the model has none."""
-    model = args.actor.model_name_or_path
-    try:
-        return get_tokenizer(model, None, "left", None, use_fast=not args.data.disable_fast_tokenizer)
-    except Exception as e:  # from missing files to failed downloads, transformers raises what it likes
-        reason = one_line(e)
-        raise ValueError(f"--actor.model_name_or_path {model} has no tokenizer that can be loaded: {reason}") from e
 
 
 def read_problems(args: Any, config: MargeConfig, tokenizer: Any) -> list[Problem]:
@@ -92,8 +81,10 @@ async def explore_on(
         weight_version=_untrained,
     )
     explorer = make_explorer(args, config, tokenizer, folder.pool, JournaledSampler(sampler, folder.journal))
+    left = sum(not folder.is_done(p.id) for p in problems)
+    watch = LabelWatch(explorer, tokenizer, min(left, args.problems_per_file))
     in_flight, unguided = args.problems_in_flight * len(engines), WithoutGuidance()
-    await explore_all(explorer, folder, problems, in_flight, args.max_generated_tokens, unguided.add)
+    await explore_all(watch, folder, problems, in_flight, args.max_generated_tokens, unguided.add)
     if sentence := unguided.sentence(tokenizer.decode):
         print(f"explore: {sentence} All candidates are in {args.out}/candidates-*.parquet.")
 

@@ -1,21 +1,38 @@
-"""What only a tokenizer can tell: problems from prompts, text pieces of token ids, s_0."""
+"""What only a tokenizer and its model's folder can tell: problems from prompts, s_0, where a response has ended."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from openrlhf.utils import get_tokenizer
+from transformers import ProcessorMixin
+
+from openrlhf_marge.cli.codec import generation_eos_ids
+from openrlhf_marge.cli.errors import one_line
 from openrlhf_marge.config import MargeConfig
 from openrlhf_marge.types import Problem, TokenIds
 
-# Ids decoded before a token to see what it adds to the text; more than any tokenizer joins into one character.
-WINDOW = 8
+
+def load_tokenizer(args: Any) -> Any:
+    """As OpenRLHF's trainer has it; ValueError when the model has none."""
+    model = args.actor.model_name_or_path
+    try:
+        return get_tokenizer(model, None, "left", None, use_fast=not args.data.disable_fast_tokenizer)
+    except Exception as e:  # from missing files to failed downloads, transformers raises what it likes
+        reason = one_line(e)
+        raise ValueError(f"--actor.model_name_or_path {model} has no tokenizer that can be loaded: {reason}") from e
 
 
 def encode(tokenizer: Any, text: str) -> TokenIds:
-    """Token ids of a text that already has its special tokens, as OpenRLHF encodes prompts."""
+    """Token ids of a text that already has its special tokens, as OpenRLHF encodes prompts.
+
+    Where a model has a ``vision_config``, OpenRLHF's tokenizer is a processor, which gives a text as a batch of one.
+    """
+    if isinstance(tokenizer, ProcessorMixin):
+        tokenizer = tokenizer.tokenizer
     return tuple(tokenizer(text=text, add_special_tokens=False)["input_ids"])
 
 
@@ -42,30 +59,28 @@ def make_problem(
     )
 
 
-def decode_pieces(tokenizer: Any, ids: Sequence[int]) -> list[str]:
-    """One text piece per id, such that the joined pieces are the decoded text.
-
-    A token alone is not enough: sentencepiece drops a leading space, and bytes of one character may be spread over
-    tokens. So each piece is what the token adds to the text of the few tokens before it.
-    """
-    windows = [list(ids[max(0, i - WINDOW) : i + 1]) for i in range(len(ids))]
-    options = dict(skip_special_tokens=False, clean_up_tokenization_spaces=False)
-    full = tokenizer.batch_decode(windows, **options)
-    before = tokenizer.batch_decode([w[:-1] for w in windows], **options)
-    return [f[len(b) :] for f, b in zip(full, before, strict=True)]
-
-
 def s0_text(config: MargeConfig) -> str:
     """What every response starts with: the CoT prefix in step mode, nothing in tokens mode."""
     return config.cot_prefix if config.split == "step" else ""
 
 
 def s0_token_ids(tokenizer: Any, config: MargeConfig) -> TokenIds:
-    """Ids of s_0."""
+    """Ids of s_0; ValueError when the tokenizer does not give its text back."""
     text = s0_text(config)
-    return encode(tokenizer, text) if text else ()
+    if not text:
+        return ()
+    ids = encode(tokenizer, text)
+    back = tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    if back != text:
+        raise ValueError(
+            f"--marge.cot_prefix {text!r} is {back!r} after it was encoded and decoded by the model's tokenizer, so "
+            "responses would start with another text; set the flag to a text that the tokenizer keeps, or load the "
+            "model with a tokenizer that does"
+        )
+    return ids
 
 
-def eos_token_ids(tokenizer: Any) -> frozenset[int]:
-    """Ids at which a response has ended."""
-    return frozenset(i for i in (tokenizer.eos_token_id, tokenizer.pad_token_id) if i is not None)
+def eos_token_ids(tokenizer: Any, model: str) -> frozenset[int]:
+    """Ids at which vLLM ends a response: the tokenizer's EOS and those of the generation config of ``model``."""
+    # OpenRLHF trusts a model's code everywhere.
+    return frozenset({tokenizer.eos_token_id, *generation_eos_ids(model, trust_remote_code=True)} - {None})
