@@ -1,13 +1,16 @@
 import functools
 import itertools
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import datasets
 import pytest
+from transformers import GenerationConfig
 
 from openrlhf_marge import Completion
 from openrlhf_marge.cli.build_pairs import main
+from openrlhf_marge.cli.codec import generation_eos_ids
 from openrlhf_marge.host.tokens import encode
 
 from scripted_dumps import (
@@ -37,6 +40,7 @@ def build(tmp_path, model, capsys):
     count = itertools.count()
 
     def run(kind, *rollouts, flags="", out="rows.jsonl"):
+        generation_eos_ids.cache_clear()
         dump = write_dump(tmp_path / f"dump{next(count)}", *rollouts)
         status = main([str(dump), "--kind", kind, "--model", model, "--out", str(tmp_path / out), *flags.split()])
         said = capsys.readouterr()
@@ -117,6 +121,20 @@ def test_what_does_not_survive_is_left_out_and_counted(build):
     assert "2 rows whose response text" in said and "1 completions that do not end" in said
     assert "1 completions or guidances that the length limit stopped" in said
     assert "2 states with usable completions of one kind" in said
+
+
+@pytest.mark.parametrize(("eos", "counted"), [([2, 7], "2 completions that ended with another EOS, 7 '%'"), (2, None)])
+def test_an_end_by_another_eos_of_the_model_is_named(build, model, eos, counted):
+    """Engines stop at any EOS of the generation config; both data sets know the tokenizer's alone."""
+    assert tokenizer().eos_token_id == 2 and tokenizer().decode([7]) == "%"
+    GenerationConfig(eos_token_id=eos).save_pretrained(model)
+    other = [Completion(token_ids=(*encode(tokenizer(), f" {i}"), 7), reward=1.0, is_correct=True) for i in range(2)]
+    try:
+        status, said = build("outcome", visit([[*other, completion(" 1", 0.0)], mixed(0, 1), mixed(0, 1)]))
+    finally:
+        (Path(model) / "generation_config.json").unlink()
+    assert status == 2 and (counted or "2 completions that do not end with the tokenizer's one EOS") in said
+    assert ("do not end" in said) == (counted is None)
 
 
 def test_long_pairs_and_duplicates_are_counted(build):

@@ -88,7 +88,7 @@ def build(args: argparse.Namespace) -> Summary:
     summary = Summary(completions=sum(check_file(path, COLUMNS) for path in files))
     codec = TokenizerCodec(args.model)
     flags = {name: getattr(args, name) for name in HELP} | {"max_len": args.max_len or None}
-    settings = Settings(eos_id=codec.eos_id, **flags)
+    settings = Settings(eos_id=codec.eos_id, other_eos=codec.other_eos, **flags)
     path = args.out if args.out.suffix in ENDINGS else args.out / f"train.{args.format}"
     with row_writer(path, builder.schema(settings)) as write:
         for row in build_rows(visits(files, summary.completions), builder, settings, codec, summary.left_out):

@@ -41,6 +41,7 @@ class Settings:
     """The flags of ``build_pairs``; lengths in tokens."""
 
     eos_id: int
+    other_eos: Mapping[int, str] = field(default_factory=dict)  # further ids that end a response, with their texts
     seed: int = 0
     max_len: int | None = 2048  # prompt and longest response together; the paper's for DPO
     min_value: float = 0.3
@@ -119,6 +120,10 @@ class PairRows:
         return dict(prompt=prompt, chosen=texts.response(0), rejected=texts.response(1)) | facts_of(draft.group)
 
 
-def is_whole(ids: TokenIds, eos_id: int) -> bool:
-    """Whether a completion ends with EOS and holds it once."""
-    return eos_id in ids and ids.index(eos_id) == len(ids) - 1
+def unfit_end(ids: TokenIds, settings: Settings) -> str | None:
+    """The reason to leave a completion out that does not end with the tokenizer's EOS, or holds it before its end."""
+    if settings.eos_id in ids and ids.index(settings.eos_id) == len(ids) - 1:
+        return None
+    if ids and ids[-1] in settings.other_eos:
+        return f"completions that ended with another EOS, {ids[-1]} {settings.other_eos[ids[-1]]!r}"
+    return "no_eos"

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from openrlhf_marge.pairs.base import FACTS, Draft, PairRows, Settings, Texts, Visit, facts_of, is_whole
+from openrlhf_marge.pairs.base import FACTS, Draft, PairRows, Settings, Texts, Visit, facts_of, unfit_end
 from openrlhf_marge.seeds import generator
 from openrlhf_marge.types import StateGroup, TokenIds
 
@@ -25,8 +25,8 @@ def usable_ids(group: StateGroup, settings: Settings, left_out: Counter[str], *,
             continue
         if completion.truncated:
             left_out["truncated"] += 1
-        elif not is_whole(completion.token_ids, settings.eos_id):
-            left_out["no_eos"] += 1
+        elif reason := unfit_end(completion.token_ids, settings):
+            left_out[reason] += 1
         else:
             kept[completion.token_ids] = None
     return list(kept)
