@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 from openrlhf.utils.agent import SingleTurnAgentExecutor
 
 from openrlhf_marge.host.reward_format import Reward, parse_reward
+
+# HTTP requests of one server at once. OpenRLHF opens a connection for each and gives up after 180 s, so thousands at
+# once would run out of files, or of time behind each other. Calls of a .py function are bounded by their threads.
+REQUESTS_PER_SERVER = 64
 
 
 class RewardClient:
@@ -19,22 +24,28 @@ class RewardClient:
     def __init__(self, urls: Sequence[str]) -> None:
         self._name = ",".join(urls)
         self._executor = SingleTurnAgentExecutor(list(urls))
+        self._most_requests = REQUESTS_PER_SERVER * len(urls)
+        self._requests: asyncio.Semaphore | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def grade(self, prompt: str, label: str, responses: Sequence[str]) -> list[Reward]:
         """One reward per response, in order; RuntimeError naming the reward function when one cannot be had."""
         return await asyncio.gather(*(self._grade_one(prompt, label, response) for response in responses))
 
     async def _grade_one(self, prompt: str, label: str, response: str) -> Reward:
-        fetch = (
-            self._executor._fetch_rewards_via_func
-            if self._executor.reward_func
-            else self._executor._fetch_rewards_via_http
-        )
         try:
-            returned = await fetch([prompt + response], [prompt], [label])
+            returned = await self._fetch([prompt + response], [prompt], [label])
             return parse_reward(returned[0] if returned else None)
         except Exception as e:
             raise RuntimeError(
                 f"--reward.remote_url {self._name} failed on the problem {prompt[-80:]!r} with label {label!r}: "
                 f"{type(e).__name__}: {e}"
             ) from e
+
+    async def _fetch(self, *batch: list[str]) -> list[Any]:
+        if self._executor.reward_func:
+            return await self._executor._fetch_rewards_via_func(*batch)
+        if self._loop is not asyncio.get_running_loop():  # every rollout runs a loop of its own
+            self._loop, self._requests = asyncio.get_running_loop(), asyncio.Semaphore(self._most_requests)
+        async with self._requests:
+            return await self._executor._fetch_rewards_via_http(*batch)

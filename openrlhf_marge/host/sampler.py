@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -12,12 +13,18 @@ from vllm.sampling_params import RequestOutputKind
 from openrlhf_marge.host.rewards import RewardClient
 from openrlhf_marge.types import Completion, Problem, TokenIds
 
+# Requests of one engine at once. Ray lets an actor serve 1,000 calls at a time; were all of them requests that a pause
+# of the engine holds back, its resume would wait behind them for ever. In OpenRLHF vLLM computes 128 sequences at once
+# (max_num_seqs where none is given), which even requests of one completion exceed by far.
+CALLS_PER_ENGINE = 256
+
 
 class EngineSampler:
     """Samples the n completions of a state as one request; all states of a problem go to the same engine.
 
     One request shares the prompt among its n completions, and one engine per problem lets nested states find each
-    other's prefixes in the prefix cache. The engine of a problem is the one with the fewest completions in flight.
+    other's prefixes in the prefix cache. The engine of a problem is the one with the fewest completions asked of it.
+    Of ``CALLS_PER_ENGINE`` requests an engine knows; the others wait here, first come, first served.
     """
 
     def __init__(
@@ -38,7 +45,8 @@ class EngineSampler:
             logprobs=1 if with_log_probs else None,
             output_kind=RequestOutputKind.FINAL_ONLY,  # otherwise the n outputs arrive apart
         )
-        self._in_flight = [0] * len(engines)
+        self._asked = [0] * len(engines)  # completions, waiting requests included
+        self._calls = [asyncio.Semaphore(CALLS_PER_ENGINE) for _ in engines]
         self._engine_of: dict[str, int] = {}
         # Prompt tokens once per request, and how many of them were in the prefix cache; seconds summed over requests.
         names = ("prompt_tokens", "cached_prompt_tokens", "sampling_seconds", "grading_seconds")
@@ -46,9 +54,15 @@ class EngineSampler:
 
     async def complete(self, problem: Problem, prefix_ids: TokenIds, n: int, seed: int) -> list[Completion]:
         """n completions of ``problem.prompt_ids + prefix_ids``, graded together with the prefix."""
-        first_version = await self._weight_version()
-        outputs = await self._generate(problem, prefix_ids, n, seed)
-        last_version = await self._weight_version()
+        index = self._engine_of.setdefault(problem.id, self._asked.index(min(self._asked)))
+        self._asked[index] += n
+        try:
+            async with self._calls[index]:
+                first_version = await self._weight_version()
+                outputs = await self._generate(index, problem, prefix_ids, n, seed)
+                last_version = await self._weight_version()
+        finally:
+            self._asked[index] -= n
         rewards = await self._grade(problem, [[*prefix_ids, *output.token_ids] for output in outputs])
         return [
             Completion(
@@ -75,8 +89,7 @@ class EngineSampler:
         self.counts["grading_seconds"] += time.monotonic() - start
         return rewards
 
-    async def _generate(self, problem: Problem, prefix_ids: TokenIds, n: int, seed: int) -> list[Any]:
-        index = self._engine_of.setdefault(problem.id, self._in_flight.index(min(self._in_flight)))
+    async def _generate(self, index: int, problem: Problem, prefix_ids: TokenIds, n: int, seed: int) -> list[Any]:
         params = SamplingParams(
             n=n,
             max_tokens=problem.max_response_tokens - len(prefix_ids),
@@ -84,13 +97,10 @@ class EngineSampler:
             **self._base_params,
         )
         start = time.monotonic()
-        self._in_flight[index] += n
         try:
             output = await self._engines[index].generate.remote([*problem.prompt_ids, *prefix_ids], params)
         except Exception as e:
             raise RuntimeError(f"vLLM engine {index} failed while it sampled problem {problem.id}: {e}") from e
-        finally:
-            self._in_flight[index] -= n
         self.counts["sampling_seconds"] += time.monotonic() - start
         self.counts["prompt_tokens"] += len(problem.prompt_ids) + len(prefix_ids)
         self.counts["cached_prompt_tokens"] += output.num_cached_tokens or 0
