@@ -15,7 +15,7 @@ pytest.importorskip("openrlhf", reason="the host is not installed")
 from openrlhf_marge.cli import export_guidance
 from openrlhf_marge.dump import dump_files, read_groups
 
-from stack import launch, train
+from stack import launch, make_task, train
 
 TOKENS = "--experience_maker marge --marge.n_candidates 16 --marge.split tokens --marge.n_states 3 "
 STEPS = "--experience_maker marge --marge.n_candidates 16 "
@@ -148,6 +148,29 @@ def test_signal_before_a_checkpoint_counts_for_the_resumed_run(task, tmp_path, c
     more = f"--train.num_episodes 2 --ckpt.load_enable --reward.remote_url {tmp_path}/reward.py"
     resumed = train(task, tmp_path, f"{flags} {more}", cluster)
     assert "Rollout 4 has no signal" in resumed.log and (tmp_path / "model" / "config.json").is_file()
+
+
+FEWER_CALLS = """
+from openrlhf.trainer.ray.vllm_engine import RolloutRayActor
+default = RolloutRayActor.options
+RolloutRayActor.options = lambda **options: default(max_concurrency=300, **options)
+"""
+
+
+def test_partial_rollouts_with_more_states_in_flight_than_an_engine_takes_calls(tmp_path, cluster):
+    """Ray's limit lowered to 300 calls for up to 768 states: a paused engine must still hear that it may go on."""
+    (tmp_path / "sitecustomize.py").write_text(FEWER_CALLS)
+    environment = cluster | {
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, [cluster.get("PYTHONPATH")])])
+    }
+    flags = f"""{TOKENS} --marge.n_states 8 --marge.n_candidates 2 --marge.guidance_rule random
+        --rollout.batch_size 96 --rollout.n_samples_per_prompt 2 --train.batch_size 64 --train.micro_batch_size 64
+        --rollout.micro_batch_size 64 --train.async_enable --train.partial_rollout_enable
+        --marge.dump_dir {tmp_path}/dump"""
+    run = train(make_task(tmp_path, num_train=288), tmp_path, flags, environment)
+    groups = check_async(run, tmp_path / "dump")
+    assert max(run.values("marge/groups")) > 300
+    assert any(g.crosses_update for g in groups)  # an engine was paused in the middle of a rollout
 
 
 KILLS_AN_ENGINE = """
