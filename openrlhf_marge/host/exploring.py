@@ -8,17 +8,20 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from openrlhf.utils.logging_utils import init_logger
 from tqdm import tqdm
 
 from openrlhf_marge.config import MargeConfig
 from openrlhf_marge.explorer import Exploration, Explorer
 from openrlhf_marge.guidance import GuidancePool
 from openrlhf_marge.host import tokens
-from openrlhf_marge.host.label_watch import LabelWatch
 from openrlhf_marge.host.pieces import decode_pieces
 from openrlhf_marge.host.sampler import EngineSampler
+from openrlhf_marge.no_labels import without_labels
 from openrlhf_marge.types import Problem
 from openrlhf_marge.visit import Sampler
+
+logger = init_logger(__name__)
 
 
 def make_explorer(args: Any, config: MargeConfig, tokenizer: Any, pool: GuidancePool, sampler: Sampler) -> Explorer:
@@ -52,8 +55,6 @@ async def explore_problems(
         weight_version=generator.weight_version,
     )
     explorer = make_explorer(args, generator.config, tokenizer, generator.pool, sampler)
-    if generator.rollouts == 1:
-        explorer = LabelWatch(explorer, tokenizer, len(problems))
     with tqdm(total=len(problems), desc="Explore problems") as progress:
 
         async def explore(problem: Problem) -> Exploration:
@@ -62,5 +63,7 @@ async def explore_problems(
             return exploration
 
         explorations = list(await asyncio.gather(*map(explore, problems)))
+    if generator.rollouts == 1 and (sentence := without_labels(explorations, generator.config, tokenizer.decode)):
+        logger.warning(sentence)
     counts = sampler.counts | {"exploring_seconds": time.monotonic() - start}
     return explorations, {f"marge/{name}": value for name, value in counts.items()}

@@ -9,16 +9,17 @@ from typing import Any
 from openrlhf.datasets import PromptDataset
 
 from openrlhf_marge.config import MargeConfig, from_namespace
+from openrlhf_marge.explorer import Exploration
 from openrlhf_marge.host import tokens
 from openrlhf_marge.host.checks import check_reward_file, complete_reward
 from openrlhf_marge.host.dataset_checks import check_dataset, check_guidance, quiet_strategy
 from openrlhf_marge.host.exploring import make_explorer
 from openrlhf_marge.host.given_guidance import given_guidance
-from openrlhf_marge.host.label_watch import LabelWatch
 from openrlhf_marge.host.offline_engines import offline_engines, ray_cluster
 from openrlhf_marge.host.rewards import RewardClient
 from openrlhf_marge.host.sampler import EngineSampler
 from openrlhf_marge.no_guidance import WithoutGuidance
+from openrlhf_marge.no_labels import WithoutLabels
 from openrlhf_marge.offline import ExplorationFolder, JournaledSampler, Totals, explore_all, read_pool
 from openrlhf_marge.types import Problem
 
@@ -81,12 +82,18 @@ async def explore_on(
         weight_version=_untrained,
     )
     explorer = make_explorer(args, config, tokenizer, folder.pool, JournaledSampler(sampler, folder.journal))
-    left = sum(not folder.is_done(p.id) for p in problems)
-    watch = LabelWatch(explorer, tokenizer, min(left, args.problems_per_file))
-    in_flight, unguided = args.problems_in_flight * len(engines), WithoutGuidance()
-    await explore_all(watch, folder, problems, in_flight, args.max_generated_tokens, unguided.add)
+    in_flight = args.problems_in_flight * len(engines)
+    unguided, unlabelled = WithoutGuidance(), WithoutLabels(config)
+
+    def add(exploration: Exploration) -> None:
+        unguided.add(exploration)
+        unlabelled.add(exploration)
+
+    await explore_all(explorer, folder, problems, in_flight, args.max_generated_tokens, add)
     if sentence := unguided.sentence(tokenizer.decode):
         print(f"explore: {sentence} All candidates are in {args.out}/candidates-*.parquet.")
+    if sentence := unlabelled.sentence(tokenizer.decode):
+        print(f"explore: {sentence}")
 
 
 async def _untrained() -> int:
