@@ -15,7 +15,7 @@ from openrlhf_marge.compare.curves import curve_lines, curve_of, mean_curve
 from openrlhf_marge.compare.notes import notes, unequal
 from openrlhf_marge.compare.progress import Budget, Point, points_of, read_points, write_points
 from openrlhf_marge.compare.results import difference_table, score_rows, score_table, used_table
-from openrlhf_marge.compare.statistics import bootstrap, over_seeds, paired
+from openrlhf_marge.compare.statistics import holm, interval, over_seeds, paired
 from openrlhf_marge.compare.tables import Cell, Table, latex, markdown, marks
 
 FILE = """
@@ -327,29 +327,46 @@ def test_pairs_are_of_the_same_problems_and_seeds():
         paired({0: scores(1)}, {0: scores(1, texts="x")})
 
 
-def test_the_bootstrap_of_known_data():
+def test_intervals_of_known_data():
     rng = np.random.default_rng(0)
     values = rng.normal(0.1, 1, 400)
-    one = [Scores(tuple((i, "") for i in range(400)), values)]
-    found = bootstrap(one, "a")
-    assert found.value == pytest.approx(values.mean())
-    half = 1.96 * values.std() / 20  # the normal interval, which the bootstrap's comes to for means of many
-    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.07)
-    assert bootstrap(one, "a") == found != bootstrap(one, "b")
-    # Nothing varies within a seed: what is left is the choice of the seeds.
-    flat = [scores(0, 0), scores(1, 1)]
-    assert (bootstrap(flat, "c").low, bootstrap(flat, "c").value, bootstrap(flat, "c").high) == (0, 0.5, 1)
+    one = interval([Scores(tuple((i, "") for i in range(400)), values)])
+    assert one.value == pytest.approx(values.mean())
+    assert one.margin == pytest.approx(1.965927 * values.std(ddof=1) / 20)  # t of 399 degrees of freedom
+    # Nothing varies within a seed: what is left are the seeds, two of them with one degree of freedom.
+    two = interval([scores(0, 0), scores(1, 1)])
+    assert (two.value, two.margin) == (0.5, pytest.approx(12.7062 * 0.5)) and not two.is_shown
+    assert interval([scores(0.9, 0.9), scores(1, 1), scores(1.1, 1.1)]).margin == pytest.approx(
+        4.302653 * 0.1 / 3**0.5
+    )
+    assert interval([scores(1)]).margin is None and interval([scores(1)]).bounds is None
 
 
-def test_problems_are_drawn_once_for_all_seeds_that_share_them():
-    rng = np.random.default_rng(1)
-    values = rng.normal(0, 1, 300)
-    problems = tuple((i, "") for i in range(300))
-    shared = bootstrap([Scores(problems, values)] * 5, "a")
-    apart = bootstrap([Scores(tuple((i, str(s)) for i in range(300)), values) for s in range(5)], "a")
-    # The same problems in five seeds are no five times as many problems: the variance is not divided by 5, nor, as a
-    # seed may be drawn several times, by 5 / (1 + 4 / 5).
-    assert (shared.high - shared.low) / (apart.high - apart.low) == pytest.approx(np.sqrt(5 / 1.8), rel=0.1)
+def test_what_problems_that_seeds_share_vary_by_is_no_smaller_for_more_seeds():
+    values = np.random.default_rng(1).normal(0, 1, 300)
+    shared = [Scores(tuple((i, "") for i in range(300)), values)] * 5
+    assert interval(shared).margin == pytest.approx(1.967930 * values.std(ddof=1) / 300**0.5)
+    apart = [Scores(tuple((i, str(seed)) for i in range(300)), values + seed / 10) for seed in range(5)]
+    assert interval(apart).margin == pytest.approx(2.776445 * 0.158114 / 5**0.5, rel=1e-5)  # the seeds tell it all
+
+
+def test_seeds_that_happen_to_agree_make_no_interval_narrower_than_the_problems_do():
+    apart = [Scores(((0, str(seed)), (1, str(seed)), (2, str(seed))), np.array([0.0, 0.5, 1.0])) for seed in range(2)]
+    assert interval(apart).margin == pytest.approx(4.302653 * 0.5 / 6**0.5)  # six problems, t as of three
+    uneven = [scores(0.5), Scores(((0, "x"), (1, "y"), (2, "z")), np.array([0.0, 0.5, 1.0]))]
+    assert interval(uneven).margin == pytest.approx(4.302653 * 0.5 / 3**0.5 / 2)
+
+
+def test_holm_asks_for_more_of_the_first_difference_than_of_the_last():
+    def of(mean):
+        return [scores(mean + e, mean + e) for e in (-0.1, 0.0, 0.1)]  # a standard error of 0.0577
+
+    # t of two degrees of freedom is 4.30 at 95 %, 6.21 at 97.5 and 7.65 at 98.33.
+    assert holm({"a": of(0.26)}) == {"a"}
+    assert holm({"a": of(0.26), "b": of(0), "c": of(0)}) == set()
+    assert holm({"a": of(0.45), "b": of(0.36), "c": of(0.26)}) == {"a", "b", "c"}
+    assert holm({"a": of(0.45), "b": of(0.34), "c": of(0.26)}) == {"a"}
+    assert holm({}) == set()
 
 
 TABLE = Table(
@@ -392,18 +409,19 @@ def test_equal_values_share_their_mark():
 def results(tmp_path):
     plan = plan_of(tmp_path)
     column = ("math500", "pass@1")
-    grpo, marge = {0: scores(0, 1), 1: scores(0, 0)}, {0: scores(1, 1), 1: scores(0, 1)}
+    grpo, marge = {0: scores(0, 1), 1: scores(0, 1)}, {0: scores(1, 1), 1: scores(0, 1)}
     used = [(run, points(400, 1100 if run.method.name == "MARGE" else 1000)) for run in plan.runs]
     return Results(plan, {"GRPO": {column: grpo}, "MARGE": {column: marge}}, used)
 
 
 def test_the_tables_of_results(results):
-    assert markdown(score_table(results)).splitlines()[2:] == [
+    assert markdown(score_table(results)).splitlines() == [
+        "## Accuracy, % (bold: highest mean, underlined: second; a rank, no test)", "",
         "| Method | MATH500 pass@1 |", "| --- | --- |",
-        "| GRPO | <u>25.00 ± 25.00</u> |", "| MARGE | **75.00 ± 25.00** |",
+        "| GRPO | <u>50.00 ± 0.00</u> |", "| MARGE | **75.00 ± 25.00** |",
     ]  # fmt: skip
     assert markdown(difference_table(results)).splitlines()[::4] == [
-        "## Difference to GRPO, points, 95 % bootstrap interval", "| MARGE | +50.00 [+0.00, +100.00] |"
+        "## Difference to GRPO, points, 95 % t interval", "| MARGE | +25.00 [-292.66, +342.66] |"
     ]  # fmt: skip
     assert markdown(used_table(results)).splitlines()[2:5] == [
         "| Run | updates | samples | generated tokens | seconds |", "| --- | --- | --- | --- | --- |",
@@ -411,13 +429,13 @@ def test_the_tables_of_results(results):
     ]  # fmt: skip
     header, rows = score_rows(results)
     rows = [dict(zip(header, row, strict=True)) for row in rows]
-    assert [row["difference"] for row in rows] == [None, 0.5] and rows[1]["mean"] == 0.75
+    assert [row["difference"] for row in rows] == [None, 0.25] and rows[1]["mean"] == 0.75
 
 
 def test_what_is_said_under_the_tables(results):
     assert notes(results) == [
-        "Means over the seeds 0, 1 and their standard errors; intervals over problems and seeds. Where seeds differ "
-        "much, those over few are too narrow: 95 % intervals over 2, 3, 5 and 10 seeds may cover 50, 75, 83 and 90 %.",
+        "Means over the seeds 0, 1 and their standard errors; t intervals of the differences seed by seed, 12.7 "
+        "standard errors of 2 seeds to each side, and wider for problems that the seeds share.",
         "Budget of a run: 1,000 generated tokens.",
         "MARGE, seed 0 used 1,100 generated tokens, 10 % more than its budget of 1,000.",
         "MARGE, seed 1 used 1,100 generated tokens, 10 % more than its budget of 1,000.",
@@ -433,15 +451,6 @@ def test_what_is_said_under_the_tables(results):
     ]
 
 
-def test_what_is_said_of_coverage_is_so_where_only_seeds_differ():
-    rng = np.random.default_rng(0)
-    covered = {}
-    for n in (2, 3, 5, 10):
-        found = [bootstrap([scores(v, v) for v in rng.normal(0, 1, n)], i) for i in range(300)]
-        covered[n] = sum(d.low <= 0 <= d.high for d in found) / len(found)
-    assert list(covered.values()) == pytest.approx([0.5, 0.75, 0.83, 0.9], abs=0.06)
-
-
 def test_curves_are_averaged_where_all_runs_have_got():
     first, second = points(100, 200, 300, rate=0.2), [Point(tokens=50), *points(150, 250, rate=0.6)]
     assert curve_of(first, "tokens")[0].tolist() == [0, 100, 200]  # a rollout is of the policy before its update
@@ -452,3 +461,42 @@ def test_curves_are_averaged_where_all_runs_have_got():
         ("", "faint", 0), ("", "faint", 0), ("GRPO", "solid", 0), ("PPO", "solid", 2)
     ]  # fmt: skip
     assert lines[0].points[0] == (0, 0.2, None)
+
+
+def test_curves_that_do_not_overlap_have_no_mean():
+    short, late = points(100, 200, rate=0.2), [Point(tokens=300), *points(400, 500, rate=0.6)]
+    assert [len(part) for part in mean_curve([curve_of(p, "tokens") for p in (short, late)])] == [0, 0]
+    lines = curve_lines({"MARGE": [short, late]}, "tokens")
+    assert [(line.name, line.style) for line in lines] == [("", "faint"), ("MARGE", "faint")]
+    touching = [Point(tokens=100), *points(200, 300, rate=0.6)]
+    assert set(mean_curve([curve_of(p, "tokens") for p in (short, touching)])[0]) == {100}
+
+
+def test_a_table_of_several_methods_says_what_is_left_of_its_intervals_together(results):
+    column = ("math500", "pass@1")
+    alone = {0: scores(0.26, 0.26), 1: scores(0.16, 0.16), 2: scores(0.36, 0.36)}  # an interval of 0.26 +- 0.248
+    zero = {seed: scores(0, 0) for seed in range(3)}
+    methods = {"GRPO": zero, "MARGE": alone}
+    plan = replace(results.plan, seeds=(0, 1, 2))
+    single = Results(plan, {name: {column: of} for name, of in methods.items()}, [])
+    assert markdown(difference_table(single)).splitlines()[-1] == "| MARGE | +26.00 [+1.16, +50.84] * |"
+    assert score_rows(single)[1][1][-1] is True and not any("Holm" in note for note in notes(single))
+    several = Results(plan, {name: {column: of} for name, of in (methods | {"PPO": zero, "RLOO": zero}).items()}, [])
+    assert markdown(difference_table(several)).splitlines()[-3] == "| MARGE | +26.00 [+1.16, +50.84] |"
+    assert [row[-1] for row in score_rows(several)[1]] == [None, False, False, False]
+    assert notes(several)[1] == (
+        "Each interval holds for itself: with 3 to look at, one of them leaves 0 out by chance in more than 5 % of "
+        "tables. * marks what is left when a column's are asked all at once (Holm)."
+    )
+
+
+def test_one_seed_says_nothing_of_others(results):
+    column = ("math500", "pass@1")
+    of_seed = {name: {column: {0: of_method[column][0]}} for name, of_method in results.scores.items()}
+    one = Results(replace(results.plan, seeds=(0,)), of_seed, [])
+    assert notes(one)[0] == (
+        "One seed (0): there is no standard error, and the intervals are over problems alone; what another seed would "
+        "bring they do not say."
+    )
+    only = {"GRPO": {column: {0: scores(0)}}, "MARGE": {column: {0: scores(1)}}}
+    assert markdown(difference_table(replace(one, scores=only))).splitlines()[-1] == "| MARGE | +100.00 [n/a] |"

@@ -17,7 +17,7 @@ Curve = tuple[np.ndarray, np.ndarray]  # used, pass rate
 
 
 def learning_curves(used: Sequence[tuple[Run, Sequence[Point]]]) -> plot.Plot:
-    """A faint line per run and a full one for the mean of a method's runs, where all of them have got."""
+    """A faint line per run and a full one for the mean of a method's runs, where all of them have been."""
     by_method: dict[str, list[Sequence[Point]]] = {}
     for run, points in used:
         by_method.setdefault(run.method.name, []).append(points)
@@ -32,12 +32,15 @@ def learning_curves(used: Sequence[tuple[Run, Sequence[Point]]]) -> plot.Plot:
 
 
 def curve_lines(by_method: Mapping[str, Sequence[Sequence[Point]]], unit: str) -> list[plot.Line]:
-    """The lines of a panel; a method whose runs have no pass rate has none."""
+    """The lines of a panel, the last one of a method with its name; a method whose runs have no pass rate has none."""
     lines = []
     for color, (name, runs) in enumerate(by_method.items()):
         curves = [curve for points in runs if len((curve := curve_of(points, unit))[0])]
-        lines += [_line("", curve, color, "faint") for curve in curves if len(curves) > 1]
-        lines += [_line(name, mean_curve(curves), color, "solid")] if curves else []
+        drawn: list[tuple[Curve, plot.Style]] = [(curve, "faint") for curve in curves if len(curves) > 1]
+        if len((mean := mean_curve(curves))[0]):
+            drawn.append((mean, "solid"))
+        names = [""] * (len(drawn) - 1) + [name]
+        lines += [_line(shown, curve, color, style) for shown, (curve, style) in zip(names, drawn, strict=False)]
     return lines
 
 
@@ -49,9 +52,13 @@ def curve_of(points: Sequence[Point], unit: str) -> Curve:
 
 
 def mean_curve(curves: Sequence[Curve], n_points: int = 100) -> Curve:
-    """The mean of the curves, interpolated, from where the last one begins to where the first one ends."""
-    begin, end = max(u[0] for u, _ in curves), min(u[-1] for u, _ in curves)
-    used = np.linspace(begin, max(begin, end), n_points)
+    """The mean of the curves, interpolated, from where the last one begins to where the first one ends.
+
+    Empty without curves, and where one begins after another one ended: nothing is told of a run where it was not.
+    """
+    if not curves or (begin := max(u[0] for u, _ in curves)) > (end := min(u[-1] for u, _ in curves)):
+        return np.empty(0), np.empty(0)
+    used = np.linspace(begin, end, n_points)
     return used, np.mean([np.interp(used, u, rates) for u, rates in curves], axis=0)
 
 

@@ -8,10 +8,7 @@ from openrlhf_marge.compare.commands import schedulers
 from openrlhf_marge.compare.plan import Plan, Run
 from openrlhf_marge.compare.progress import UNITS, Point
 from openrlhf_marge.compare.results import Results
-from openrlhf_marge.compare.statistics import of_seed
-
-# Where nothing but the seeds varies, normally (tests/test_compare.py draws it); with problems that vary, more.
-COVERAGE = "95 % intervals over 2, 3, 5 and 10 seeds may cover 50, 75, 83 and 90 %"
+from openrlhf_marge.compare.statistics import LEVEL, of_seed, t_quantile
 
 
 def unequal(plan: Plan, used: Sequence[tuple[Run, Sequence[Point]]]) -> list[str]:
@@ -41,7 +38,7 @@ def schedule_notes(plan: Plan) -> list[str]:
 def notes(results: Results) -> list[str]:
     """The sentences under the tables."""
     plan = results.plan
-    said = [_seed_note(plan), *_single_notes(results), *_problem_notes(results)]
+    said = [_seed_note(plan), *_single_notes(results), *_several_notes(results), *_problem_notes(results)]
     if plan.budget:
         said.append(f"Budget of a run: {plan.budget.amount:,.0f} {UNITS[plan.budget.unit]}.")
     said += [f"{m.name} has {m.share:g} of the budget." for m in plan.methods if m.share != 1]
@@ -52,11 +49,16 @@ def notes(results: Results) -> list[str]:
 
 
 def _seed_note(plan: Plan) -> str:
-    if len(plan.seeds) == 1:
-        return f"One seed ({plan.seeds[0]}): there is no standard error, and the intervals are over problems alone."
+    n = len(plan.seeds)
+    if n == 1:
+        return (
+            f"One seed ({plan.seeds[0]}): there is no standard error, and the intervals are over problems alone; what "
+            "another seed would bring they do not say."
+        )
     return (
-        f"Means over the seeds {', '.join(map(str, plan.seeds))} and their standard errors; intervals over problems "
-        f"and seeds. Where seeds differ much, those over few are too narrow: {COVERAGE}."
+        f"Means over the seeds {', '.join(map(str, plan.seeds))} and their standard errors; t intervals of the "
+        f"differences seed by seed, {t_quantile(n):.1f} standard errors of {n} seeds to each side, and wider for "
+        "problems that the seeds share."
     )
 
 
@@ -65,7 +67,19 @@ def _single_notes(results: Results) -> list[str]:
     single = [name for name, of_method in results.scores.items() if len(of_method[results.columns[0]]) == 1]
     if len(results.plan.seeds) == 1 or not single:
         return []
-    return [f"One run stands for all seeds, and varies with none, of {', '.join(single)}."]
+    between = "; intervals between two of them are over problems alone" if len(single) > 1 else ""
+    return [f"One run stands for all seeds, and varies with none, of {', '.join(single)}{between}."]
+
+
+def _several_notes(results: Results) -> list[str]:
+    """What an interval says when there are several."""
+    compared = len(results.scores) - 1
+    if compared < 2:
+        return []
+    return [
+        f"Each interval holds for itself: with {compared} to look at, one of them leaves 0 out by chance in more than "
+        f"{100 * (1 - LEVEL):.0f} % of tables. * marks what is left when a column's are asked all at once (Holm)."
+    ]
 
 
 def _problem_notes(results: Results) -> list[str]:

@@ -23,8 +23,9 @@ class Point:
     the responses and completions trained on (of a loop all that were explored), ``tokens`` what the engines sampled
     for training, MARGE's candidates included, ``seconds`` those of sampling, grading, training and weight sync,
     without start, evaluation and saving (of a loop those of its stages but the evaluation, with start and saving).
-    ``pass_rate`` is the mean reward of the rollout's responses from s_0, so of the policy before the update, over the
-    problems that were explored; None where there were none.
+    ``pass_rate`` is the share of correct ones among the rollout's responses from s_0, of MARGE by problem with
+    candidates where there are no others, of the other methods their mean reward; so of the policy before the update.
+    None where there were none.
     """
 
     updates: int = 0

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from openrlhf_marge.compare.plan import Plan, Run
 from openrlhf_marge.compare.progress import UNITS, Point
-from openrlhf_marge.compare.statistics import LEVEL, Difference, Mean, Scores, bootstrap, over_seeds, paired
+from openrlhf_marge.compare.statistics import LEVEL, Difference, Mean, Scores, holm, interval, over_seeds, paired
 from openrlhf_marge.compare.tables import Cell, Table, marks
 
 DIGITS = 2  # of a percentage, as in the paper
@@ -18,7 +18,7 @@ TITLES = {
 }  # fmt: skip
 SCORE_HEADER = (
     *("method", "data", "metric", "seeds", "mean", "standard_error"),
-    *("difference", "difference_low", "difference_high"),
+    *("difference", "difference_low", "difference_high", "shown_by_holm"),
 )
 Column = tuple[str, str]  # data set, metric
 
@@ -42,11 +42,20 @@ class Results:
     @cached_property
     def differences(self) -> dict[tuple[str, Column], Difference]:
         """By method and column, of the methods that are not the baseline."""
+        return {
+            (name, column): interval(pairs) for column in self.columns for name, pairs in self._paired(column).items()
+        }
+
+    @cached_property
+    def shown(self) -> set[tuple[str, Column]]:
+        """Those of the differences that Holm's correction for the methods of a column leaves."""
+        return {(name, column) for column in self.columns for name in holm(self._paired(column))}
+
+    def _paired(self, column: Column) -> dict[str, list[Scores]]:
         baseline = self.scores[self.plan.baseline]
         return {
-            (name, column): bootstrap(paired(of_method[column], baseline[column]), name, column)
+            name: paired(of_method[column], baseline[column])
             for name, of_method in self.scores.items()
-            for column in self.columns
             if name != self.plan.baseline
         }
 
@@ -60,16 +69,18 @@ def score_table(results: Results) -> Table:
         for (name, mean), mark in zip(means.items(), marked, strict=True):
             error = "" if mean.standard_error is None else f" ± {100 * mean.standard_error:.{DIGITS}f}"
             cells[name].append(Cell(f"{100 * mean.value:.{DIGITS}f}{error}", mark))
-    return Table("Accuracy, %", "Method", _heads(results), list(cells.items()))
+    title = "Accuracy, % (bold: highest mean, underlined: second; a rank, no test)"
+    return Table(title, "Method", _heads(results), list(cells.items()))
 
 
 def difference_table(results: Results) -> Table:
-    """Points of percent over the baseline, with their bootstrap intervals."""
+    """Points of percent over the baseline, with their intervals; with a star those that Holm's correction leaves."""
     cells: dict[str, list[Cell]] = {}
-    for (name, _), found in results.differences.items():
-        value, low, high = (f"{100 * v:+.{DIGITS}f}" for v in (found.value, found.low, found.high))
-        cells.setdefault(name, []).append(Cell(f"{value} [{low}, {high}]"))
-    title = f"Difference to {results.plan.baseline}, points, {LEVEL:.0%} bootstrap interval".replace("%", " %")
+    for key, found in results.differences.items():
+        value, *bounds = (f"{100 * v:+.{DIGITS}f}" for v in (found.value, *(found.bounds or ())))
+        text = f"{value} [{', '.join(bounds) or 'n/a'}]{' *' * (key in results.shown)}"
+        cells.setdefault(key[0], []).append(Cell(text))
+    title = f"Difference to {results.plan.baseline}, points, {LEVEL:.0%} t interval".replace("%", " %")
     return Table(title, "Method", _heads(results), list(cells.items()))
 
 
@@ -85,8 +96,8 @@ def score_rows(results: Results) -> tuple[Sequence[str], list[tuple[str | int | 
     rows = []
     for data, metric in results.columns:
         for name, mean in results.means((data, metric)).items():
-            found = results.differences.get((name, (data, metric)))
-            difference = (found.value, found.low, found.high) if found else (None, None, None)
+            found = results.differences.get(key := (name, (data, metric)))
+            difference = (found.value, *(found.bounds or (None, None)), key in results.shown) if found else [None] * 4
             seeds = len(results.scores[name][data, metric])
             rows.append((name, data, metric, seeds, mean.value, mean.standard_error, *difference))
     return SCORE_HEADER, rows

@@ -1,16 +1,15 @@
-"""Scores over problems and seeds -> means, standard errors, and paired bootstrap intervals."""
+"""Scores over problems and seeds -> means, standard errors, and t intervals of paired differences."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
+from scipy.special import stdtrit
 
-from openrlhf_marge.seeds import stable_hash
-
-ROUNDS, CHUNK = 2000, 100  # bootstrap samples, and how many of them are in memory at once
 LEVEL = 0.95
 
 Problem = tuple[int, str]  # place in the data, text
@@ -29,12 +28,18 @@ class Scores:
 
     def minus(self, other: Scores) -> Scores:
         """The differences on the problems that both have; ValueError when there is none."""
-        places = {problem: i for i, problem in enumerate(other.problems)}
-        common = [(i, places[p], p) for i, p in enumerate(self.problems) if p in places]
-        if not common:
+        mine, others = self.common(other)
+        if not mine:
             raise ValueError("the runs to compare were evaluated on different problems; give them the same data")
-        mine, others, problems = zip(*common, strict=True)
-        return Scores(problems, self.values[list(mine)] - other.values[list(others)])
+        return Scores(tuple(self.problems[i] for i in mine), self.values[mine] - other.values[others])
+
+    def common(self, other: Scores) -> tuple[list[int], list[int]]:
+        """Places here and there of the problems that both have."""
+        if self.problems == other.problems:
+            return (every := list(range(len(self.problems)))), every
+        places = {problem: i for i, problem in enumerate(other.problems)}
+        mine = [i for i, problem in enumerate(self.problems) if problem in places]
+        return mine, [places[self.problems[i]] for i in mine]
 
 
 @dataclass(frozen=True)
@@ -47,11 +52,19 @@ class Mean:
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean of a method minus that of the baseline, and the bounds of its interval."""
+    """Mean of a method minus that of the baseline; ``margin`` is half its interval, None for one seed and problem."""
 
     value: float
-    low: float
-    high: float
+    margin: float | None
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        return None if self.margin is None else (self.value - self.margin, self.value + self.margin)
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the interval leaves 0 out."""
+        return self.margin is not None and abs(self.value) > self.margin
 
 
 def over_seeds(runs: Mapping[int, Scores]) -> Mean:
@@ -72,24 +85,58 @@ def of_seed(runs: Mapping[int, Scores], seed: int) -> Scores:
     return runs[seed] if seed in runs else next(iter(runs.values()))
 
 
-def bootstrap(differences: Sequence[Scores], *purpose: object) -> Difference:
-    """Percentile interval of the mean difference (Efron and Tibshirani, 1993), over problems and seeds.
+def interval(differences: Sequence[Scores], level: float = LEVEL) -> Difference:
+    """The mean difference over seeds, and its interval over seeds and problems; of one seed over problems alone.
 
-    Every round draws seeds and problems with replacement. Seeds that were evaluated on the same problems share the
-    draw of problems: a problem that is hard is so for all of them. Of n seeds the draws vary by (n - 1) / n of their
-    variance, so that intervals over few are too narrow. ``purpose`` seeds the draws.
+    With n seeds the mean varies by what their means D_s vary by, s^2 / n with n - 1 degrees of freedom, and, where the
+    seeds answered the same problems, by what all D_s have in common, which that variance cannot see: the covariance of
+    two of them. Each has its t margin, and the margins' squares add up (MOVER; Zou and Donner, 2008). Where seeds
+    happen to agree, what the problems alone say is the least. Joint degrees of freedom (Satterthwaite) would be too
+    many for 2 or 3 seeds, and a bootstrap draws n seeds with (n - 1) / n of their variance and the tails of a normal
+    distribution. tests/test_compare_coverage.py simulates it.
     """
-    rng = np.random.default_rng(stable_hash(*purpose))
-    means = np.concatenate(list(_resampled(differences, rng)))
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Difference(float(np.mean([d.mean for d in differences])), float(low), float(high))
+    n, n_problems = len(differences), max(len(d.values) for d in differences)
+    means = np.array([d.mean for d in differences])
+    value = float(means.mean())
+    if n == n_problems == 1:
+        return Difference(value, None)
+    own = [_covariance(d, d) for d in differences]
+    shared = [_covariance(a, b) for a, b in combinations(differences, 2)]
+    of_problems = (sum(own) + 2 * sum(shared)) / n**2
+    over_both = math.hypot(
+        _margin(float(means.var(ddof=1)) / n, n, level) if n > 1 else 0.0,
+        _margin(float(np.mean(shared)), n_problems, level) if n > 1 else 0.0,
+    )
+    return Difference(value, max(over_both, _margin(of_problems, n_problems, level)))
 
 
-def _resampled(differences: Sequence[Scores], rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Means of the bootstrap samples, CHUNK at a time."""
-    n = len(differences)
-    problem_sets = {d.problems: len(d.problems) for d in differences}
-    for _ in range(ROUNDS // CHUNK):
-        drawn = {problems: rng.integers(size, size=(CHUNK, size)) for problems, size in problem_sets.items()}
-        by_seed = np.stack([d.values[drawn[d.problems]].mean(axis=1) for d in differences], axis=1)  # [CHUNK, n]
-        yield np.take_along_axis(by_seed, rng.integers(n, size=(CHUNK, n)), axis=1).mean(axis=1)
+def _margin(variance: float, n: int, level: float) -> float:
+    return t_quantile(n, level) * math.sqrt(variance) if variance > 0 else 0.0
+
+
+def t_quantile(n: int, level: float = LEVEL) -> float:
+    """Half the width of a t interval of the mean of n numbers, in standard errors."""
+    return float(stdtrit(n - 1, (1 + level) / 2))
+
+
+def holm(differences: Mapping[str, Sequence[Scores]]) -> set[str]:
+    """The methods whose difference is shown when all are asked at once: with LEVEL none is shown wrongly (Holm, 1979).
+
+    Of m that are left, those count that are shown at 1 - (1 - LEVEL) / m; then the rest are asked again.
+    """
+    shown: set[str] = set()
+    while left := differences.keys() - shown:
+        level = 1 - (1 - LEVEL) / len(left)
+        more = {name for name in left if interval(differences[name], level).is_shown}
+        if not more:
+            break
+        shown |= more
+    return shown
+
+
+def _covariance(a: Scores, b: Scores) -> float:
+    """Of the two means, by the problems that both have; 0 where these are fewer than two."""
+    mine, others = a.common(b)
+    if len(mine) < 2:
+        return 0.0
+    return float(np.cov(a.values[mine], b.values[others])[0, 1]) * len(mine) / (len(a.values) * len(b.values))
