@@ -31,6 +31,12 @@ class Exploration:
     guidance_age: int | None = None  # visits since the guidance of this visit was sampled
 
     @property
+    def pass_rate(self) -> float | None:
+        """Of what was sampled from s_0: its group, else the candidates; None where nothing was."""
+        first = self.groups[0] if self.groups else self.candidates
+        return None if first is None else first.pass_rate
+
+    @property
     def candidate_tokens(self) -> int:
         """Tokens sampled to find the first guidance."""
         return sum(len(c.token_ids) for c in self.candidates.completions) if self.candidates else 0

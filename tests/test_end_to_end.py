@@ -66,7 +66,7 @@ def test_everything_colocated_with_packing_dynamic_batches_wandb_and_the_grader(
     assert run.values("grader_no_answer")[0] > 0.0 == max(run.values("grader_error")) == 0.0
     assert run.values("rollout/num_samples")[0] % 16 == 0
     (logged,) = Path(cluster["WANDB_DIR"]).glob("wandb/offline-run-*/*.wandb")
-    for tag in ("groups_with_signal", "outcome_entropy_per_1k_tokens", "exploring_seconds"):
+    for tag in ("groups_with_signal", "outcome_diversity_per_1k_tokens", "exploring_seconds"):
         assert f"train/marge/{tag}".encode() in logged.read_bytes()
 
 

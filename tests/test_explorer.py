@@ -69,7 +69,7 @@ def test_guidance_is_kept_when_s0_gives_no_suitable_one():
 def test_a_problem_without_suitable_candidate_is_left_out_and_counted():
     model = ScriptedModel(lambda p, prefix, n: [completion(0.0)] * n)
     (result,) = explore(explorer(model), problem())
-    assert result.no_guidance and result.groups == ()
+    assert result.no_guidance and result.groups == () and result.pass_rate == 0.0
     assert exploration_metrics([result])["marge/problems_without_guidance"] == 1.0
 
 
@@ -306,6 +306,15 @@ def test_metrics_of_a_step():
     assert metrics["marge/value_correct/state_0"] == 0.5
     assert metrics["marge/value_correct/position_60"] == 0.5  # the state at 4 of 6 tokens
     assert metrics["marge/generated_tokens"] == 2 * (6 * 7 + 4 * (7 + 5 + 3))
-    assert metrics["marge/outcome_entropy_per_1k_tokens"] == pytest.approx(1000 * 24 / 120)
+    assert metrics["marge/outcome_diversity_per_1k_tokens"] == pytest.approx(1000 * 24 * (2 / 3) / 120)  # 4 of 6 pairs
     assert metrics["marge/valid_pairs_per_1k_tokens"] == pytest.approx(1000 * 12 / 120)
     assert metrics["marge/guidance_age"] == 0.0 and metrics["marge/groups_across_weight_updates"] == 0.0
+
+
+def test_the_pass_rate_is_of_all_problems_of_which_anything_was_sampled():
+    """Of a problem that is always solved no response is incorrect, so there is none to guide it, and no group."""
+    model = ScriptedModel(lambda p, prefix, n: [completion(1.0)] * n if p.id == "solved" else alternate(p, prefix, n))
+    results = explore(explorer(model), problem("a"), problem("solved"), problem("long", room=0))
+    assert [r.pass_rate for r in results] == [0.5, 1.0, None]
+    metrics = exploration_metrics(results)
+    assert metrics["marge/pass_rate"] == 0.75 and metrics["marge/problems_without_guidance"] == 1.0

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openrlhf_marge.dump import dump_files, read_groups
+from openrlhf_marge.explorer import Exploration
 from openrlhf_marge.offline import (
     ExplorationFolder,
     Journal,
@@ -22,8 +23,9 @@ from openrlhf_marge.offline import (
     read_pool,
     write_settings,
 )
+from openrlhf_marge.offline.totals import totals_of
 
-from factories import EOS, ScriptedModel, completion, explorer, problem
+from factories import EOS, ScriptedModel, completion, explorer, group, problem
 
 PROBLEMS = [problem(f"p{i}") for i in range(5)]
 PER_FILE = 2  # so three files, the last with one problem
@@ -141,7 +143,17 @@ def test_totals_are_sums_with_the_means_that_they_give(undisturbed):
     assert totals.candidate_tokens == 5 * 6 * 7
     assert totals.completion_tokens == 5 * 4 * (7 + 5 + 3)
     assert totals.as_dict() | {"pass_rate": 0.5, "states_per_problem": 3.0} == totals.as_dict()
-    assert "pass_rate" not in Totals(problems=1, problems_without_guidance=1).as_dict()
+    assert "pass_rate" not in Totals(problems=1, problems_without_room=1).as_dict()
+
+
+def test_problems_without_guidance_count_in_the_pass_rate():
+    solved = Exploration(problem_id="a", no_guidance=True, candidates=group(rewards=(1.0, 1.0)))
+    (half,) = asyncio.run(_explored(problem("b")))
+    assert totals_of([solved, half, Exploration(problem_id="c", no_room=True)]).as_dict()["pass_rate"] == 0.75
+
+
+async def _explored(*problems):
+    return [await explorer(ScriptedModel(answers)).explore(p) for p in problems]
 
 
 def test_the_next_exploration_begins_with_the_guidance_of_this_one(tmp_path):

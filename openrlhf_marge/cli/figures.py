@@ -8,7 +8,7 @@ that of a DPO loop, or a dump (--marge.dump_dir, cli/explore.py).
 fig1   accuracy at which runs converge, and their trends; the first RUN is the star
 fig3   value by state index for correct and incorrect guidance
 fig4   pass@1 and pass@k before and after training
-fig5a  entropy of the outcomes, and with a dump share of valid pairs, against generated completion tokens
+fig5a  diversity of the outcomes, and with a dump share of valid pairs, against generated completion tokens
 fig5b  values of the states in the first and in the last fifth of the steps or iterations
 fig6   accuracy against responses trained on with the fit y = c1 + c2 ln x; table7.csv has its coefficients
 

@@ -10,9 +10,9 @@ from openrlhf_marge.figures.plot import Line, Missing, Panel, Plot, Point, Table
 from openrlhf_marge.figures.runs import Run
 from openrlhf_marge.run_log import Series
 
-TOKENS, ENTROPY, PAIRS = (
+TOKENS, DIVERSITY, PAIRS = (
     f"train/marge/{name}"
-    for name in ("completion_tokens", "outcome_entropy_per_1k_tokens", "valid_pairs_per_1k_tokens")
+    for name in ("completion_tokens", "outcome_diversity_per_1k_tokens", "valid_pairs_per_1k_tokens")
 )
 
 
@@ -24,7 +24,7 @@ class Found:
     """
 
     tokens: int
-    entropy: float  # of the outcomes of the groups, bits
+    diversity: float  # of the outcomes of the groups, summed over completions (metrics.outcome_diversity)
     valid_pairs: int
     completions: int
 
@@ -39,27 +39,30 @@ class Found:
 
 def exploration(run: Run) -> list[Found]:
     """After every file of the dump, or every step of the log; Missing when there is neither."""
-    found = [Found(t.tokens, t.entropy, t.valid_pairs, t.completions) for t in run.files] or _of_log(run.series)
+    found = [Found(t.tokens, t.diversity, t.valid_pairs, t.completions) for t in run.files] or _of_log(run.series)
     if not found:
         raise Missing(
-            f"it has no dump and its TensorBoard log no {ENTROPY}; run with --experience_maker marge (--marge.explore "
-            "vanilla for vanilla exploration) and --marge.dump_dir or --logger.tensorboard_dir"
+            f"it has no dump and its TensorBoard log no {DIVERSITY}; run with --experience_maker marge "
+            "(--marge.explore vanilla for vanilla exploration) and --marge.dump_dir or --logger.tensorboard_dir"
         )
     return list(accumulate(found))
 
 
 def _of_log(series: Series) -> list[Found]:
-    tokens, entropy, pairs = (dict(series.get(tag, ())) for tag in (TOKENS, ENTROPY, PAIRS))
+    tokens, diversity, pairs = (dict(series.get(tag, ())) for tag in (TOKENS, DIVERSITY, PAIRS))
     return [
-        Found(round(tokens[step]), entropy[step] * tokens[step] / 1000, round(pairs[step] * tokens[step] / 1000), 0)
-        for step in sorted(tokens.keys() & entropy.keys() & pairs.keys())
+        Found(round(tokens[step]), diversity[step] * tokens[step] / 1000, round(pairs[step] * tokens[step] / 1000), 0)
+        for step in sorted(tokens.keys() & diversity.keys() & pairs.keys())
     ]
 
 
 def figure_5a(runs: Mapping[str, Sequence[Found]]) -> Plot:
-    """Entropy of all outcomes so far, and the share of valid pairs among them where a dump tells it."""
-    entropy = [
-        Line(name, [Point(f.tokens, f.entropy / 1000) for f in found], color)
+    """Diversity of all outcomes so far, and the share of valid pairs among them where a dump tells it.
+
+    The share counts the pairs there are; at equal chances of success larger groups have more of them.
+    """
+    diversity = [
+        Line(name, [Point(f.tokens, f.diversity / 1000) for f in found], color)
         for color, (name, found) in enumerate(runs.items())
     ]
     shares = [
@@ -67,9 +70,9 @@ def figure_5a(runs: Mapping[str, Sequence[Found]]) -> Plot:
         for color, (name, found) in enumerate(runs.items())
     ]
     x_label = "generated completion tokens"
-    panels = [Panel(x_label=x_label, y_label="entropy of the outcomes so far (kbit)", lines=entropy)]
+    panels = [Panel(x_label=x_label, y_label="outcome diversity so far (thousands)", lines=diversity)]
     if known := [line for line in shares if line.points]:
         panels.append(Panel(x_label=x_label, y_label="valid pairs so far (% of possible pairs)", lines=known))
-    header = ("run", "generated_tokens", "entropy_bits", "valid_pairs", "valid_pair_share")
-    rows = [(name, f.tokens, f.entropy, f.valid_pairs, f.pair_share) for name, found in runs.items() for f in found]
+    header = ("run", "generated_tokens", "outcome_diversity", "valid_pairs", "valid_pair_share")
+    rows = [(name, f.tokens, f.diversity, f.valid_pairs, f.pair_share) for name, found in runs.items() for f in found]
     return Plot(title="Training data found by exploration", panels=panels, table=Table(header, rows))

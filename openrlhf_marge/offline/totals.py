@@ -10,7 +10,7 @@ from openrlhf_marge.explorer import Exploration
 
 @dataclass(frozen=True, kw_only=True)
 class Totals:
-    """Counts; ``pass_rates`` is the sum of those at s_0 over the explored problems."""
+    """Counts; ``pass_rates`` is the sum over all problems but those without room, of which nothing was sampled."""
 
     problems: int = 0
     problems_explored: int = 0  # that have completions
@@ -37,8 +37,9 @@ class Totals:
         counts = asdict(self)
         pass_rates = counts.pop("pass_rates")
         counts["generated_tokens"] = self.generated_tokens
+        if sampled := self.problems - self.problems_without_room:
+            counts["pass_rate"] = pass_rates / sampled
         if self.problems_explored:
-            counts["pass_rate"] = pass_rates / self.problems_explored
             counts["states_per_problem"] = self.states / self.problems_explored
         return counts
 
@@ -61,5 +62,5 @@ def _totals(exploration: Exploration) -> Totals:
         completions_correct=sum(c.is_correct for c in completions),
         candidate_tokens=exploration.candidate_tokens,
         completion_tokens=sum(len(c.token_ids) for c in completions),
-        pass_rates=exploration.groups[0].pass_rate if exploration.groups else 0.0,
+        pass_rates=exploration.pass_rate or 0.0,  # 0 where nothing was sampled
     )

@@ -14,9 +14,9 @@ from openrlhf_marge.run_log import Series, read_series, state_value_curve
 # Title -> the series in it, by their names.
 CURVES = {
     "Reward of completions, mean": {"": "train/rollout/reward_mean"},
-    "Pass rate, mean V(s_0)": {"": "train/marge/pass_rate"},
+    "Pass rate, from s_0": {"": "train/marge/pass_rate"},
     "Groups with signal, share": {"": "train/marge/groups_with_signal"},
-    "Outcome entropy per 1000 tokens, bits": {"": "train/marge/outcome_entropy_per_1k_tokens"},
+    "Outcome diversity per 1000 tokens": {"": "train/marge/outcome_diversity_per_1k_tokens"},
     "States per problem": {"": "train/marge/states_per_problem"},
     "Generated tokens": {"": "train/marge/generated_tokens"},
     "Correct guidance, share": {"": "train/marge/guidance_correct"},
