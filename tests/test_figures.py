@@ -11,15 +11,15 @@ import pytest
 from openrlhf_marge.cli.figures import main
 from openrlhf_marge.figures import dump_totals
 from openrlhf_marge.figures.accuracy import Accuracy, accuracy
+from openrlhf_marge.figures.clustered import Clustered
 from openrlhf_marge.figures.dump_totals import read_totals
-from openrlhf_marge.figures.moments import Moments
 from openrlhf_marge.figures.plot import Point
 from openrlhf_marge.figures.runs import find_policies, read_run
-from openrlhf_marge.figures.scaling import fit, rising, table_7
+from openrlhf_marge.figures.scaling import converged, fit, table_7
 from openrlhf_marge.metrics import pairs_per_token, state_values
 
 from figure_runs import log, loop, rl_run, rollout
-from scripted_dumps import write_dump
+from scripted_dumps import mixed, problem, visit, write_dump
 
 LOG_2 = [Point(1000 * x, 50 + 2 * math.log(x)) for x in (1, 2, 4, 8)]
 
@@ -47,41 +47,74 @@ def test_sums_of_a_file_are_those_of_the_log(tmp_path, monkeypatch, batch_rows):
     assert sum(told) == found.completions == 28
     assert found.tokens == sum(len(c.token_ids) for g in groups for c in g.completions)
     logged = pairs_per_token(groups)
-    assert found.entropy == pytest.approx(logged["marge/outcome_entropy_per_1k_tokens"] * found.tokens / 1000)
+    assert found.diversity == pytest.approx(logged["marge/outcome_diversity_per_1k_tokens"] * found.tokens / 1000)
     assert found.valid_pairs == 1 + 2 + 0 + 1 + 0 + 0 + 2
-    means = {f"marge/value_{kind}/state_{index}": m.mean for (kind, index), m in found.values.items()}
+    means = {f"marge/value_{kind}/state_{index}": v.mean for (kind, index), v in found.values.items()}
     assert means == {name: value for name, value in state_values(groups).items() if "state_" in name}
 
 
-def test_moments_add_up_to_mean_and_standard_error():
-    whole = Moments.of([0.25, 0.5]) + Moments.of([0.75, 1.0])
+def test_errors_of_numbers_that_are_each_a_cluster_are_the_usual_ones():
+    whole = Clustered.apart([0.25, 0.5, 0.75, 1.0])
     assert (whole.mean, whole.error) == (0.625, pytest.approx(np.std([0.25, 0.5, 0.75, 1.0], ddof=1) / 2))
-    assert Moments.of([0.5]).error is None
+    assert Clustered.apart([0.5]).error is None
+
+
+def test_a_problem_that_comes_again_with_equal_values_makes_the_mean_no_more_certain():
+    once = Clustered(np.array([0.25, 0.75]), np.array(["a", "b"], dtype=object))
+    assert Clustered.joined([once] * 9).error == pytest.approx(once.error) == 0.25
+    assert Clustered.joined([once] * 9).count == 18
+    assert Clustered(np.array([0.25, 0.75]), np.array(["a", "a"], dtype=object)).error is None
+    # Residuals -0.25, 0.25 and 0; by problem 0 and 0.
+    mixed = Clustered(np.array([0.25, 0.75, 0.5]), np.array(["a", "a", "b"], dtype=object))
+    assert mixed.error == 0.0
+
+
+def test_errors_by_problem_hold_the_truth_where_problems_come_again():
+    """Values of 200 problems whose chances of success differ, four visits each: of errors by visit too few do."""
+    rng, by_problem, by_visit = np.random.default_rng(0), [], []
+    names = np.repeat(np.arange(200).astype(object), 4)
+    for _ in range(300):
+        chances = np.repeat(rng.beta(2, 2, 200), 4)
+        values = rng.binomial(8, chances) / 8
+        for found, held in ((Clustered(values, names), by_problem), (Clustered.apart(values), by_visit)):
+            held.append(abs(found.mean - 0.5) < 1.96 * found.error)
+    assert np.mean(by_problem) > 0.92 > 0.8 > np.mean(by_visit)
 
 
 def test_a_fit_finds_the_coefficients_of_known_data():
     trend = fit(LOG_2)
     assert (trend.c1, trend.c2, trend.r2) == (pytest.approx(50), pytest.approx(2), pytest.approx(1))
-    noisy = fit([p._replace(y=p.y + e) for p, e in zip(LOG_2, (0.5, -0.5, -0.5, 0.5), strict=True)])
+    assert trend.saturation is None and converged(Accuracy("x", tuple(LOG_2))) == LOG_2[-1]
+    noisy = fit([p._replace(y=p.y + e) for p, e in zip(LOG_2, (0.1, -0.1, -0.1, 0.1), strict=True)])
     assert (noisy.c1, noisy.c2) == (pytest.approx(50), pytest.approx(2))
-    # Squares: of the residuals 4 * 0.25; of the trend (2 ln 2)^2 * 5, with these residuals orthogonal to it.
-    assert noisy.r2 == pytest.approx(1 - 1 / (1 + 5 * (2 * math.log(2)) ** 2)) == pytest.approx(0.9057, abs=1e-4)
-    assert str(noisy) == "y = 50.0 + 2.00 ln(x/1000), R\u00b2 = 0.91"
+    # Squares: of the residuals 4 * 0.01; of the trend (2 ln 2)^2 * 5, with these residuals orthogonal to it.
+    assert noisy.r2 == pytest.approx(1 - 0.04 / (0.04 + 5 * (2 * math.log(2)) ** 2)) == pytest.approx(0.9959, abs=1e-4)
+    # t of two degrees of freedom times the error of the slope: sqrt(0.04 / 2 / (5 ln(2)^2)).
+    assert noisy.margin == pytest.approx(4.302653 * math.sqrt(0.02 / 5) / math.log(2))
+    assert str(noisy) == "y = 50.0 + 2.00 ln(x/1000), R\u00b2 = 1.00"
 
 
-def test_the_saturated_end_is_cut_after_the_first_point_that_none_exceeds_by_its_error():
-    falling = [*LOG_2, Point(9000, 54.0), Point(10000, 53.0)]
-    assert rising(falling) == LOG_2 and fit(falling) == fit(LOG_2)
-    within = [Point(1, 50.0, 1.0), Point(2, 52.0, 1.0), Point(3, 52.9, 1.0), Point(4, 52.5, 1.0)]
-    assert len(rising(within)) == 2
-    assert fit(within) is None  # two points lie on a line whatever they are
-    assert rising([]) == [] and fit([]) is None
+def test_a_fit_is_level_from_saturation_on():
+    level = [
+        *LOG_2,
+        *(p._replace(x=1000.0 * x, y=LOG_2[-1].y) for p, x in zip([LOG_2[-1]] * 3, (9, 10, 11), strict=True)),
+    ]
+    trend = fit(level)
+    assert (trend.c1, trend.c2, trend.saturation) == (pytest.approx(50), pytest.approx(2), 8000)
+    assert trend.at(8000) == trend.at(11000) == pytest.approx(LOG_2[-1].y)
+    # One high point among those of the level part is not where it converged.
+    lucky = [p._replace(y=p.y + e) for p, e in zip(level, (0, 0, 0, 0, 0, 0.3, 0), strict=True)]
+    end = converged(Accuracy("x", tuple(lucky)))
+    assert end.x == 8000 and LOG_2[-1].y < end.y < LOG_2[-1].y + 0.15
 
 
-def test_equal_accuracies_have_no_r2():
-    flat = [Point(1, 50.0), Point(2, 50.0 - 1e-9), Point(3, 50.0)]
-    assert len(rising(flat)) == 1
-    assert table_7({"run": Accuracy("x", tuple(flat))}).rows == []
+def test_where_noise_hides_the_slope_there_is_no_fit_and_the_last_point_stands_for_the_run():
+    points = [Point(1000 * x, y, 1.0) for x, y in ((1, 50.0), (2, 53.0), (3, 49.0), (4, 52.5), (5, 50.5))]
+    assert fit(points) is None and table_7({"run": Accuracy("x", tuple(points))}).rows == []
+    assert converged(Accuracy("x", tuple(points))) == points[-1]
+    assert fit([]) is fit(LOG_2[:2]) is None  # two points lie on a line whatever they are
+    assert fit([p._replace(y=50.0) for p in LOG_2]) is None
+    assert fit([LOG_2[0], LOG_2[0], LOG_2[1]]) is None
 
 
 def test_accuracy_is_held_out_where_the_log_has_it(tmp_path):
@@ -99,12 +132,12 @@ def test_accuracy_in_training_counts_what_the_policy_had_consumed_before(tmp_pat
     rewards = [0.25, 0.5, 0.75, math.nan]
     stock = accuracy(read(log(tmp_path / "stock", train__rollout__reward_mean=rewards, **counts)))
     assert stock == Accuracy("mean reward in training", (Point(100, 50), Point(300, 75)))
-    left_out = dict(train__marge__problems_without_guidance=[1] * 3, train__marge__problems_without_room=[0] * 3)
+    left_out = dict(train__marge__problems_without_guidance=[5] * 3, train__marge__problems_without_room=[1] * 3)
     guided = log(
         tmp_path / "marge", train__marge__pass_rate=[0.25, 0.5, 0.5], train__marge__problems=[26, 26, 17],
         train__rollout__reward_mean=[0.1] * 3, **left_out, **counts,
     )  # fmt: skip
-    assert accuracy(read(guided)) == Accuracy("mean V(s_0) in training", (Point(100, 50, 10), Point(300, 50, 12.5)))
+    assert accuracy(read(guided)) == Accuracy("pass rate in training", (Point(100, 50, 10), Point(300, 50, 12.5)))
 
 
 def test_two_runs_with_dumps(tmp_path):
@@ -113,9 +146,9 @@ def test_two_runs_with_dumps(tmp_path):
     assert draw(tmp_path / "out", f"ours={first}", second) == 0
     assert rows(tmp_path / "out", "fig3") == [
         ["run", "guidance", "state_index", "value", "standard_error", "count"],
-        ["ours", "correct", "0", "0.375", "0.125", "2"],
-        ["ours", "correct", "1", "0.5", "0", "2"],
-        ["ours", "correct", "2", "0.875", "0.125", "2"],
+        ["ours", "correct", "0", "0.375", "", "2"],  # twice the same problem
+        ["ours", "correct", "1", "0.5", "", "2"],
+        ["ours", "correct", "2", "0.875", "", "2"],
         ["b", "incorrect", "0", "1", "", "1"],
         ["b", "incorrect", "1", "1", "", "1"],
         ["b", "incorrect", "2", "0.5", "", "1"],
@@ -126,10 +159,10 @@ def test_two_runs_with_dumps(tmp_path):
         ["gsm8k", "b", "4", "37.5", "1", "75", "2"],
     ]
     header, *found = rows(tmp_path / "out", "fig5a")
-    assert header == ["run", "generated_tokens", "entropy_bits", "valid_pairs", "valid_pair_share"]
-    # n H(V) of V = 1/4, 1/2, 1, then 1/2, 1/2, 3/4; valid pairs min(correct, incorrect), at most 2 of each group.
+    assert header == ["run", "generated_tokens", "outcome_diversity", "valid_pairs", "valid_pair_share"]
+    # Of 6 pairs 3, 4, 0 differ, then 4, 4, 3, each times 4; valid pairs min(correct, incorrect), at most 2 of a group.
     assert [(r[0], *r[2:]) for r in found] == [
-        ("ours", "7.24511", "3", "0.5"), ("ours", "18.4902", "8", "0.666667"), ("b", "4", "2", "0.333333"),
+        ("ours", "4.66667", "3", "0.5"), ("ours", "12", "8", "0.666667"), ("b", "2.66667", "2", "0.333333"),
     ]  # fmt: skip
     assert [r[:5] for r in rows(tmp_path / "out", "fig5b")[1:]] == [
         ["ours", part, "correct", str(j), value]
@@ -154,10 +187,18 @@ def test_a_loop_has_the_accuracy_of_its_iterations(tmp_path, capsys):
     assert draw(tmp_path / "out", run) == 0
     assert [r[1:5] for r in rows(tmp_path / "out", "fig1")] == [
         ["accuracy", "responses", "accuracy_percent", "standard_error"],
-        ["held-out pass@1 (heldout)", "2000", "52.7726", "1"],  # the third is within its error
+        ["held-out pass@1 (heldout)", "3000", "53.5835", "1"],
     ]
+    assert rows(tmp_path / "out", "fig1")[1][-1] == "True"  # still rising
     assert [r[1] for r in rows(tmp_path / "out", "fig5b")[1:]] == ["start"] * 3 + ["end"] * 3
-    assert "Fig. 6 is not drawn: no run has 3 points of accuracy before saturation; " in capsys.readouterr().err
+    assert [row[-1] for row in rows(tmp_path / "out", "fig6")[1:]] == ["51.3863", "52.7726", "53.5835"]
+
+
+def test_a_loop_whose_noise_hides_its_trend_is_at_its_last_iteration(tmp_path, capsys):
+    run = loop(tmp_path / "loop", [0.5, 0.5, 0.54, 0.53], [rollout(1, 2, 4)] * 3)
+    assert draw(tmp_path / "out", run) == 0
+    assert rows(tmp_path / "out", "fig1")[1][2:] == ["3000", "53", "1", ""]
+    assert "Fig. 6 is not drawn: no run has 3 points of accuracy of which the noise " in capsys.readouterr().err
 
 
 def test_one_iteration_tells_no_convergence(tmp_path, capsys):
@@ -167,26 +208,41 @@ def test_one_iteration_tells_no_convergence(tmp_path, capsys):
 
 
 def test_figure_6_and_table_7(tmp_path):
-    accuracies = [p.y / 100 for p in LOG_2] + [0.5]
+    accuracies = [p.y / 100 for p in LOG_2] + [LOG_2[-1].y / 100] * 2
     log(
-        tmp_path / "run", train__rollout__num_samples=[1000, 1000, 2000, 4000, 1000],
+        tmp_path / "run", train__rollout__num_samples=[1000, 1000, 2000, 4000, 1000, 1000],
         eval__eval_math_pass1=accuracies,
     )  # fmt: skip
     assert draw(tmp_path / "out", tmp_path / "run") == 0
-    assert rows(tmp_path / "out", "table7") == [
-        ["run", "c1", "c2", "r2", "points", "points_after_saturation"], ["run", "50", "2", "1", "4", "1"],
-    ]  # fmt: skip
+    header, (name, *coefficients) = rows(tmp_path / "out", "table7")
+    assert header == ["run", "c1", "c2", "c2_low", "c2_high", "r2", "points", "points_after_saturation"]
+    assert name == "run"
+    assert list(map(float, coefficients)) == pytest.approx([50, 2, 2, 2, 1, 4, 2], abs=1e-4)
     assert rows(tmp_path / "out", "fig6")[-2:] == [
-        ["run", "held-out pass@1 (math)", "8000", "54.1589", "", "54.1589"],
-        ["run", "held-out pass@1 (math)", "9000", "50", "", ""],
+        ["run", "held-out pass@1 (math)", "9000", "54.1589", "", "54.1589"],
+        ["run", "held-out pass@1 (math)", "10000", "54.1589", "", "54.1589"],
     ]
-    assert rows(tmp_path / "out", "fig1")[1][-1] == "False"
+    _, _, x, y, _, still_rising = rows(tmp_path / "out", "fig1")[1]
+    assert (x, y, still_rising) == ("8000", "54.1589", "False")
+
+
+def test_errors_of_figure_3_are_over_problems(tmp_path):
+    """Two problems, three visits each: their values are 1/4 and 3/4 every time."""
+    visits = [
+        group
+        for number in range(3)
+        for name, n_correct in (("a", 1), ("b", 3))
+        for group in visit([mixed(n_correct, 4 - n_correct)] * 3, of=problem(name), number=number)
+    ]
+    write_dump(tmp_path / "run", visits[:9], visits[9:])
+    assert draw(tmp_path / "out", tmp_path / "run") == 0
+    assert rows(tmp_path / "out", "fig3")[1] == ["run", "incorrect", "0", "0.5", "0.25", "6"]
 
 
 def test_figures_3_and_5a_come_from_the_log_where_there_is_no_dump(tmp_path):
     log(
         tmp_path / "run", train__marge__value_correct__state_1=[0.25, 0.75],
-        train__marge__completion_tokens=[1000, 3000], train__marge__outcome_entropy_per_1k_tokens=[8, 4],
+        train__marge__completion_tokens=[1000, 3000], train__marge__outcome_diversity_per_1k_tokens=[8, 4],
         train__marge__valid_pairs_per_1k_tokens=[2, 1],
     )  # fmt: skip
     assert draw(tmp_path / "out", tmp_path / "run") == 0
@@ -197,7 +253,7 @@ def test_figures_3_and_5a_come_from_the_log_where_there_is_no_dump(tmp_path):
 def test_pictures_show_something_and_the_same_runs_give_the_same_bytes(tmp_path):
     matplotlib = pytest.importorskip("matplotlib.image", reason="matplotlib is not installed")
     run = rl_run(tmp_path / "$run_$", rollout(1, 2, 4), rollout(2, 2, 3))
-    log(run, train__rollout__num_samples=[1000] * 5, eval__eval_math_pass1=[0.5, 0.52, 0.54, 0.53, 0.53])
+    log(run, train__rollout__num_samples=[1000] * 5, eval__eval_math_pass1=[0.5, 0.53, 0.54, 0.56, 0.565])
     for out in ("one", "two"):
         assert draw(tmp_path / out, run) == 0
     names = [f"fig{n}.{end}" for n in ("1", "3", "4", "5a", "5b", "6") for end in ("csv", "png")]

@@ -13,7 +13,7 @@ from openrlhf_marge.figures.runs import Run
 from openrlhf_marge.run_folder import Results
 from openrlhf_marge.run_log import Series
 
-PROBLEMS = tuple(f"train/marge/{name}" for name in ("problems", "problems_without_guidance", "problems_without_room"))
+PROBLEMS = tuple(f"train/marge/{name}" for name in ("problems", "problems_without_room"))
 CONSUMED = "train/rollout/num_samples"
 PASS_RATE, REWARD = "train/marge/pass_rate", "train/rollout/reward_mean"
 HELD_OUT = re.compile(r"eval/eval_(.+)_pass1")
@@ -67,18 +67,18 @@ def _held_out_source(data: Iterable[str]) -> str:
 
 
 def _in_training(series: Series, consumed: Mapping[int, float]) -> Accuracy:
-    """The mean V(s_0) of MARGE's runs, over the problems with guidance: their reward is of later states, too."""
+    """The pass rate of MARGE's runs, over all problems: their reward is of later states, too."""
     if PASS_RATE not in series:
         return Accuracy("mean reward in training", _points(dict(series.get(REWARD, ())), consumed))
-    problems, *left_out = (dict(series.get(tag, ())) for tag in PROBLEMS)
-    explored = {step: n - sum(some.get(step, 0) for some in left_out) for step, n in problems.items()}
-    # V(s_0) lies in [0, 1], so no variance with the same mean is larger than that of a single outcome.
+    problems, no_room = (dict(series.get(tag, ())) for tag in PROBLEMS)
+    sampled = {step: n - no_room.get(step, 0) for step, n in problems.items()}
+    # A problem's pass rate lies in [0, 1], so no variance with the same mean is larger than that of a single outcome.
     points = [
-        Point(consumed[step], 100 * rate, 100 * math.sqrt(rate * (1 - rate) / explored[step]))
+        Point(consumed[step], 100 * rate, 100 * math.sqrt(rate * (1 - rate) / sampled[step]))
         for step, rate in series[PASS_RATE]
-        if consumed.get(step) and explored.get(step)
+        if consumed.get(step) and sampled.get(step)
     ]
-    return Accuracy("mean V(s_0) in training", tuple(points))
+    return Accuracy("pass rate in training", tuple(points))
 
 
 def _held_out(results: Results) -> tuple[float, float | None]:

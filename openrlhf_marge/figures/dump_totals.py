@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,23 +12,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from openrlhf_marge.dump_reading import check_filled, not_whole, open_file
-from openrlhf_marge.figures.moments import Moments
-from openrlhf_marge.metrics import binary_entropy
+from openrlhf_marge.figures.clustered import Clustered
+from openrlhf_marge.metrics import outcome_diversity
 
-COLUMNS = ("group_id", "state_index", "guidance_is_correct", "reward", "is_correct", "token_ids")
+COLUMNS = ("group_id", "problem_id", "state_index", "guidance_is_correct", "reward", "is_correct", "token_ids")
 BATCH_ROWS = 8192
 Kind = Literal["correct", "incorrect"]  # of the guidance
 KINDS: dict[bool, Kind] = {True: "correct", False: "incorrect"}
-Values = dict[tuple[Kind, int], Moments]  # of V(s_j), by the kind of the guidance and j
+Values = dict[tuple[Kind, int], Clustered]  # V(s_j) by the kind of the guidance and j, clustered by problem
 
 
 @dataclass(frozen=True, slots=True)
 class DumpTotals:
-    """Of the groups of a file; ``entropy`` and ``valid_pairs`` as ``metrics.pairs_per_token`` sums them."""
+    """Of the groups of a file; ``diversity`` and ``valid_pairs`` as ``metrics.pairs_per_token`` sums them."""
 
     tokens: int = 0  # of completions
     completions: int = 0
-    entropy: float = 0.0  # bits
+    diversity: float = 0.0
     valid_pairs: int = 0
     values: Values = field(default_factory=dict)
 
@@ -44,24 +43,23 @@ def read_totals(path: Path, progress: Callable[[int], object] = lambda rows: Non
     sizes = np.diff([*starts, len(ids)])
     correct = np.add.reduceat(columns["is_correct"], starts)
     values = np.add.reduceat(columns["reward"], starts) / sizes
-    how_often = Counter(zip(sizes.tolist(), values.tolist(), strict=True))
     return DumpTotals(
         tokens=int(columns["token_ids"].sum()),
         completions=len(ids),
-        entropy=sum(count * n * binary_entropy(value) for (n, value), count in how_often.items()),
+        diversity=sum(n * outcome_diversity(k, n) for k, n in zip(correct.tolist(), sizes.tolist(), strict=True)),
         valid_pairs=int(np.minimum(correct, sizes - correct).sum()),
-        values=_by_state(columns["guidance_is_correct"][starts], columns["state_index"][starts], values),
+        values=_by_state({name: column[starts] for name, column in columns.items()}, values),
     )
 
 
 def _read_columns(path: Path, progress: Callable[[int], object]) -> dict[str, np.ndarray]:
-    """One number per row: of ``token_ids`` their count, of ``guidance_is_correct`` 1, 0, or -1 without guidance."""
+    """One entry per row: of ``token_ids`` their count, of ``guidance_is_correct`` 1, 0, or -1 without guidance."""
     parts: dict[str, list[np.ndarray]] = {name: [np.empty(0, dtype=np.int64)] for name in COLUMNS}
     try:
         for batch in open_file(path).iter_batches(BATCH_ROWS, columns=list(COLUMNS)):
             check_filled(pa.Table.from_batches([batch]))
             for name, part in parts.items():
-                part.append(_numbers(batch[name]))
+                part.append(_entries(batch[name]))
             progress(len(batch))
     except (pa.ArrowException, OSError) as e:  # the first are ValueErrors, too
         raise not_whole(path, e) from e
@@ -70,7 +68,10 @@ def _read_columns(path: Path, progress: Callable[[int], object]) -> dict[str, np
     return {name: np.concatenate(part) for name, part in parts.items()}
 
 
-def _numbers(column: pa.Array) -> np.ndarray:
+def _entries(column: pa.Array) -> np.ndarray:
+    if pa.types.is_string(column.type):
+        encoded = column.dictionary_encode()  # one text for all rows of a problem
+        return np.array(encoded.dictionary.to_pylist(), dtype=object)[encoded.indices.to_numpy()]
     if pa.types.is_list(column.type):
         column = pc.list_value_length(column)
     if pa.types.is_boolean(column.type):
@@ -78,9 +79,12 @@ def _numbers(column: pa.Array) -> np.ndarray:
     return column.to_numpy(zero_copy_only=False)
 
 
-def _by_state(of_correct: np.ndarray, indices: np.ndarray, values: np.ndarray) -> Values:
-    found: Values = defaultdict(Moments)
+def _by_state(first: dict[str, np.ndarray], values: np.ndarray) -> Values:
+    """``first``: the columns at the first row of every group."""
+    found: Values = {}
     for is_correct, kind in KINDS.items():
-        for index in np.unique(indices[of_correct == is_correct]).tolist():
-            found[kind, index] = Moments.of(values[(of_correct == is_correct) & (indices == index)].tolist())
-    return dict(found)
+        of_kind = first["guidance_is_correct"] == is_correct
+        for index in np.unique(first["state_index"][of_kind]).tolist():
+            chosen = of_kind & (first["state_index"] == index)
+            found[kind, index] = Clustered(values[chosen], first["problem_id"][chosen])
+    return found

@@ -1,22 +1,29 @@
 """How accuracy grows with self-generated responses: Fig. 1, Fig. 6 and Table 7 (App. D).
 
-The paper fits y = c1 + c2 ln x "before performance saturation" and gives no rule for where that is. Here saturation
-begins after the first point that no later point exceeds by more than its standard error (0 where none is known); what
-follows is left out. x is in thousands of responses, so c1 is the accuracy after 1,000 of them; c2 has no such unit.
+The paper fits y = c1 + c2 ln x "before performance saturation" and gives no rule for where that is. Here a run's curve
+is that line up to one of its points and level from there on, all of it fitted at once by least squares: one point that
+happens to be high neither ends the rise nor is the accuracy at its end. The level part is there where it fits better
+than a line through all points by more than noise would (t test of the one further coefficient), and the fit is there
+where the interval of c2 leaves 0 out, both at 95 %. Noise is what the points scatter by: their standard errors are
+over problems, which all points of a run share. tests/test_scaling.py simulates it. x is in thousands of responses, so
+c1 is the accuracy after 1,000 of them; c2 has no such unit.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import stdtrit
 
 from openrlhf_marge.figures.accuracy import Accuracy, accuracy
 from openrlhf_marge.figures.plot import Line, Missing, Panel, Plot, Point, Table
 from openrlhf_marge.figures.runs import Run
 
-LEAST_POINTS = 3  # two lie on a line whatever they are
+LEAST_POINTS = 3  # before saturation; two lie on a line whatever they are
+LEVEL = 0.95
 UNIT = 1000  # responses
 N_DRAWN = 50  # points of a fitted curve
 X_LABEL = "self-generated responses trained on"
@@ -24,37 +31,62 @@ X_LABEL = "self-generated responses trained on"
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """y = c1 + c2 ln(x / 1000) in %; ``r2`` is None where all y are equal."""
+    """y = c1 + c2 ln(x / 1000) in %, up to ``saturation`` responses where there is one, and level from there on.
+
+    ``margin`` is half the interval of c2, ``error`` the standard error of y at the end.
+    """
 
     c1: float
     c2: float
-    r2: float | None
+    margin: float
+    r2: float
+    error: float
+    saturation: float | None
 
     def at(self, x: float) -> float:
-        return self.c1 + self.c2 * float(np.log(x / UNIT))
+        return self.c1 + self.c2 * math.log(min(x, self.saturation or x) / UNIT)
 
     def __str__(self) -> str:
-        r2 = "" if self.r2 is None else f", R² = {self.r2:.2f}"
-        return f"y = {self.c1:.1f} {'-' if self.c2 < 0 else '+'} {abs(self.c2):.2f} ln(x/{UNIT}){r2}"
-
-
-def rising(points: Sequence[Point]) -> Sequence[Point]:
-    """The points before saturation, the one at which it begins included; empty without points."""
-    for i, point in enumerate(points, start=1):
-        if all(later.y <= point.y + (point.error or 0) for later in points[i:]):
-            return points[:i]
-    return points
+        sign = "-" if self.c2 < 0 else "+"
+        return f"y = {self.c1:.1f} {sign} {abs(self.c2):.2f} ln(x/{UNIT}), R² = {self.r2:.2f}"
 
 
 def fit(points: Sequence[Point]) -> Trend | None:
-    """Least squares on the points before saturation; None when these are fewer than LEAST_POINTS."""
-    used = rising(points)
-    if len(used) < LEAST_POINTS:
+    """None when there are fewer than LEAST_POINTS, or when the interval of the slope contains 0."""
+    x, y = np.array([p.x for p in points]), np.array([p.y for p in points])
+    if len(set(x.tolist())) < LEAST_POINTS or np.ptp(y) == 0:
         return None
-    x, y = np.log([p.x / UNIT for p in used]), np.array([p.y for p in used])
-    c2, c1 = (float(c) for c in np.polyfit(x, y, 1))
-    spread = float(((y - y.mean()) ** 2).sum())
-    return Trend(c1, c2, 1 - float(((y - c1 - c2 * x) ** 2).sum()) / spread if spread else None)
+    log_x, n = np.log(x / UNIT), len(points)
+    saturation, (c1, c2, squares), free = None, _least_squares(log_x, y), n - 2
+    ends = [float(end) for end in x[LEAST_POINTS - 1 : -1]]
+    if ends:
+        best = {end: _least_squares(np.minimum(log_x, math.log(end / UNIT)), y) for end in ends}
+        end = min(best, key=lambda end: best[end][2])
+        if squares - best[end][2] > _t(n - 3) ** 2 * best[end][2] / (n - 3):
+            saturation, (c1, c2, squares), free = end, best[end], n - 3
+    rise = np.minimum(log_x, math.log((saturation or x[-1]) / UNIT))
+    spread, variance = float(((rise - rise.mean()) ** 2).sum()), squares / free
+    margin = _t(free) * math.sqrt(variance / spread)
+    if abs(c2) <= margin:
+        return None
+    error = math.sqrt(variance * (1 / n + float(rise[-1] - rise.mean()) ** 2 / spread))
+    return Trend(c1, c2, margin, 1 - squares / float(((y - y.mean()) ** 2).sum()), error, saturation)
+
+
+def _least_squares(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
+    """Intercept, slope, and the sum of the squares of what is left."""
+    slope, intercept = np.polyfit(x, y, 1)
+    return float(intercept), float(slope), float(((y - intercept - slope * x) ** 2).sum())
+
+
+def _t(free: int) -> float:
+    return float(stdtrit(free, (1 + LEVEL) / 2))
+
+
+def converged(found: Accuracy) -> Point:
+    """Where the fit saturates, else the last point: the highest one is high by luck, too."""
+    trend, last = fit(found.points), found.points[-1]
+    return Point(trend.saturation, trend.at(last.x), trend.error) if trend and trend.saturation else last
 
 
 def convergence(run: Run) -> Accuracy:
@@ -66,16 +98,17 @@ def convergence(run: Run) -> Accuracy:
 
 
 def figure_1(runs: Mapping[str, Accuracy]) -> Plot:
-    """Where each run converges, and its trend up to there; the first run is the star."""
+    """Where each run converges, or has got, and its trend up to there; the first run is the star."""
     lines, rows = [], []
     for color, (name, found) in enumerate(runs.items()):
-        used, trend, shown = rising(found.points), fit(found.points), _label(name, runs)
+        trend, end, shown = fit(found.points), converged(found), _label(name, runs)
+        still = None
         if trend:
-            lines.append(Line("", _curve(trend, used), color, "dashed"))
-        if still := len(used) == len(found.points):
-            shown += ", still rising"
-        lines.append(Line(shown, [used[-1]], color, "dots" if color else "star"))
-        rows.append((name, found.source, *used[-1], still))
+            still = trend.saturation is None and trend.c2 > 0
+            lines.append(Line("", _curve(trend, found.points[0].x, end.x), color, "dashed"))
+        shown += {None: ", no trend shown", True: ", still rising", False: ""}[still]
+        lines.append(Line(shown, [end], color, "dots" if color else "star"))
+        rows.append((name, found.source, *end, still))
     header = ("run", "accuracy", "responses", "accuracy_percent", "standard_error", "still_rising")
     return Plot(title="Accuracy at convergence", panels=[_panel(runs, lines, log_x=False)], table=Table(header, rows))
 
@@ -84,19 +117,19 @@ def figure_6(runs: Mapping[str, Accuracy]) -> Plot:
     """The points of all runs, and the fit of those that have one; Missing when none has."""
     if not any(fit(found.points) for found in runs.values()):
         raise Missing(
-            f"no run has {LEAST_POINTS} points of accuracy before saturation; train longer, or evaluate more often "
-            "(--eval.steps, --iterations)"
+            f"no run has {LEAST_POINTS} points of accuracy of which the noise lets a trend be seen; train longer, or "
+            "evaluate more often (--eval.steps, --iterations)"
         )
     lines, saturated, rows = [], [], []
     for color, (name, found) in enumerate(runs.items()):
-        used, trend, shown = rising(found.points), fit(found.points), _label(name, runs)
-        lines.append(Line("" if trend else shown, used, color, "dots"))
-        if after := found.points[len(used) :]:
-            saturated.append(Line("saturated, not fitted", after, color, "circles"))
+        trend, shown = fit(found.points), _label(name, runs)
+        before = _before_saturation(found.points, trend)
+        lines.append(Line("" if trend else shown, before, color, "dots"))
+        if after := found.points[len(before) :]:
+            saturated.append(Line("saturated", after, color, "circles"))
         if trend:
-            lines.append(Line(f"{shown}: {trend}", _curve(trend, used), color))
-        fitted = [trend.at(p.x) if trend and i < len(used) else None for i, p in enumerate(found.points)]
-        rows += [(name, found.source, *p, y) for p, y in zip(found.points, fitted, strict=True)]
+            lines.append(Line(f"{shown}: {trend}", _curve(trend, before[0].x, found.points[-1].x), color))
+        rows += [(name, found.source, *p, trend.at(p.x) if trend else None) for p in found.points]
     header = ("run", "accuracy", "responses", "accuracy_percent", "standard_error", "fitted_percent")
     panel = _panel(runs, [*lines, *saturated], log_x=True)
     return Plot(title="Accuracy against responses", panels=[panel], table=Table(header, rows))
@@ -107,13 +140,20 @@ def table_7(runs: Mapping[str, Accuracy]) -> Table:
     rows = []
     for name, found in runs.items():
         if trend := fit(found.points):
-            used = len(rising(found.points))
-            rows.append((name, trend.c1, trend.c2, trend.r2, used, len(found.points) - used))
-    return Table(("run", "c1", "c2", "r2", "points", "points_after_saturation"), rows)
+            used = len(_before_saturation(found.points, trend))
+            bounds = (trend.c2 - trend.margin, trend.c2 + trend.margin)
+            rows.append((name, trend.c1, trend.c2, *bounds, trend.r2, used, len(found.points) - used))
+    return Table(("run", "c1", "c2", "c2_low", "c2_high", "r2", "points", "points_after_saturation"), rows)
 
 
-def _curve(trend: Trend, used: Sequence[Point]) -> list[Point]:
-    return [Point(float(x), trend.at(x)) for x in np.geomspace(used[0].x, used[-1].x, N_DRAWN)]
+def _before_saturation(points: Sequence[Point], trend: Trend | None) -> Sequence[Point]:
+    """The one at which it begins included."""
+    end = trend.saturation if trend else None
+    return points if end is None else [p for p in points if p.x <= end]
+
+
+def _curve(trend: Trend, begin: float, end: float) -> list[Point]:
+    return [Point(float(x), trend.at(x)) for x in np.geomspace(begin, end, N_DRAWN)]
 
 
 def _sources(runs: Mapping[str, Accuracy]) -> list[str]:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
+from openrlhf_marge.figures.clustered import Clustered
 from openrlhf_marge.figures.dump_totals import KINDS, DumpTotals, Kind, Values
-from openrlhf_marge.figures.moments import Moments
 from openrlhf_marge.figures.plot import Line, Missing, Panel, Plot, Point, Style, Table
 from openrlhf_marge.figures.runs import Run
 from openrlhf_marge.run_log import Series, value_tags
@@ -39,13 +39,14 @@ def state_values(run: Run) -> Values:
 def values_of_log(series: Series) -> Values:
     """From the TensorBoard log, where each number is the mean of a step."""
     tags = {(kind, index): tag for kind in KINDS.values() for index, tag in value_tags(series, kind)}
-    return {key: Moments.of(value for _, value in series[tag]) for key, tag in tags.items()}
+    return {key: Clustered.apart(value for _, value in series[tag]) for key, tag in tags.items()}
 
 
 def figure_3(runs: Mapping[str, Values]) -> Plot:
     """Value by state index: of one run both kinds of guidance in one panel, of several a panel for each kind.
 
-    Errors are those of the mean over states, or over steps where the values are from TensorBoard.
+    Errors are those of the mean over problems, whose states come again at every visit; over steps where the values are
+    from TensorBoard.
     """
     lines = {
         kind: [
@@ -101,19 +102,19 @@ def figure_5b(runs: Mapping[str, Parts]) -> Plot:
 
 
 def _sum(files: Sequence[DumpTotals]) -> Values:
-    found: Values = defaultdict(Moments)
+    parts = defaultdict(list)
     for totals in files:
-        for key, moments in totals.values.items():
-            found[key] += moments
-    return dict(found)
+        for key, values in totals.values.items():
+            parts[key].append(values)
+    return {key: Clustered.joined(of_key) for key, of_key in parts.items()}
 
 
 def _curve(values: Values, kind: Kind) -> list[Point]:
-    return [Point(index, m.mean, m.error) for (of, index), m in sorted(values.items()) if of == kind]
+    return [Point(index, v.mean, v.error) for (of, index), v in sorted(values.items()) if of == kind]
 
 
 def _rows(values: Values) -> list[tuple[str, int, float, float | None, int]]:
-    return [(kind, index, m.mean, m.error, m.count) for (kind, index), m in sorted(values.items())]
+    return [(kind, index, v.mean, v.error, v.count) for (kind, index), v in sorted(values.items())]
 
 
 def _panel(title: str, lines: Sequence[Line]) -> Panel:
