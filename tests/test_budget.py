@@ -44,17 +44,42 @@ def test_the_budget_is_kept_or_saved(rates, n):
     assert sum(more(rates, parents, n)) in (0, n // 2 * len(rates))
 
 
-@pytest.mark.parametrize("p", [0.05, 0.2, 0.5, 0.7, 0.9])
-@pytest.mark.parametrize("e", [4, 12])
-def test_the_bias_of_the_early_stop_is_what_the_docstring_says(p, e):
-    m, rng, runs = 4, random.Random(0), 60_000
-    total = 0.0
+def push(p, m=4):
+    """What the docstring says a value is moved by, but for the factor E[e / (m + e)]."""
+    return p * (1 - p) * (p ** (m - 1) - (1 - p) ** (m - 1))
+
+
+def measured(rates, place, n=8, runs=20_000):
+    """Bias of the value of one of a guidance's states, and its mean e / (m + e) where it goes on."""
+    m, rng = n // 2, random.Random(0)
+    excess, factors = 0.0, []
     for _ in range(runs):
-        first = [rng.random() < p for _ in range(m)]
-        rest = [rng.random() < p for _ in range(e)] if 0 < sum(first) < m else []
-        total += sum(first + rest) / (m + len(rest))
-    expected = p + e / (m + e) * p * (1 - p) * (p ** (m - 1) - (1 - p) ** (m - 1))
-    assert total / runs == pytest.approx(expected, abs=4 * 0.5 / runs**0.5)
+        first = [[rng.random() < p for _ in range(m)] for p in rates]
+        e = allocate(n, m, first, [None, *range(len(rates) - 1)])[place]
+        outcomes = first[place] + [rng.random() < rates[place] for _ in range(e)]
+        excess += sum(outcomes) / len(outcomes) - rates[place]
+        if 0 < sum(first[place]) < m:
+            factors.append(e / (m + e))
+    return excess / runs, sum(factors) / len(factors)
+
+
+@pytest.mark.parametrize(
+    ("rates", "place"),
+    [((0.8, 0, 0, 0, 0), 0), ((0.5, 0.6, 0.7, 0.8, 0.9), 3), ((0.5, 0.4, 0.3, 0.2, 0.1), 4), ((0.3,) * 5, 0)],
+)
+def test_the_bias_of_the_early_stop_is_what_the_docstring_says(rates, place):
+    bias, factor = measured(rates, place)
+    assert bias == pytest.approx(factor * push(rates[place]), abs=0.006)  # three standard errors, and 0.002
+
+
+def test_the_bias_is_larger_than_for_a_fixed_number_of_further_completions():
+    bias, factor = measured((0.8, 0, 0, 0, 0), 0)
+    assert factor == pytest.approx(20 / 24) and bias > 0.06 > 0.5 * push(0.8) == pytest.approx(0.0403, abs=1e-4)
+
+
+def test_the_bounds_of_the_docstring():
+    largest = max(push(i / 1000) for i in range(1001))
+    assert [round(factor * largest, 3) for factor in (4 / 8, 20 / 24, 1)] == [0.040, 0.067, 0.081]
 
 
 @pytest.mark.parametrize("p", [0.05, 0.3, 0.5, 0.8])

@@ -51,7 +51,8 @@ def numbers(args: argparse.Namespace, task: Task) -> dict[str, Any]:
         **{name: getattr(args, name) for name in SETTINGS},
     }
     for name, estimate in estimates.items():
-        print(f"  {name:<20} {estimate.mean:>8.4f} +- {estimate.standard_error:.4f}")
+        error = "n/a" if estimate.standard_error is None else f"{estimate.standard_error:.4f}"
+        print(f"  {name:<20} {estimate.mean:>8.4f} +- {error}")
         found |= {name: estimate.mean, f"{name}_standard_error": estimate.standard_error}
     return found
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Mean over the problems, and its standard error (over problems; 0.0 for a single one)."""
+    """Mean over the problems, and its standard error, None for a single one, which says nothing about others."""
 
     mean: float
-    standard_error: float
+    standard_error: float | None
 
 
 def pass_at_k(n: int, n_correct: int, k: int) -> float:
@@ -33,6 +33,8 @@ def over_problems(values: Sequence[Mapping[str, float]]) -> dict[str, Estimate]:
 
 
 def _estimate(values: Sequence[float]) -> Estimate:
-    mean = math.fsum(values) / len(values)
-    variance = math.fsum((v - mean) ** 2 for v in values) / max(len(values) - 1, 1)
-    return Estimate(mean, math.sqrt(variance / len(values)))
+    n = len(values)
+    mean = math.fsum(values) / n
+    if n == 1:
+        return Estimate(mean, None)
+    return Estimate(mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1) / n))
