@@ -35,7 +35,7 @@ from openrlhf_marge.host.local_ray import cpu_environment
 from openrlhf_marge.host.pieces import decode_pieces
 from openrlhf_marge.metrics import outcome_diversity
 
-from engine import local_engine, sampler_on
+from batched_model import BatchedModel
 from guided_gain import BANDS, Cost, band_of, gain
 
 MAX_LEN, N_COMPLETIONS = 96, 8
@@ -51,16 +51,19 @@ async def explore(base: Path, visits: int, problems: int) -> list[list[Explorati
         tokens.make_problem(tokenizer, prompt, row["label"], MAX_LEN, None)
         for prompt, row in zip(prompts, rows, strict=True)
     ]
-    with local_engine(base / "model", MAX_LEN, dtype="bfloat16") as engine:
-        explorer = Explorer(
-            config=config, pool=GuidancePool(), seed=0, n_completions=N_COMPLETIONS,
-            s0_ids=tokens.s0_token_ids(tokenizer, config),
-            eos_ids=tokens.eos_token_ids(tokenizer, str(base / "model")),
-            decode_pieces=lambda ids: decode_pieces(tokenizer, ids),
-            sampler=sampler_on(engine, tokenizer, lambda label, response: grade(response, label).correct),
-        )  # fmt: skip
-        found = [await asyncio.gather(*map(explorer.explore, asked)) for _ in tqdm(range(visits), desc="visits")]
+    eos_ids = tokens.eos_token_ids(tokenizer, str(base / "model"))
+    explorer = Explorer(
+        config=config, pool=GuidancePool(), seed=0, n_completions=N_COMPLETIONS,
+        s0_ids=tokens.s0_token_ids(tokenizer, config), eos_ids=eos_ids,
+        decode_pieces=lambda ids: decode_pieces(tokenizer, ids),
+        sampler=BatchedModel(base / "model", tokenizer, eos_ids, verdict),
+    )  # fmt: skip
+    found = [await asyncio.gather(*map(explorer.explore, asked)) for _ in tqdm(range(visits), desc="visits")]
     return [list(of_problem) for of_problem in zip(*found, strict=True)]
+
+
+def verdict(label: str, response: str) -> bool:
+    return grade(response, label).correct
 
 
 def chat_prompt(tokenizer, question: str) -> str:

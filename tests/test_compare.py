@@ -353,6 +353,8 @@ def test_what_problems_that_seeds_share_vary_by_is_no_smaller_for_more_seeds():
 def test_seeds_that_happen_to_agree_make_no_interval_narrower_than_the_problems_do():
     apart = [Scores(((0, str(seed)), (1, str(seed)), (2, str(seed))), np.array([0.0, 0.5, 1.0])) for seed in range(2)]
     assert interval(apart).margin == pytest.approx(4.302653 * 0.5 / 6**0.5)  # six problems, t as of three
+    uneven = [scores(0.5), Scores(((0, "x"), (1, "y"), (2, "z")), np.array([0.0, 0.5, 1.0]))]
+    assert interval(uneven).margin == pytest.approx(4.302653 * 0.5 / 3**0.5 / 2)
 
 
 def test_holm_asks_for_more_of_the_first_difference_than_of_the_last():

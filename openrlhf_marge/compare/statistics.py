@@ -95,7 +95,7 @@ def interval(differences: Sequence[Scores], level: float = LEVEL) -> Difference:
     many for 2 or 3 seeds, and a bootstrap draws n seeds with (n - 1) / n of their variance and the tails of a normal
     distribution. tests/test_compare_coverage.py simulates it.
     """
-    n, n_problems = len(differences), min(len(d.values) for d in differences)
+    n, n_problems = len(differences), max(len(d.values) for d in differences)
     means = np.array([d.mean for d in differences])
     value = float(means.mean())
     if n == n_problems == 1:

@@ -18,10 +18,6 @@ from openrlhf_marge.redaction import redacted
 # once would run out of files, or of time behind each other. Calls of a .py function are bounded by their threads.
 REQUESTS_PER_SERVER = 64
 
-# HTTP requests of one server at once. OpenRLHF opens a connection for each and gives up after 180 s, so thousands at
-# once would run out of files, or of time behind each other. Calls of a .py function are bounded by their threads.
-REQUESTS_PER_SERVER = 64
-
 
 class RewardClient:
     """Grades (prompt + response) texts; ``urls`` as OpenRLHF's ``args.reward.remote_url``, a list."""
