@@ -13,6 +13,7 @@ from transformers import set_seed
 
 from openrlhf_marge.checkpoints import CheckpointStore
 from openrlhf_marge.guidance import GuidancePool
+from openrlhf_marge.host.adam import forget_powers
 from openrlhf_marge.host.experiences import EPISODE
 from openrlhf_marge.host.no_signal import WHERE_TO_LOOK
 from openrlhf_marge.host.records import RECORD, RecordingLoader, RolloutRecord
@@ -133,6 +134,7 @@ class KeepsRecords(BasePPOTrainer):
 
 def _seed(_actor: Any, seed: int) -> None:
     set_seed(seed)
+    forget_powers()  # the other state of a process that no checkpoint holds
 
 
 class MargeTrainer(KeepsRecords, LocalPPOTrainer, TellsWeightVersion):
