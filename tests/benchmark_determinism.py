@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +89,9 @@ def differences(one: dict[Any, Answer], other: dict[Any, Answer]) -> str:
     for key, (ids, values) in other.items():
         ids_before, values_before = one[key]
         completions += ids != ids_before
-        same = next((i for i, pair in enumerate(zip(ids, ids_before)) if pair[0] != pair[1]), len(ids))
+        same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(ids, ids_before, strict=False)))
         tokens += same
-        log_probs += sum(a != b for a, b in zip(values[:same], values_before[:same]))
+        log_probs += sum(a != b for a, b in zip(values[:same], values_before[:same], strict=True))
     return f"{completions} of {len(other)} completions, log-probs of {log_probs} of {tokens} tokens"
 
 
