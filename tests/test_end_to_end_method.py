@@ -174,29 +174,6 @@ def test_partial_rollouts_with_more_states_in_flight_than_an_engine_takes_calls(
     assert any(g.crosses_update for g in groups)  # an engine was paused in the middle of a rollout
 
 
-FEWER_CALLS = """
-from openrlhf.trainer.ray.vllm_engine import RolloutRayActor
-default = RolloutRayActor.options
-RolloutRayActor.options = lambda **options: default(max_concurrency=300, **options)
-"""
-
-
-def test_partial_rollouts_with_more_states_in_flight_than_an_engine_takes_calls(tmp_path, cluster):
-    """Ray's limit lowered to 300 calls for up to 768 states: a paused engine must still hear that it may go on."""
-    (tmp_path / "sitecustomize.py").write_text(FEWER_CALLS)
-    environment = cluster | {
-        "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, [cluster.get("PYTHONPATH")])])
-    }
-    flags = f"""{TOKENS} --marge.n_states 8 --marge.n_candidates 2 --marge.guidance_rule random
-        --rollout.batch_size 96 --rollout.n_samples_per_prompt 2 --train.batch_size 64 --train.micro_batch_size 64
-        --rollout.micro_batch_size 64 --train.async_enable --train.partial_rollout_enable
-        --marge.dump_dir {tmp_path}/dump"""
-    run = train(make_task(tmp_path, num_train=288), tmp_path, flags, environment)
-    groups = check_async(run, tmp_path / "dump")
-    assert max(run.values("marge/groups")) > 300
-    assert any(g.crosses_update for g in groups)  # an engine was paused in the middle of a rollout
-
-
 KILLS_AN_ENGINE = """
 import glob, os, signal, threading, time
 import psutil

@@ -61,14 +61,14 @@ def test_an_exploration_killed_on_two_engines_goes_on_and_loses_and_repeats_no_s
     kept = {path: path.read_bytes() for path in dump_files(killed)}
     assert 0 < len(kept) < 16
     said = explore(task, killed, cluster, more)  # on one engine: that changes where, and not what
+    assert "vLLM engine 0: batch-invariant" in said
     assert all(path.read_bytes() == content for path, content in kept.items())
     explore(task, tmp_path / "undisturbed", cluster, more)
-    groups, undisturbed = (
-        [g for path in dump_files(out) for g in read_groups(path)] for out in (killed, tmp_path / "undisturbed")
-    )
-    assert len(dump_files(killed)) == 16
+    files, undisturbed = dump_files(killed), dump_files(tmp_path / "undisturbed")
+    assert [f.name for f in files] == [f.name for f in undisturbed] and len(files) == 16
+    assert [f.name for f, g in zip(files, undisturbed, strict=True) if f.read_bytes() != g.read_bytes()] == []
+    groups = [g for path in files for g in read_groups(path)]
     assert set(Counter((g.problem.id, g.state.prefix_ids) for g in groups).values()) == {1}
-    assert groups == undisturbed
     summary = json.loads((killed / "summary.json").read_text())
     assert summary == json.loads((tmp_path / "undisturbed" / "summary.json").read_text())
     assert f"64 problems, {len(groups)} states, {4 * len(groups)} completions" in said

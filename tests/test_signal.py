@@ -119,7 +119,8 @@ def test_a_run_without_a_step_still_ends_with_its_own_error(said):
 def test_signal_before_a_checkpoint_counts_after_it(said, monkeypatch, saved, fails):
     """A checkpoint of an older version does not say; then the run is not stopped."""
     monkeypatch.setattr(BasePPOTrainer, "init_checkpoint_states", lambda self: {"global_step": 3, **saved})
-    monkeypatch.setattr(KeepsRecords, "_store", SimpleNamespace(read_state=lambda step, kind: SimpleNamespace(episode=1)))
+    store = SimpleNamespace(read_state=lambda step, kind: SimpleNamespace(episode=1))
+    monkeypatch.setattr(KeepsRecords, "_store", store)
     monkeypatch.setattr(KeepsRecords, "_restore", lambda self, record: None)
     trainer = Trainer([])
     trainer.init_checkpoint_states()

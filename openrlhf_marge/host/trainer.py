@@ -14,6 +14,7 @@ from transformers import set_seed
 from openrlhf_marge.checkpoints import CheckpointStore
 from openrlhf_marge.config import from_namespace
 from openrlhf_marge.guidance import GuidancePool
+from openrlhf_marge.host.adam import forget_powers
 from openrlhf_marge.host.experiences import EPISODE
 from openrlhf_marge.host.no_signal import check_learned, no_signal
 from openrlhf_marge.host.records import RECORD, RecordingLoader, RolloutRecord
@@ -122,6 +123,7 @@ class KeepsRecords(BasePPOTrainer):
 
 def _seed(_actor: Any, seed: int) -> None:
     set_seed(seed)
+    forget_powers()  # the other state of a process that no checkpoint holds
 
 
 class MargeTrainer(KeepsRecords, LocalPPOTrainer, TellsWeightVersion):
