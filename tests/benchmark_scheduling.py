@@ -37,7 +37,7 @@ class SimulatedEngine:
     async def _generate(self, prompt_ids, params):
         await asyncio.sleep(0.001)
         ids = [random.randrange(3, 20) for _ in range(RESPONSE_TOKENS)]
-        output = SimpleNamespace(token_ids=ids, finish_reason="length", logprobs=None)
+        output = SimpleNamespace(token_ids=ids, finish_reason="length", stop_reason=None, logprobs=None)
         return SimpleNamespace(outputs=[output] * params.n, num_cached_tokens=0)
 
 

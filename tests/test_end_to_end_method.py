@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("openrlhf", reason="the host is not installed")
 
+from openrlhf_marge.arithmetic.model import build_tokenizer
 from openrlhf_marge.cli import export_guidance
 from openrlhf_marge.dump import dump_files, read_groups
 
@@ -54,13 +55,16 @@ def test_vine_with_the_reference_of_the_episode_under_zero_3_on_two_ranks(task, 
     assert (tmp_path / "checkpoints" / "_marge" / "reference_1" / "model.norm.weight.safetensors").is_file()
 
 
-def test_vanilla_exploration_with_tokens_matched(task, tmp_path, cluster):
-    method = "--marge.explore vanilla --marge.vanilla_match tokens --marge.advantage mean "
+def test_vanilla_exploration_with_tokens_matched_and_a_stop_text(task, tmp_path, cluster):
+    method = "--marge.explore vanilla --marge.vanilla_match tokens --marge.advantage mean --marge.stop 7 "
     run = train(task, tmp_path, f"{TOKENS}{method} --marge.dump_dir {tmp_path}/dump", cluster)
     groups = [g for rollout in groups_of(tmp_path / "dump") for g in rollout]
     assert {g.state.prefix_ids for g in groups} == {()}
     assert {len(g.completions) for g in groups} <= {4, 8, 12}
     assert run.values("marge/states_per_problem") == [1.0, 1.0]
+    completions = [(build_tokenizer().decode(c.token_ids), c.truncated) for g in groups for c in g.completions]
+    assert not any("7" in text.removesuffix("7") for text, _ in completions)
+    assert {truncated for text, truncated in completions if text.endswith("7")} == {False}
 
 
 def check_async(run, folder) -> list:

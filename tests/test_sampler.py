@@ -39,7 +39,7 @@ class Engine:
             await asyncio.sleep(0)
             await self._running.wait()
         self.in_flight -= 1
-        output = SimpleNamespace(token_ids=[5], finish_reason="stop", logprobs=None)
+        output = SimpleNamespace(token_ids=[5], finish_reason="stop", stop_reason=None, logprobs=None)
         return SimpleNamespace(outputs=[output] * params.n, num_cached_tokens=4)
 
     async def pause(self) -> None:
@@ -64,10 +64,10 @@ async def version_0() -> int:
     return 0
 
 
-def sampler_on(engines, graded=None, weight_version=version_0, tokenizer=None) -> EngineSampler:
+def sampler_on(engines, graded=None, weight_version=version_0, tokenizer=None, stop=()) -> EngineSampler:
     return EngineSampler(
         engines, graded or Rewards(), tokenizer or SimpleNamespace(decode=lambda *_, **__: ""), temperature=0.8,
-        top_p=0.95, with_log_probs=False, seeded=True, weight_version=weight_version,
+        top_p=0.95, with_log_probs=False, seeded=True, weight_version=weight_version, stop=stop,
     )  # fmt: skip
 
 
@@ -93,6 +93,30 @@ def test_the_grader_gets_the_bare_prompt_and_prefix_with_completion():
     assert sampling.counts["cached_prompt_tokens"] == 4
     assert graded.asked == [("Q", "9", ["Step 1: 9" + tokenizer.decode([5])] * 3)]
     assert [c.token_ids for c in completions] == [(5,)] * 3
+
+
+def test_a_completion_ends_with_the_token_that_completes_a_stop_text_and_is_graded_without_it():
+    """vLLM may have sampled on before it sees the text; the length limit may cut a completion before it is whole."""
+    tokenizer, graded = build_tokenizer(), Rewards()
+    asked = tokens.make_problem(tokenizer, "Q", "9", 64, 40)
+    prefix, long, short = (tokens.encode(tokenizer, text) for text in ("Step 1: ", "9\nQuestion: 1", "8\nQues"))
+    outputs = [
+        SimpleNamespace(token_ids=list(long), finish_reason="stop", stop_reason="\nQuestion:", logprobs=None),
+        SimpleNamespace(token_ids=list(short), finish_reason="length", stop_reason=None, logprobs=None),
+    ]
+    engine = Engine()
+
+    async def generate(prompt_ids, params):
+        engine.asked.append((prompt_ids, params))
+        return SimpleNamespace(outputs=outputs, num_cached_tokens=0)
+
+    engine.generate = SimpleNamespace(remote=generate)
+    sampling = sampler_on([engine], graded, tokenizer=tokenizer, stop=("\nQuestion:",))
+    stopped, cut = asyncio.run(sampling.complete(asked, prefix, 2, seed=0))
+    assert (engine.asked[0][1].stop, engine.asked[0][1].detokenize) == (["\nQuestion:"], True)
+    assert tokenizer.decode(stopped.token_ids) == "9\nQuestion:" and not stopped.truncated
+    assert cut.token_ids == short and cut.truncated
+    assert graded.asked == [("Q", "9", ["Step 1: 9", "Step 1: 8\nQues"])]
 
 
 def test_however_many_states_there_are_an_engine_is_paused_and_resumed_at_once():

@@ -53,6 +53,7 @@ async def explore_problems(
         with_log_probs=args.algo.advantage.is_correction_level != "off",
         seeded=args.train.full_determinism_enable,
         weight_version=generator.weight_version,
+        stop=generator.config.stop,
     )
     explorer = make_explorer(args, generator.config, tokenizer, generator.pool, sampler)
     with tqdm(total=len(problems), desc="Explore problems") as progress:

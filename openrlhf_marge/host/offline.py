@@ -80,6 +80,7 @@ async def explore_on(
         with_log_probs=False,  # nothing is trained on here
         seeded=args.train.full_determinism_enable,
         weight_version=_untrained,
+        stop=config.stop,
     )
     explorer = make_explorer(args, config, tokenizer, folder.pool, JournaledSampler(sampler, folder.journal))
     in_flight = args.problems_in_flight * len(engines)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import accumulate
 from typing import Any
 
 from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
 
+from openrlhf_marge.host.pieces import decode_pieces
 from openrlhf_marge.host.rewards import RewardClient
 from openrlhf_marge.types import Completion, Problem, TokenIds
 
@@ -29,7 +31,7 @@ class EngineSampler:
 
     def __init__(
         self, engines: Sequence[Any], rewards: RewardClient, tokenizer: Any, *, temperature: float, top_p: float,
-        with_log_probs: bool, seeded: bool, weight_version: Callable[[], Awaitable[int]],
+        with_log_probs: bool, seeded: bool, weight_version: Callable[[], Awaitable[int]], stop: Sequence[str] = (),
     ) -> None:  # fmt: skip
         self._engines = engines
         self._rewards = rewards
@@ -41,7 +43,8 @@ class EngineSampler:
             top_p=top_p,
             top_k=-1,
             min_tokens=1,
-            detokenize=False,  # the ids are decoded here, once, together with their prefix
+            stop=list(stop) or None,
+            detokenize=bool(stop),  # to see a stop text; the ids are decoded here, once, together with their prefix
             logprobs=1 if with_log_probs else None,
             output_kind=RequestOutputKind.FINAL_ONLY,  # otherwise the n outputs arrive apart
         )
@@ -63,28 +66,38 @@ class EngineSampler:
                 last_version = await self._weight_version()
         finally:
             self._asked[index] -= n
-        rewards = await self._grade(problem, [[*prefix_ids, *output.token_ids] for output in outputs])
+        ends = [completed_at(self._tokenizer, output) for output in outputs]
+        texts = [
+            self._text([*prefix_ids, *output.token_ids[:end]], output.stop_reason)
+            for output, end in zip(outputs, ends, strict=True)
+        ]
+        rewards = await self._grade(problem, texts)
         return [
             Completion(
-                token_ids=tuple(output.token_ids),
+                token_ids=tuple(output.token_ids[:end]),
                 reward=reward.value,
                 is_correct=reward.is_correct,
                 truncated=output.finish_reason == "length",
-                log_probs=sampled_log_probs(output),
+                log_probs=sampled_log_probs(output, end),
                 extra_logs=reward.extra_logs,
                 weight_versions=(first_version, last_version),
             )
-            for output, reward in zip(outputs, rewards, strict=True)
+            for output, end, reward in zip(outputs, ends, rewards, strict=True)
         ]
 
     async def is_correct(self, problem: Problem, response_ids: TokenIds) -> bool:
         """The grader's verdict on a whole response."""
-        (reward,) = await self._grade(problem, [response_ids])
+        (reward,) = await self._grade(problem, [self._text(response_ids)])
         return reward.is_correct
 
-    async def _grade(self, problem: Problem, responses: Sequence[Sequence[int]]) -> list[Any]:
+    def _text(self, ids: Sequence[int], stop_reason: int | str | None = None) -> str:
+        """The response as it is graded: up to the stop text that ended it."""
+        text = self._tokenizer.decode(list(ids), skip_special_tokens=False)
+        end = text.rfind(stop_reason) if isinstance(stop_reason, str) else -1
+        return text if end < 0 else text[:end]
+
+    async def _grade(self, problem: Problem, texts: Sequence[str]) -> list[Any]:
         start = time.monotonic()
-        texts = [self._tokenizer.decode(list(ids), skip_special_tokens=False) for ids in responses]
         rewards = await self._rewards.grade(problem.prompt, problem.label, texts)
         self.counts["grading_seconds"] += time.monotonic() - start
         return rewards
@@ -107,8 +120,24 @@ class EngineSampler:
         return output.outputs
 
 
-def sampled_log_probs(output: Any) -> tuple[float, ...] | None:
-    """Log-prob of every sampled token, when vLLM was asked for them."""
+def completed_at(tokenizer: Any, output: Any) -> int:
+    """Tokens of a completion: all, or those up to the one that completes the stop text which ended it.
+
+    vLLM looks for the text after a step, which may have brought more than one token.
+    """
+    if not isinstance(output.stop_reason, str):
+        return len(output.token_ids)
+    pieces = decode_pieces(tokenizer, output.token_ids)
+    begin = "".join(pieces).find(output.stop_reason)
+    if begin < 0:
+        return len(pieces)
+    complete = begin + len(output.stop_reason)
+    return 1 + sum(end < complete for end in accumulate(map(len, pieces)))
+
+
+def sampled_log_probs(output: Any, end: int) -> tuple[float, ...] | None:
+    """Log-probs of the first ``end`` sampled tokens, when vLLM was asked for them."""
     if output.logprobs is None:
         return None
-    return tuple(entry[token].logprob for token, entry in zip(output.token_ids, output.logprobs, strict=True))
+    sampled = list(zip(output.token_ids, output.logprobs, strict=True))[:end]
+    return tuple(entry[token].logprob for token, entry in sampled)
