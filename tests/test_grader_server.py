@@ -43,7 +43,7 @@ from openrlhf_marge.cli import http_bounds, serve_grader
 from openrlhf_marge.grading import Grade
 http_bounds.TimedProtocol.seconds = {SECONDS}
 http_bounds.MAX_HELD = 1000
-batch_grading.grade = lambda response, gold: time.sleep({2 * SECONDS}) or Grade(True, "correct")
+batch_grading.grade = lambda response, gold, symbolic: time.sleep({2 * SECONDS}) or Grade(True, "correct")
 serve_grader.main(sys.argv[1:])
 """
 
