@@ -1,4 +1,4 @@
-"""Expressions that a grader process reads once at its start, 3 s of it.
+"""Expressions that the grader's warm process reads once at its start, most of its seconds of CPU.
 
 ANTLR works out its tables as it meets new sequences of tokens, up to 0.3 s for one expression; afterwards the same
 takes milliseconds. They are of the kinds that answers in school and college mathematics have.
