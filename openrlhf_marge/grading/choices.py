@@ -68,7 +68,7 @@ def letters(text: str) -> str | None:
 def label_and_value(text: str) -> tuple[str, str] | None:
     """The letter of a choice and the value that it labels: "(B) 48", "C. 12"."""
     match = LABELLED.fullmatch(text.strip())
-    value = match[4].strip(" ⟧").strip() if match else ""
+    value = match[4].strip(" ⟧:.") if match else ""
     return (match[1] or match[2] or match[3], value) if value and "⟦" not in value else None
 
 

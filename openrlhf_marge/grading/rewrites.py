@@ -124,7 +124,7 @@ THEN = compiled(
     (r"\\rbrace(?![A-Za-z])", r"\\}"),
     (r"\\(?:lvert|rvert|vert|mid)(?![A-Za-z])", "|"),
     (r"\\infin(?![A-Za-z])", r"\\infty "),
-    (r"^\\\{\s*([a-z])\s*(?:\\in\s*\(-\\infty ,\\infty \)\s*)?[|:]\s*(\1.*|.*\1)\\\}$", r"\2"),
+    (r"^\\\{\s*([a-z])\s*(?:\\in\s*\(-\\infty ,\\infty \)\s*)?[|:]\s*(.*\1.*)\\\}$", r"\2"),
     (r"\+\s*\\infty", r"\\infty "),
     (rf"{DEGREE}(?!\s*\d)", ""),  # 12 degrees 30 minutes are no 1230
     (r"\\(?:overline|widebar)(?![A-Za-z])", r"\\bar"),

@@ -20,6 +20,7 @@ from openrlhf_marge.grading.wording import (
     MATH,
     NOUN,
     PROSE,
+    REASON,
     SET_TEXT,
     UNIT_LETTER,
     VERB,
@@ -51,7 +52,7 @@ def read_statement(line: str, last: bool = False) -> str:
         text, start, end = values[-1]
         if _is_over(line[end:]) and not BEFORE.search(line[:start]):
             return text
-    return line
+    return line if values else REASON.split(line, maxsplit=1)[0] or line
 
 
 def stated_in_text(answer: str) -> str:
@@ -60,7 +61,7 @@ def stated_in_text(answer: str) -> str:
     text = f"{match[1]} {match[2]}".strip() if match else answer
     if phrases := list(PHRASE.finditer(text)):
         return read_statement(text[phrases[-1].end() :]) or answer
-    if match is None or match[2].strip() or not re.search(r"\d", text) or len(text.split()) < 3:
+    if match is None or match[2].strip() or not re.search(r"\d", text) or len(text.split()) < (2 if ":" in text else 3):
         return answer
     found = read_statement(text)
     return answer if found == text.strip(QUOTES) else found

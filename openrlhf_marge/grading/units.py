@@ -52,7 +52,7 @@ OTHER_SCRIPT = "[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]+"
 UNITS = re.compile(rf"(?<=[\d}})%])\s*{RUN}{END}|{NOUN}{END}", re.IGNORECASE)
 TEXT = re.compile(rf"(?<=[^\s,;⟧])\s*(?:⟦[^⟦⟧]*⟧|{OTHER_SCRIPT})\s*{POWER}{END}")
 TEXT_AT_START = re.compile(
-    r"(?:^|(?<=[,;]))\s*⟦\s*(?:approximately|about|(?:the )?(?:final )?answer(?: is|:)?|[^⟦⟧]*[:=]\s*)⟧\s*(?=[-\d\\])",
+    r"(?:^|(?<=[,;]))\s*⟦\s*(?:approximately|about|(?:the )?(?:final )?answer(?: is|:)?|[^⟦⟧]*[:=])\s*⟧\s*(?=[-\d\\])",
     re.IGNORECASE,
 )
 CURRENCY = re.compile("[＄€£¥¢]")

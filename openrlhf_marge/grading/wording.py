@@ -45,6 +45,8 @@ BREAK = re.compile(
     r"thus|hence|therefore|according|i\.e|e\.g|once|than)\b|[(;:!?]|\.(?:\s|$)|[—–]\s|,\s+(?!(?:and|or)\b)(?=[A-Za-z])|=>|⇒",
     re.IGNORECASE,
 )
+# What follows an answer in words.
+REASON = re.compile(r"[,;]\s+(?:not|because|since|as|rather|instead)\b|\s+(?:because|since)\b", re.IGNORECASE)
 # Words that make another value of the one before them.
 CHANGES = re.compile(
     r"\s*(?:(?:times|over|plus|minus|to|choose|mod|modulo)\s+(?:the\s+)?[\d$\\({a-z]\b|"
