@@ -5,8 +5,9 @@ r"""The grader's accuracy, speed and what it leaves behind, and the same of Math
 Every line has id, kind, response, gold, and label or expected (true, false or null); kind c, hostile input, is left
 out. Math-Verify needs another interpreter, as pip cannot resolve it together with latex2sympy2. Printed are, by file
 and kind, the shares that are right of true and of false cases and the ids that are not; how many gold answers of kind
-b, real solutions, are wrong when given back in each of five wrappers; answers per second and the 99th percentile in
-one process; processes and memory left after many gradings.
+b, real solutions, are wrong when given back in each of five wrappers; answers per second, per second of CPU (which
+other work on the machine hardly changes) and the 99th percentile in one process; processes and memory left after many
+gradings.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ def read_cases(paths: list[Path]) -> list[dict]:
 
 
 def measure(grade, cases: list[dict]) -> dict:
-    """Verdicts right by file, kind and label; ids of those that are not; seconds of every call."""
+    """Verdicts right by file, kind and label; ids of those that are not; seconds of every call, CPU seconds of all."""
     grade(r"\boxed{x+1}", "1+x")  # the start of workers does not count
+    cpu = cpu_seconds()
     right, failed, seconds = defaultdict(list), [], []
     for case in cases:
         start = time.perf_counter()
@@ -53,18 +55,32 @@ def measure(grade, cases: list[dict]) -> dict:
                 right[f"{case['file']} {kind} {case['label']}".lower()].append(is_right)
             failed += [] if is_right else [case["id"]]
     shares = {key: [sum(r), len(r)] for key, r in sorted(right.items())}
-    return {"right": shares, "failed": failed, "seconds": seconds}
+    return {"right": shares, "failed": failed, "seconds": seconds, "cpu": cpu_seconds() - cpu}
 
 
-def show(name: str, result: dict) -> float:
+def cpu_seconds() -> float:
+    """Of this process and its workers."""
+    try:
+        import psutil
+    except ImportError:  # in Math-Verify's Python, which has no workers
+        return time.process_time()
+    children = [child.cpu_times() for child in psutil.Process().children(recursive=True)]
+    return time.process_time() + sum(times.user + times.system for times in children)
+
+
+def show(name: str, result: dict) -> tuple[float, float]:
     seconds = sorted(result["seconds"])
     rate = len(seconds) / sum(seconds)
-    print(f"{name}: {rate:.0f} answers/s, median {statistics.median(seconds) * 1e3:.2f} ms, ", end="")
+    per_cpu = len(seconds) / result["cpu"]
+    print(
+        f"{name}: {rate:.0f} answers/s, {per_cpu:.0f} per CPU second, median {statistics.median(seconds) * 1e3:.2f} ms, ",
+        end="",
+    )
     print(f"99th percentile {seconds[int(0.99 * len(seconds))] * 1e3:.1f} ms, longest {seconds[-1]:.2f} s")
     for key, (right, n) in result["right"].items():
         print(f"   {key}: {right} of {n} right ({right / n:.1%})")
     print("   not right:", " ".join(result["failed"]) or "none")
-    return rate
+    return rate, per_cpu
 
 
 def golds_given_back(cases: list[dict]) -> None:
@@ -117,7 +133,8 @@ def main() -> None:
         command = [args.math_verify, __file__, *map(str, args.cases), "--only_math_verify"]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         theirs = show("Math-Verify", json.loads(done.stdout.splitlines()[-1]))
-        print(f"openrlhf_marge / Math-Verify: {ours / theirs:.1f} in answers per second")
+        ratios = [mine / other for mine, other in zip(ours, theirs, strict=True)]
+        print(f"openrlhf_marge / Math-Verify: {ratios[0]:.1f} in answers per second, {ratios[1]:.1f} per CPU second")
     if args.gradings:
         left_behind(cases, args.gradings)
 
