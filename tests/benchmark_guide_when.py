@@ -102,6 +102,8 @@ def report(visited: list[list[Exploration]]) -> None:
         print(f"\nper token of {title}\n{'pass rate':>12}{'problems':>10}{'visits':>8}{'always':>20}{'hard':>20}")
         for band in range(len(BANDS) - 1):
             chosen, rng = bands == band, np.random.default_rng(0)
+            if not chosen.any():
+                continue
             cells = []
             for gate in GATES[1:]:
                 cost = Cost(costs[gate].diversity, costs[gate].tokens + extra)
