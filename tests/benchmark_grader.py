@@ -72,10 +72,8 @@ def show(name: str, result: dict) -> tuple[float, float]:
     seconds = sorted(result["seconds"])
     rate = len(seconds) / sum(seconds)
     per_cpu = len(seconds) / result["cpu"]
-    print(
-        f"{name}: {rate:.0f} answers/s, {per_cpu:.0f} per CPU second, median {statistics.median(seconds) * 1e3:.2f} ms, ",
-        end="",
-    )
+    print(f"{name}: {rate:.0f} answers/s, {per_cpu:.0f} per CPU second, ", end="")
+    print(f"median {statistics.median(seconds) * 1e3:.2f} ms, ", end="")
     print(f"99th percentile {seconds[int(0.99 * len(seconds))] * 1e3:.1f} ms, longest {seconds[-1]:.2f} s")
     for key, (right, n) in result["right"].items():
         print(f"   {key}: {right} of {n} right ({right / n:.1%})")

@@ -1,7 +1,7 @@
 """A math grader: final answer of a response against the gold answer, right, fast, and not to be hung or fooled.
 
-extraction (boxes, phrases, statements, choices) -> spelling (latex, units, numbers) -> structure (matching, regions) ->
-comparison -> symbols, the last in killable processes (pool).
+extraction (boxes, phrases, statements, choices) -> spelling (latex, units, numbers) -> structure (matching,
+regions) -> comparison -> symbols, the last in killable processes (pool).
 """
 
 from __future__ import annotations

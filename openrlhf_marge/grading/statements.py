@@ -61,7 +61,8 @@ def stated_in_text(answer: str) -> str:
     text = f"{match[1]} {match[2]}".strip() if match else answer
     if phrases := list(PHRASE.finditer(text)):
         return read_statement(text[phrases[-1].end() :]) or answer
-    if match is None or match[2].strip() or not re.search(r"\d", text) or len(text.split()) < (2 if ":" in text else 3):
+    is_short = len(text.split()) < (2 if ":" in text else 3)
+    if match is None or match[2].strip() or is_short or not re.search(r"\d", text):
         return answer
     found = read_statement(text)
     return answer if found == text.strip(QUOTES) else found
