@@ -57,14 +57,24 @@ def test_reference_initial_with_kl_as_reward_on_two_ranks_and_two_engines(task, 
     assert all(c % 16 == 0 for c in run.values("rollout/num_samples"))
 
 
+# An untrained model is never right, and a run without signal ends with an error: half of its responses count as right.
+GRADED = """
+import torch
+from openrlhf_marge.host.reward_func import reward_func as grade
+def reward_func(queries, prompts, labels):
+    rewards = torch.tensor([float(sum(map(ord, q)) % 2) for q in queries])
+    return grade(queries, prompts, labels) | {"rewards": rewards, "scores": rewards}
+"""
+
+
 def test_everything_colocated_with_packing_dynamic_batches_wandb_and_the_grader(task, tmp_path, cluster):
     flags = "--train.colocate_all --train.dynamic_batch_enable --train.max_tokens_per_gpu 512 "
-    # An untrained model is never right, so no guidance would be found by pass rates, and only the penalty is a signal.
-    flags += f"--reward.remote_url {REWARD_FILE} --marge.guidance_rule random --logger.wandb.key {'0' * 40} "
-    flags += "--reward.stop_properly_penalty_coef -0.5"
+    (tmp_path / "graded.py").write_text(GRADED)
+    flags += f"--reward.remote_url {tmp_path}/graded.py --logger.wandb.key {'0' * 40}"
     run = train(task, tmp_path, f"{MARGE} {flags}", cluster)
     assert run.values("grader_no_answer")[0] > 0.0 == max(run.values("grader_error")) == 0.0
     assert run.values("rollout/num_samples")[0] % 16 == 0
+    assert run.values("marge/taken_steps")[-1] == sum(run.values("rollout/num_samples")) / 16
     (logged,) = Path(cluster["WANDB_DIR"]).glob("wandb/offline-run-*/*.wandb")
     for tag in ("groups_with_signal", "outcome_diversity_per_1k_tokens", "exploring_seconds"):
         assert f"train/marge/{tag}".encode() in logged.read_bytes()
