@@ -1,7 +1,9 @@
 r"""response -> the text of its final answer.
 
-In order: the last ``\boxed{}`` (or a run of them, joined by "and" and commas) unless an "Answer:" follows it, the line
-after the last "####", what follows the last "answer is", the value that the last line ends in.
+In order: the last ``\boxed{}`` (or a run of them, joined by "and" and commas) unless an answer is stated after it, the
+line after the last "####", what follows the last "answer is", the value that the last line ends in. Under MARGE the
+response is the guidance prefix and the completion: a box in the prefix answers for a completion that states none, and
+for no other.
 """
 
 from __future__ import annotations
@@ -18,6 +20,12 @@ MAX_CHARS = 400_000  # of the end of a response; an answer further from the end 
 MAX_LINE = 20_000
 MAX_PHRASES = 20
 NEAR_LETTER = re.compile(r"[^.\n]{0,300}\n?[^.\n]{0,300}[A-J]")
+# After a box: a line "Answer: ...", or a bare value with its unit. "The answer is consistent with it" states none.
+BARE = r"(?:\$[^$\n]{1,200}\$|\\\([^\n]{1,200}?\\\)|\\?[$€£]?[-−]?\d[\d,./]*%?|\(?(?-i:[A-J])\)?)"
+STATED = re.compile(
+    rf"{LABEL.pattern}|####|<(?:final_)?answer>|(?:{PHRASE.pattern})\s*{BARE}[*_]*(?:\s[^\W\d_]+)?[*_]*(?:[.,;!](?!\d)|\s*$|\n|\s(?:because|since|not)\b)",
+    re.IGNORECASE,
+)
 SENTENCE = re.compile(r"(?<=[\w)$*`\"%}][.!?。])\s+|(?<=[.!?。]\$)\s+|(?<=[.!?。]\$\$)\s+")
 
 
@@ -33,7 +41,7 @@ def final_answer(response: str, wants_choice: bool = False) -> str | None:
             return None
         return labelled(text, wants_choice) or last_value(text)
     after = text[box.end :]
-    if LABEL.search(after) or "####" in after:
+    if STATED.search(after):
         said = labelled(after, wants_choice)
         if said and (wants_choice or HAS_VALUE.search(said)):
             return said
