@@ -22,8 +22,10 @@ MAX_PHRASES = 20
 NEAR_LETTER = re.compile(r"[^.\n]{0,300}\n?[^.\n]{0,300}[A-J]")
 # After a box: a line "Answer: ...", or a bare value with its unit. "The answer is consistent with it" states none.
 BARE = r"(?:\$[^$\n]{1,200}\$|\\\([^\n]{1,200}?\\\)|\\?[$€£]?[-−]?\d[\d,./]*%?|\(?(?-i:[A-J])\)?)"
+END = r"(?:[.,;!](?!\d)|\s*$|\n|\s(?:because|since|not)\b)"
 STATED = re.compile(
-    rf"{LABEL.pattern}|####|<(?:final_)?answer>|(?:{PHRASE.pattern})\s*{BARE}[*_]*(?:\s[^\W\d_]+)?[*_]*(?:[.,;!](?!\d)|\s*$|\n|\s(?:because|since|not)\b)",
+    rf"{LABEL.pattern}|####|<(?:final_)?answer>|"
+    rf"(?:{PHRASE.pattern})\s*{BARE}[*_]*(?:\s[^\W\d_]+)?[*_]*{END}",
     re.IGNORECASE,
 )
 SENTENCE = re.compile(r"(?<=[\w)$*`\"%}][.!?。])\s+|(?<=[.!?。]\$)\s+|(?<=[.!?。]\$\$)\s+")
