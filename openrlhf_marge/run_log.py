@@ -8,13 +8,28 @@ Series = dict[str, list[tuple[int, float]]]  # tag -> (step, value), in order of
 
 
 def read_series(tensorboard_dir: Path) -> Series:
-    """All scalars of the one run below ``tensorboard_dir``; FileNotFoundError when there is none."""
+    """All scalars of the one run below ``tensorboard_dir``; FileNotFoundError when there is none.
+
+    Every start of the run writes a file, in a folder of its own unless --logger.wandb.run_name is set. The steps that a
+    later start logs replace those of the earlier ones, from its first step on.
+    """
+    files = sorted(tensorboard_dir.rglob("events.out.tfevents.*"), key=lambda file: file.name)  # by the second
+    if not files:
+        raise FileNotFoundError(f"{tensorboard_dir} holds no TensorBoard log")
+    series: Series = {}
+    for logged in map(_read_file, files):
+        start = min((points[0][0] for points in logged.values()), default=None)
+        if start is not None:
+            series = {tag: [point for point in points if point[0] < start] for tag, points in series.items()}
+        for tag, points in logged.items():
+            series[tag] = series.get(tag, []) + points
+    return {tag: points for tag, points in series.items() if points}
+
+
+def _read_file(file: Path) -> Series:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    events = sorted(tensorboard_dir.rglob("events.out.tfevents.*"))
-    if not events:
-        raise FileNotFoundError(f"{tensorboard_dir} holds no TensorBoard log")
-    accumulator = EventAccumulator(str(events[-1].parent), size_guidance={"scalars": 0})
+    accumulator = EventAccumulator(str(file), size_guidance={"scalars": 0})
     accumulator.Reload()
     return {
         tag: [(event.step, event.value) for event in accumulator.Scalars(tag)] for tag in accumulator.Tags()["scalars"]
