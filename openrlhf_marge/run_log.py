@@ -10,8 +10,8 @@ Series = dict[str, list[tuple[int, float]]]  # tag -> (step, value), in order of
 def read_series(tensorboard_dir: Path) -> Series:
     """All scalars of the one run below ``tensorboard_dir``; FileNotFoundError when there is none.
 
-    Every start of the run writes a file, in a folder of its own unless --logger.wandb.run_name is set. The steps that a
-    later start logs replace those of the earlier ones, from its first step on.
+    Every start of the run writes a file, in a folder of its own unless --logger.wandb.run_name is set. The steps that
+    a later start logs replace those of the earlier ones, from its first step on.
     """
     files = sorted(tensorboard_dir.rglob("events.out.tfevents.*"), key=lambda file: file.name)  # by the second
     if not files:
