@@ -31,7 +31,7 @@ from factories import completion, problem
 from host_objects import batch_of
 from stack import REWARD, launch, make_task, train
 
-# The engine's process loads the grader, too: one line per sync, the sum of squares of the weights that came.
+# In the engine's core, a process that the engine's actor starts: one line per sync, the sum of squares of the weights.
 NORMS = """
 import os
 from openrlhf.trainer.ray.vllm_worker_wrap import WorkerWrap
@@ -45,9 +45,12 @@ def update_weight(worker, name, dtype, shape, empty_cache=False, original=Worker
 WorkerWrap.update_weight = update_weight
 """
 # In every process of the cluster that loads the grader: once the first step has its checkpoint, all workers die.
+# An engine's actor loads it, too, and what it starts then finds the sitecustomize beside it.
 KILLER = """
 import os, pathlib, signal, threading, time
 import psutil
+
+os.environ["PYTHONPATH"] = os.pathsep.join([os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")])
 
 def kill_all(here=psutil.Process(), folder=pathlib.Path(__file__).parent):
     while not (folder / "checkpoints" / "_marge" / "complete.json").exists():
@@ -71,7 +74,8 @@ def completions_of(rollouts) -> int:
 
 def test_async_lora_killed_while_groups_wait_loses_none_and_every_sync_brings_new_weights(tmp_path, cluster):
     task, kill, norms = make_task(tmp_path), tmp_path / "kill", tmp_path / "norms"
-    (tmp_path / "reward.py").write_text(KILLER + NORMS + REWARD)
+    (tmp_path / "reward.py").write_text(KILLER + REWARD)
+    (tmp_path / "sitecustomize.py").write_text(NORMS)
     flags = f"""--experience_maker marge --marge.n_candidates 16 --marge.split tokens --marge.n_states 3
         --marge.guidance_rule random --marge.dump_dir {tmp_path}/dump --train.async_enable --train.num_episodes 2
         --ds.lora.rank 4 --actor.adam.lr 1e-2 --ckpt.save_steps 1 --ckpt.load_enable"""
@@ -244,3 +248,9 @@ GUIDANCE = "Let's think step by step.\n\nStep 1: 3 + 4 = 7, so it is $\\boxed{7}
 )  # fmt: skip
 def test_a_boxed_answer_in_the_guidance_answers_for_no_completion_that_states_another(completion, is_correct):
     assert grade(GUIDANCE + completion, "7").correct is is_correct
+
+
+@pytest.mark.parametrize("run", [" ", "\t", "\n", "*", "8", "8,"])
+def test_a_long_run_behind_the_word_answer_is_read_in_time(run):
+    """Two stars in a row in a pattern took hours for it."""
+    assert grade(f"{GUIDANCE} answer{run * 200_000}x", "7").reason in ("correct", "wrong", "no_answer", "unparsable")

@@ -25,7 +25,7 @@ BARE = r"(?:\$[^$\n]{1,200}\$|\\\([^\n]{1,200}?\\\)|\\?[$€£]?[-−]?\d[\d,./]
 END = r"(?:[.,;!](?!\d)|\s*$|\n|\s(?:because|since|not)\b)"
 STATED = re.compile(
     rf"{LABEL.pattern}|####|<(?:final_)?answer>|"
-    rf"(?:{PHRASE.pattern})\s*{BARE}[*_]*(?:\s[^\W\d_]+)?[*_]*{END}",
+    rf"(?:{PHRASE.pattern})\s{{0,9}}{BARE}[*_]{{0,9}}(?:\s[^\W\d_]+[*_]{{0,9}})?{END}",
     re.IGNORECASE,
 )
 SENTENCE = re.compile(r"(?<=[\w)$*`\"%}][.!?。])\s+|(?<=[.!?。]\$)\s+|(?<=[.!?。]\$\$)\s+")

@@ -33,7 +33,7 @@ VERB = (
     r"is|are|was|ist|lautet|sind|es|son|est|sont|è|é|adalah|ialah|là|är|er|on|jest|to|este)(?![^\W\d_])|[是为為はは은는])"
 )
 PHRASE = re.compile(
-    rf"{NOUN}(?:{ASKED}[*_\"”]*\s*{VERB}|\s*[*_\"”]*\s*(?:[:：=]|\n|(?=\$|\\\[|\\\()))[ \t:：*_]*",
+    rf"{NOUN}(?:{ASKED}[*_\"”]*\s*{VERB}|\s{{0,9}}[*_\"”]{{0,9}}\s{{0,9}}(?:[:：=]|\n|(?=\$|\\\[|\\\()))[ \t:：*_]*",
     re.IGNORECASE,
 )
 SAID = re.compile(PHRASE.pattern + r"[^\w$\\\n]{0,10}[\w$\\(\-]", re.IGNORECASE)
