@@ -415,3 +415,9 @@ def test_where_an_answer_stands_and_how_far_it_goes(kind):
 @pytest.mark.parametrize("kind", BOXED)
 def test_what_a_boxed_answer_means(kind):
     assert not wrong([(rf"So we get $\boxed{{{answer}}}$.", gold, correct) for answer, gold, correct in BOXED[kind]])
+
+
+@pytest.mark.parametrize("run", [" ", "\t", "\n", "*"])
+def test_a_long_run_behind_the_word_answer_is_read_in_time(run):
+    """It took hours for two quantifiers of the same characters in a row."""
+    assert final_answer(rf"So $\boxed{{7}}$. The answer{run * 300_000}x") == "7"

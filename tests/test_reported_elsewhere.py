@@ -248,9 +248,3 @@ GUIDANCE = "Let's think step by step.\n\nStep 1: 3 + 4 = 7, so it is $\\boxed{7}
 )  # fmt: skip
 def test_a_boxed_answer_in_the_guidance_answers_for_no_completion_that_states_another(completion, is_correct):
     assert grade(GUIDANCE + completion, "7").correct is is_correct
-
-
-@pytest.mark.parametrize("run", [" ", "\t", "\n", "*", "8", "8,"])
-def test_a_long_run_behind_the_word_answer_is_read_in_time(run):
-    """Two stars in a row in a pattern took hours for it."""
-    assert grade(f"{GUIDANCE} answer{run * 200_000}x", "7").reason in ("correct", "wrong", "no_answer", "unparsable")
