@@ -81,7 +81,7 @@ def test_a_visit_holds_what_figure_7_shows(report):
             advantage=0.5, weights=[3, 4],
         ),
         shared | dict(
-            text=" hm", tokens=3, answer="1", correct=False, reward=0.0, advantage=-0.5, truncated=True,
+            text=" hm", tokens=3, answer="1: hm", correct=False, reward=0.0, advantage=-0.5, truncated=True,
             failure="no_answer", logs={"length": 2.5},
         ),
     ]  # fmt: skip
@@ -222,7 +222,8 @@ def test_a_run_without_log_or_summary_says_so(report):
     assert data["curves"] == [] and "no TensorBoard log" in data["curvesNote"] and data["flags"] == []
 
 
-def test_without_tensorboard_only_the_curves_are_missing(report, monkeypatch):
+def test_without_tensorboard_only_the_curves_are_missing(report, tmp_path, monkeypatch):
+    (tmp_path / "events.out.tfevents.1.host").touch()
     monkeypatch.setitem(sys.modules, "tensorboard.backend.event_processing.event_accumulator", None)
     data, _ = report(*seven_visits())
     assert data["curvesNote"] == "The curves are missing: tensorboard is not installed."
