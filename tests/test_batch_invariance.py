@@ -37,7 +37,7 @@ def test_a_row_does_not_depend_on_the_others(rows, outputs, inputs, seed):
 
 
 def test_no_completion_depends_on_order_or_number_of_engines():
-    command = [sys.executable, str(BENCHMARK), "--completions", "400"]
+    command = [sys.executable, str(BENCHMARK), "--completions", "96"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert re.findall(r": (\d+) of 400 completions, log-probs of (\d+) of", done.stdout) == [("0", "0")] * 3
+    assert re.findall(r": (\d+) of 96 completions, log-probs of (\d+) of", done.stdout) == [("0", "0")] * 3
