@@ -50,12 +50,19 @@ def test_rotary_frequencies_are_float32(said):
         assert said[stage]["0"]["frequencies"] == pytest.approx(exact, rel=1e-6)
 
 
-def test_log_probs_do_not_depend_on_the_stage(said):
+@pytest.mark.parametrize("rank", ["0", "1"])
+@pytest.mark.parametrize(("when", "rounding"), [("before", 0.01), ("after", 0.05)])
+def test_log_probs_do_not_depend_on_the_stage(said, rank, when, rounding):
+    """But for bfloat16: DeepSpeed's linear layer under ZeRO 3 rounds once more, before it adds the bias."""
+    for row, expected in zip(said[3][rank][when], said[2][rank][when], strict=True):
+        assert row == pytest.approx(expected, abs=rounding)
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_two_optimizer_steps_make_the_tokens_likelier(said, stage):
     for rank in "01":
-        assert said[3][rank]["before"] == said[2][rank]["before"]
-        for row, expected in zip(said[3][rank]["after"], said[2][rank]["after"], strict=True):
-            assert row == pytest.approx(expected, abs=0.05)
-            assert row != said[3][rank]["before"]
+        before, after = (sum(map(sum, said[stage][rank][when])) for when in ("before", "after"))
+        assert after > before + 1.0  # of 40 tokens
 
 
 def test_the_reference_has_the_policys_log_probs_in_every_micro_batch(said):
