@@ -72,7 +72,7 @@ def test_the_reference_has_the_policys_log_probs_in_every_micro_batch(said):
 @pytest.mark.parametrize("stage", [2, 3])
 @pytest.mark.parametrize("rank", ["0", "1"])
 def test_what_is_not_finite_ends_the_training_in_one_sentence(said, stage, rank):
-    """Two steps of two micro-batches went well. ZeRO itself leaves out a step without a word."""
+    """Two steps of two micro-batches went well. By itself ZeRO 2 leaves out the third, and ZeRO 3 loses the weights."""
     ends = said[stage][rank]
     assert ends["gradients"] == (
         f"the gradients are not finite on rank {rank} in optimizer step 3, micro-batch 2: {LOOK_AT}"
