@@ -44,6 +44,11 @@ def test_every_rank_reads_every_weight_of_the_file(said):
     assert [said[stage][rank]["misread"] for stage in (2, 3) for rank in "01"] == [[]] * 4
 
 
+def test_no_gather_is_late(said):
+    """A late one overwrites what was written meanwhile: with weights just loaded that was the NaN."""
+    assert [said[3][rank]["lost writes"] for rank in "01"] == [0, 0]
+
+
 def test_rotary_frequencies_are_float32(said):
     exact = [10000 ** (-i / 16) for i in range(16)]
     for stage in (2, 3):
@@ -72,7 +77,7 @@ def test_the_reference_has_the_policys_log_probs_in_every_micro_batch(said):
 @pytest.mark.parametrize("stage", [2, 3])
 @pytest.mark.parametrize("rank", ["0", "1"])
 def test_what_is_not_finite_ends_the_training_in_one_sentence(said, stage, rank):
-    """Two steps of two micro-batches went well. By itself ZeRO 2 leaves out the third, and ZeRO 3 loses the weights."""
+    """Two steps of two micro-batches went well. By itself ZeRO 2 leaves out the next, and ZeRO 3 loses the weights."""
     ends = said[stage][rank]
     assert ends["gradients"] == (
         f"the gradients are not finite on rank {rank} in optimizer step 3, micro-batch 2: {LOOK_AT}"

@@ -16,8 +16,7 @@ from openrlhf.models import Actor
 from openrlhf.utils.deepspeed import DeepspeedStrategy
 from transformers import AutoModelForCausalLM
 
-RANKS, ACCUMULATED, POSITIONS, LOADS = 2, 2, 300, 4
-PLAIN = AutoModelForCausalLM.from_pretrained(sys.argv[1], dtype=torch.bfloat16)
+RANKS, ACCUMULATED, POSITIONS = 2, 2, 300
 OPTIMIZER = {
     "optim": "adam", "adam": {"lr": 1e-3, "betas": (0.9, 0.95), "eps": 1e-8, "weight_decay": 0.0},
     "lr_scheduler": "constant", "max_norm": 1.0, "scheduler_steps": 10,
@@ -54,19 +53,24 @@ class Policy:
             max_norm=1.0, micro_train_batch_size=2, train_batch_size=batch, zero_stage=stage, args=args
         )
         self.strategy.setup_distributed()
-        self.misread = [name for _ in range(LOADS) for name in self.load(model)]
-        self.actor, self.optimizer, self.scheduler = self.strategy.prepare((self.actor, OPTIMIZER))
+        config = self.strategy.get_ds_train_config()
+        actor = Actor(model, attn_implementation="eager", param_dtype="bf16", ds_config=config)
+        plain = dict(AutoModelForCausalLM.from_pretrained(model, dtype=torch.bfloat16).named_parameters())
+        self.misread = [name for name, p in actor.model.named_parameters() if not torch.equal(whole(p), plain[name])]
+        self.actor, self.optimizer, self.scheduler = self.strategy.prepare((actor, OPTIMIZER))
         generator = torch.Generator().manual_seed(torch.distributed.get_rank())
         self.tokens = torch.randint(3, 90, (2, POSITIONS), generator=generator)
 
-    def load(self, model: str) -> list[str]:
-        """Into memory that holds NaN wherever nothing else is written; returns the parameters that differ."""
-        config = self.strategy.get_ds_train_config()
-        used = [torch.full((2**size,), float("nan"), dtype=torch.bfloat16) for size in range(4, 16) for _ in range(99)]
-        del used
-        self.actor = Actor(model, attn_implementation="eager", param_dtype="bf16", ds_config=config)
-        expected = dict(PLAIN.named_parameters())
-        return [name for name, p in self.actor.model.named_parameters() if not torch.equal(whole(p), expected[name])]
+    def lost_writes(self) -> int:
+        """Of ten values written to a large weight that is gathered with a small bias: those that are not there."""
+        with deepspeed.zero.Init(config_dict_or_path=self.strategy.get_ds_train_config()):
+            layer = torch.nn.Linear(4096, 1024)
+        lost = 0
+        for value in range(10):
+            with deepspeed.zero.GatheredParameters(list(layer.parameters()), modifier_rank=0):
+                layer.weight.data.fill_(value)
+            lost += bool((whole(layer.weight) != value).any())
+        return lost
 
     def log_probs(self, actor: Actor | None = None) -> torch.Tensor:
         return (actor or self.actor)(self.tokens, torch.ones(2, 20), torch.ones_like(self.tokens))
@@ -103,12 +107,13 @@ def run(model: str, stage: int, rank: int, port: int, results) -> None:
     policy = Policy(model, stage)
     with torch.no_grad():
         before = policy.log_probs()
+    lost_writes = policy.lost_writes() if stage == 3 else 0
     of_reference = policy.log_probs_of_reference(model)
     policy.train(2)
     with torch.no_grad():
         after = policy.log_probs()
     rotary = policy.actor.model.module.model.rotary_emb
-    said = {"misread": policy.misread, "frequencies": rotary.inv_freq.tolist()}
+    said = {"misread": policy.misread, "lost writes": lost_writes, "frequencies": rotary.inv_freq.tolist()}
     said |= {"before": before.tolist(), "after": after.tolist()}
     said["reference"] = [torch.equal(before, log_probs) for log_probs in of_reference]
     said["gradients"] = policy.sentence(penalty=lambda log_probs: (log_probs - log_probs.detach()).sum().sqrt())
