@@ -128,8 +128,7 @@ def test_more_steps_than_planned_keep_the_lowest_learning_rate_also_after_a_resu
     one, two = (samples / 16 for samples in resumed.values("rollout/num_samples")[-2:])
     assert resumed.values("marge/taken_steps")[-2:] == [taken + one, taken + one + two]
     assert resumed.values("marge/planned_steps")[-2:] == [8, 8]
-    rates = run.values("actor_lr") + resumed.values("actor_lr")[-2:]
-    assert rates == pytest.approx([1e-4] * 4)  # a tenth of the peak
+    assert resumed.values("actor_lr") == pytest.approx([1e-4] * 4)  # of both runs: a tenth of the peak
 
 
 NEVER_RIGHT = "def reward_func(queries, prompts, labels): return {'rewards': [0.0] * len(queries)}"
