@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from openrlhf_marge.redaction import secrets_of, without
+from openrlhf_marge.data.redaction import secrets_of, without
 
 BAR = re.compile(r"\d+%\|.*\|")  # a progress bar of tqdm
 CURSOR = re.compile(r"\x1b\[\d*[A-Z]")  # what moves the cursor between several bars

@@ -12,8 +12,8 @@ from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
+from openrlhf_marge.data.redaction import redacted_words
 from openrlhf_marge.evaluation import DATA_SETS
-from openrlhf_marge.redaction import redacted_words
 
 Results = dict[str, dict[str, Any]]  # data set -> what cli/evaluate.py says of it
 

@@ -4,7 +4,14 @@ import datasets
 import pyarrow.parquet
 import pytest
 
-from openrlhf_marge.dump import DumpWriter, candidates_path, count_completions, dump_files, is_candidates, read_groups
+from openrlhf_marge.data.dump import (
+    DumpWriter,
+    candidates_path,
+    count_completions,
+    dump_files,
+    is_candidates,
+    read_groups,
+)
 
 from factories import completion, group
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openrlhf_marge.dump import dump_files, read_groups
+from openrlhf_marge.data.dump import dump_files, read_groups
 from openrlhf_marge.explorer import Exploration
 from openrlhf_marge.offline import (
     ExplorationFolder,

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import openrlhf_marge.pairs
-from openrlhf_marge import dump
 from openrlhf_marge.cli.build_pairs import main
-from openrlhf_marge.dump_reading import check_file, find_files
+from openrlhf_marge.data import dump
+from openrlhf_marge.data.columns import check_file, find_files
 from openrlhf_marge.pairs import reading
 from openrlhf_marge.pairs.card import Summary, data_card
 from openrlhf_marge.pairs.outcomes import all_pairs, common_length

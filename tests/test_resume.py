@@ -14,7 +14,7 @@ pytest.importorskip("openrlhf", reason="the host is not installed")
 import torch
 
 from openrlhf_marge.checkpoints import CheckpointStore
-from openrlhf_marge.dump import dump_files, read_groups
+from openrlhf_marge.data.dump import dump_files, read_groups
 from openrlhf_marge.host.records import RolloutRecord
 
 from stack import REWARD, launch, make_task, train

@@ -36,7 +36,7 @@ submit() { # NAME FLAGS...
         mkdir -p "$out"
         python3 - "${flags[@]}" >"$out/summary.json" <<'PY' # for the report, the figures and the model card
 import json, sys
-from openrlhf_marge.redaction import redacted_words
+from openrlhf_marge.data.redaction import redacted_words
 flags = sys.argv[1:]
 method = flags[flags.index("--experience_maker") + 1] if "--experience_maker" in flags else "default"
 print(json.dumps({"method": method, "training_flags": redacted_words(flags)}, indent=1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from openrlhf_marge.redaction import redacted
+from openrlhf_marge.data.redaction import redacted
 
 
 def exit_status(command: str, work: Callable[[], str], after_failure: str = "") -> int:

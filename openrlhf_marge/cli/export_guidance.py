@@ -16,7 +16,7 @@ from pathlib import Path
 from openrlhf_marge.checkpoints import CheckpointStore
 from openrlhf_marge.cli.codec import load_tokenizer
 from openrlhf_marge.cli.exits import exit_status
-from openrlhf_marge.cli.rows import read_rows, writing
+from openrlhf_marge.data.rows import read_rows, writing
 from openrlhf_marge.guidance import GuidancePool
 
 

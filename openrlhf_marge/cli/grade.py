@@ -20,8 +20,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from openrlhf_marge.cli.rows import Row, check_out, count_rows, read_rows, writing
 from openrlhf_marge.cli.workers import add_workers, check_workers, start_pool
+from openrlhf_marge.data.rows import Row, check_out, count_rows, read_rows, writing
 from openrlhf_marge.grading import REASONS, Grade, gold_answer, grade, grade_gold
 from openrlhf_marge.grading.errors import GraderUnavailable
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openrlhf_marge.cli.errors import one_line
-from openrlhf_marge.cli.rows import Row, read_rows
+from openrlhf_marge.data.rows import Row, read_rows
 from openrlhf_marge.evaluation import DATA_SETS, DataSet
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow as pa
 from tqdm import tqdm
 
-from openrlhf_marge.cli.row_writers import row_writer
-from openrlhf_marge.cli.rows import read_rows
+from openrlhf_marge.data.row_writers import row_writer
+from openrlhf_marge.data.rows import read_rows
 from openrlhf_marge.evaluation import Response
 
 RESPONSES = pa.list_(

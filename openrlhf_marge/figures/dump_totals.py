@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from openrlhf_marge.dump_reading import check_filled, not_whole, open_file
+from openrlhf_marge.data.columns import check_filled, not_whole, open_file
 from openrlhf_marge.figures.clustered import Clustered
 from openrlhf_marge.metrics import outcome_diversity
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from openrlhf_marge.dump import dump_files
-from openrlhf_marge.dump_reading import check_file
+from openrlhf_marge.data.columns import check_file
+from openrlhf_marge.data.dump import dump_files
 from openrlhf_marge.figures.dump_totals import COLUMNS, DumpTotals, read_totals
 from openrlhf_marge.run_folder import (
     Results,

@@ -13,7 +13,7 @@ from typing import Any
 from openrlhf_marge import REWARD_FILE, patches
 from openrlhf_marge.checkpoints import repair
 from openrlhf_marge.config import MargeConfig, from_namespace
-from openrlhf_marge.dump import dump_files
+from openrlhf_marge.data.dump import dump_files
 from openrlhf_marge.host import tokens
 from openrlhf_marge.host.dataset_checks import check_datasets
 from openrlhf_marge.host.domain_rewards import write_reward_file

@@ -8,8 +8,8 @@ from typing import Any
 from datasets.exceptions import DatasetNotFoundError
 from openrlhf.datasets.utils import blending_datasets
 
-from openrlhf_marge.cli.rows import check_local_files
 from openrlhf_marge.config import MargeConfig, from_namespace
+from openrlhf_marge.data.rows import check_local_files
 from openrlhf_marge.host.tokens import s0_text
 
 

@@ -14,7 +14,8 @@ from openrlhf.trainer.ray.vllm_engine import batch_vllm_engine_call
 from openrlhf.utils.logging_utils import init_logger
 
 from openrlhf_marge.config import from_namespace
-from openrlhf_marge.dump import DumpWriter
+from openrlhf_marge.data.dump import DumpWriter
+from openrlhf_marge.data.replay import Replay
 from openrlhf_marge.explorer import Exploration
 from openrlhf_marge.group_queue import GroupQueue
 from openrlhf_marge.guidance import GuidancePool
@@ -24,7 +25,6 @@ from openrlhf_marge.host.exploring import explore_problems
 from openrlhf_marge.host.given_guidance import given_guidance
 from openrlhf_marge.host.no_signal import no_groups
 from openrlhf_marge.host.records import RolloutRecord
-from openrlhf_marge.host.replay import Replay
 from openrlhf_marge.host.rewards import RewardClient
 from openrlhf_marge.host.schedule import planned_steps, wrong_plan
 from openrlhf_marge.metrics import exploration_metrics

@@ -13,10 +13,10 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from openrlhf_marge.cli.rows import count_rows, writing
+from openrlhf_marge.data.redaction import redacted_words
+from openrlhf_marge.data.rows import count_rows, writing
 from openrlhf_marge.loop.commands import STAGES, Flags, evaluate_command, stage_commands
 from openrlhf_marge.loop.kinds import Kind
-from openrlhf_marge.redaction import redacted_words
 
 Run = Callable[[Sequence[str], Path], None]  # (command, log): RuntimeError when the command fails
 SCORE = "pass@1"  # of the held-out problems

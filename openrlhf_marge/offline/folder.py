@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openrlhf_marge.checkpoints import CheckpointStore
-from openrlhf_marge.dump import DumpWriter, dump_path
+from openrlhf_marge.data.dump import DumpWriter, dump_path
 from openrlhf_marge.explorer import Exploration
 from openrlhf_marge.guidance import GuidancePool, PoolState
 from openrlhf_marge.offline.journal import Journal

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from openrlhf_marge.redaction import redacted
+from openrlhf_marge.data.redaction import redacted
 
 
 def write_settings(path: Path, settings: Mapping[str, Any]) -> None:

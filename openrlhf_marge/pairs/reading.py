@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from openrlhf_marge.dump import group_of
-from openrlhf_marge.dump_reading import OF_GUIDANCE, check_filled, not_whole, open_file, values_of
+from openrlhf_marge.data.columns import OF_GUIDANCE, check_filled, not_whole, open_file, values_of
+from openrlhf_marge.data.dump import group_of
 from openrlhf_marge.pairs.base import Visit
 from openrlhf_marge.types import Completion, StateGroup
 

@@ -8,7 +8,7 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
-from openrlhf_marge.dump import is_candidates
+from openrlhf_marge.data.dump import is_candidates
 from openrlhf_marge.grading import gold_answer
 from openrlhf_marge.report.model import ProblemData, visit_data
 from openrlhf_marge.report.reading import Row, VisitRows, read_visits

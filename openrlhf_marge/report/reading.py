@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from openrlhf_marge.dump_reading import OF_GUIDANCE, check_file, check_filled, not_whole, open_file, values_of
+from openrlhf_marge.data.columns import OF_GUIDANCE, check_file, check_filled, not_whole, open_file, values_of
 
 BATCH_ROWS = 2048
 OF_VISIT = ("group_id", "problem_id", "state_index")

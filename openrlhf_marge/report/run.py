@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
-from openrlhf_marge.redaction import redacted
+from openrlhf_marge.data.redaction import redacted
 from openrlhf_marge.report.model import number
 from openrlhf_marge.run_log import Series, read_series, state_value_curve
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from openrlhf_marge.dump import IDS, SCHEMA, dump_files
+from openrlhf_marge.data.dump import IDS, SCHEMA, dump_files
 from openrlhf_marge.types import TokenIds
 
 OF_GUIDANCE = ("guidance_ids", "guidance_is_correct", "guidance_pass_rate", "guidance_visit")

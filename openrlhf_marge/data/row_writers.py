@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from openrlhf_marge.cli.rows import is_parquet, writing
+from openrlhf_marge.data.rows import is_parquet, writing
 
 WriteRow = Callable[[dict[str, Any]], object]
 BATCH_ROWS = 4096  # written to Parquet at once

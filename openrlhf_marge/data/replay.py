@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from openrlhf_marge.dump import count_completions, dump_files, read_groups
+from openrlhf_marge.data.dump import count_completions, dump_files, read_groups
 from openrlhf_marge.seeds import stable_hash
 from openrlhf_marge.types import StateGroup
 
