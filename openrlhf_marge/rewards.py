@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-from openrlhf_marge.installed import load_installed
+from openrlhf_marge.entry_points import load_installed
 
 ENTRY_POINT_GROUP = "openrlhf_marge.rewards"
 MATH = "math"  # the package's own grader, which is no entry point

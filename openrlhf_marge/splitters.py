@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from openrlhf_marge.installed import load_installed
+from openrlhf_marge.entry_points import load_installed
 from openrlhf_marge.types import Guidance, Problem, State, TokenIds
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 from openrlhf_marge import Completion, Guidance, MargeConfig, Problem, StateGroup, split_into_states
 from openrlhf_marge.arithmetic.model import build_tokenizer
 from openrlhf_marge.data.dump import DumpWriter
-from openrlhf_marge.host.pieces import decode_pieces
+from openrlhf_marge.decoding import decode_pieces
 from openrlhf_marge.host.tokens import encode
 from openrlhf_marge.seeds import stable_hash
 

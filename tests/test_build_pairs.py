@@ -10,8 +10,8 @@ from transformers import GenerationConfig
 
 from openrlhf_marge import Completion
 from openrlhf_marge.cli.build_pairs import main
-from openrlhf_marge.cli.codec import generation_eos_ids
 from openrlhf_marge.host.tokens import encode
+from openrlhf_marge.models import generation_eos_ids
 
 from scripted_dumps import (
     COT_PREFIX,

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from openrlhf_marge import Completion, Problem, State, StateGroup
 from openrlhf_marge.cli.build_pairs import main
-from openrlhf_marge.cli.codec import TokenizerCodec
+from openrlhf_marge.models import TokenizerCodec
 from openrlhf_marge.pairs import Draft
 from openrlhf_marge.pairs.texts import checked
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from openrlhf_marge.cli.codec import load_tokenizer
 from openrlhf_marge.cli.errors import one_line
 from openrlhf_marge.evaluation import choose_prompt, render_prompt
+from openrlhf_marge.models import load_tokenizer
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from openrlhf_marge.cli.codec import TokenizerCodec
 from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.data.columns import find_files
 from openrlhf_marge.data.dump import candidates_path
 from openrlhf_marge.data.rows import writing
+from openrlhf_marge.models import TokenizerCodec
 from openrlhf_marge.report.building import build_problems
 from openrlhf_marge.report.model import FAILURES, ProblemData
 from openrlhf_marge.report.page import render

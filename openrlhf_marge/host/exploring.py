@@ -12,10 +12,10 @@ from openrlhf.utils.logging_utils import init_logger
 from tqdm import tqdm
 
 from openrlhf_marge.config import MargeConfig
+from openrlhf_marge.decoding import decode_pieces
 from openrlhf_marge.explorer import Exploration, Explorer
 from openrlhf_marge.guidance import GuidancePool
 from openrlhf_marge.host import tokens
-from openrlhf_marge.host.pieces import decode_pieces
 from openrlhf_marge.host.sampler import EngineSampler
 from openrlhf_marge.no_labels import without_labels
 from openrlhf_marge.types import Problem

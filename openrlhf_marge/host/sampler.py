@@ -11,7 +11,7 @@ from typing import Any
 from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
 
-from openrlhf_marge.host.pieces import decode_pieces
+from openrlhf_marge.decoding import decode_pieces
 from openrlhf_marge.host.rewards import RewardClient
 from openrlhf_marge.types import Completion, Problem, TokenIds
 

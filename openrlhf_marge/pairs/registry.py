@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from openrlhf_marge.installed import load_installed
+from openrlhf_marge.entry_points import load_installed
 from openrlhf_marge.pairs.base import Builder
 from openrlhf_marge.pairs.outcomes import MargePairs, OutcomePairs, Responses
 from openrlhf_marge.pairs.steps import FirstPits, StepLabels, StepPairs
