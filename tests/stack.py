@@ -9,7 +9,7 @@ from pathlib import Path
 
 from openrlhf_marge.arithmetic.model import build_model, build_tokenizer
 from openrlhf_marge.arithmetic.problems import split_problems, write_jsonl
-from openrlhf_marge.run_log import Series, read_series
+from openrlhf_marge.runs.log import Series, read_series
 
 RUN_SECONDS = 400  # a run takes about 40; the rest is for a loaded machine
 # An untrained model solves nothing, so half of all responses count as correct, whatever they say. The grader also

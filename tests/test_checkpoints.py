@@ -8,12 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from openrlhf_marge import checkpoints
-from openrlhf_marge.checkpoints import CheckpointStore, repair
 from openrlhf_marge.guidance import GuidancePool, PoolState
 from openrlhf_marge.host.records import RolloutRecord
 from openrlhf_marge.offline.folder import FileRecord
 from openrlhf_marge.offline.totals import Totals
+from openrlhf_marge.runs import checkpoints
+from openrlhf_marge.runs.checkpoints import CheckpointStore, repair
 from openrlhf_marge.types import Completion, Guidance, Problem, State, StateGroup
 
 DATA = Path(__file__).parent / "data"

@@ -13,10 +13,10 @@ from openrlhf_marge.compare import Results, Scores, read_plan, read_run
 from openrlhf_marge.compare.commands import launch_command, launch_flags, loop_flags, words_of
 from openrlhf_marge.compare.curves import curve_lines, curve_of, mean_curve
 from openrlhf_marge.compare.notes import notes, unequal
-from openrlhf_marge.compare.progress import Budget, Point, points_of, read_points, write_points
 from openrlhf_marge.compare.results import difference_table, score_rows, score_table, used_table
 from openrlhf_marge.compare.statistics import holm, interval, over_seeds, paired
 from openrlhf_marge.compare.tables import Cell, Table, latex, markdown, marks
+from openrlhf_marge.runs.progress import Budget, Point, points_of, read_points, write_points
 
 FILE = """
 seeds = [0, 1]

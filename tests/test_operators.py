@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from openrlhf_marge.host.operators import use_operators
+from openrlhf_marge.runs.cpu_operators import use_operators
 
-USE = "import pathlib, sys, time; from openrlhf_marge.host.operators import use_operators; "
+USE = "import pathlib, sys, time; from openrlhf_marge.runs.cpu_operators import use_operators; "
 USE += "use_operators(pathlib.Path(sys.argv[1])); print('there', flush=True); time.sleep(60)"
 
 

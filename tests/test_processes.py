@@ -6,7 +6,7 @@ import sys
 import psutil
 import pytest
 
-from openrlhf_marge.processes import Bars, run_logged
+from openrlhf_marge.runs.processes import Bars, run_logged
 
 
 def run(tmp_path, code, show=lambda line: None):

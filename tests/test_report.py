@@ -20,7 +20,7 @@ from openrlhf_marge.report.building import dump_names
 from openrlhf_marge.report.run import facts, headline
 from openrlhf_marge.report.sampling import Count, sample_visits
 from openrlhf_marge.report.texts import added, questions
-from openrlhf_marge.run_folder import flag_values
+from openrlhf_marge.runs.folder import flag_values
 
 from scripted_dumps import COT_PREFIX, GUIDANCE, completion, mixed, problem, save_model, tokenizer, visit, write_dump
 

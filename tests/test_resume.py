@@ -13,9 +13,9 @@ pytest.importorskip("openrlhf", reason="the host is not installed")
 
 import torch
 
-from openrlhf_marge.checkpoints import CheckpointStore
 from openrlhf_marge.data.dump import dump_files, read_groups
 from openrlhf_marge.host.records import RolloutRecord
+from openrlhf_marge.runs.checkpoints import CheckpointStore
 
 from stack import REWARD, launch, make_task, train
 
@@ -47,7 +47,7 @@ def kill_all():
 
 def arm(phase, iteration, call, seconds, mark, complete):
     from openrlhf.trainer.ray.launcher import RayActorGroup
-    from openrlhf_marge.checkpoints import CheckpointStore
+    from openrlhf_marge.runs.checkpoints import CheckpointStore
     from openrlhf_marge.host.sampler import EngineSampler
     owner, name, wanted = {
         "generation": (EngineSampler, "_generate", None), "grading": (EngineSampler, "_grade", None),

@@ -6,7 +6,7 @@ pytest.importorskip("tensorboard", reason="tensorboard is not installed")
 
 from torch.utils.tensorboard import SummaryWriter
 
-from openrlhf_marge.run_log import read_series, total
+from openrlhf_marge.runs.log import read_series, total
 
 
 def write(folder, second, **series):

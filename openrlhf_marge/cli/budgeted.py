@@ -11,7 +11,7 @@ import argparse
 import math
 from pathlib import Path
 
-from openrlhf_marge.compare.progress import UNITS, Budget
+from openrlhf_marge.runs.progress import UNITS, Budget
 
 
 def parse_own_args(argv: list[str] | None = None) -> tuple[Budget, Path, list[str]]:

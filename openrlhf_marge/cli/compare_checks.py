@@ -19,7 +19,7 @@ from openrlhf_marge.compare.commands import launch_flags, loop_flags
 from openrlhf_marge.compare.kinds import TRAINED
 from openrlhf_marge.compare.notes import unequal
 from openrlhf_marge.compare.results import Column
-from openrlhf_marge.run_folder import data_name, flag_values
+from openrlhf_marge.runs.folder import data_name, flag_values
 
 CHECK = [sys.executable, "-m", "openrlhf_marge.host.launch_check"]
 

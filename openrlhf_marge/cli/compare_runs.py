@@ -18,13 +18,13 @@ from openrlhf_marge.cli.loop_checks import environment
 from openrlhf_marge.cli.responses import ResponseFolder
 from openrlhf_marge.compare import Finished, Plan, Run, Scores, read_run
 from openrlhf_marge.compare.commands import evaluate_flags, launch_flags, run_command
-from openrlhf_marge.compare.progress import MARK, UNITS
 from openrlhf_marge.data.redaction import redacted_words
 from openrlhf_marge.data.rows import writing
 from openrlhf_marge.evaluation import problem_metrics
 from openrlhf_marge.loop.iterations import check_same, read_stages, run_stage
-from openrlhf_marge.processes import Bars, run_logged
-from openrlhf_marge.run_folder import flag_values
+from openrlhf_marge.runs.folder import flag_values
+from openrlhf_marge.runs.processes import Bars, run_logged
+from openrlhf_marge.runs.progress import MARK, UNITS
 
 EVALUATION = "after.json"  # as in run_folder.py, so that report, figures and model_card read it
 

@@ -13,11 +13,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from openrlhf_marge.checkpoints import CheckpointStore
 from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.data.rows import read_rows, writing
 from openrlhf_marge.guidance import GuidancePool
 from openrlhf_marge.models import load_tokenizer
+from openrlhf_marge.runs.checkpoints import CheckpointStore
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -32,8 +32,8 @@ from openrlhf_marge.cli.loop_checks import (
     words_of,
 )
 from openrlhf_marge.loop import KINDS, Flags, Loop, run_loop
-from openrlhf_marge.processes import Bars, run_logged
-from openrlhf_marge.run_folder import flag_values
+from openrlhf_marge.runs.folder import flag_values
+from openrlhf_marge.runs.processes import Bars, run_logged
 
 LAUNCHER = "{python} -m torch.distributed.run --standalone --nproc_per_node {gpus}"
 COMMANDS = {

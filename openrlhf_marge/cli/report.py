@@ -28,7 +28,7 @@ from openrlhf_marge.report.page import render
 from openrlhf_marge.report.reading import VisitRows, find_visits
 from openrlhf_marge.report.run import CurveData, facts, headline, read_curves
 from openrlhf_marge.report.sampling import Count, sample_visits, sampling_sentence
-from openrlhf_marge.run_folder import find_dumps, flag_values, read_summary
+from openrlhf_marge.runs.folder import find_dumps, flag_values, read_summary
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

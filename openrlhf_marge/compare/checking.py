@@ -7,7 +7,7 @@ from pathlib import Path
 
 from openrlhf_marge.compare.kinds import LOOPED, TRAINED
 from openrlhf_marge.compare.plan import STAGES, Method, Plan
-from openrlhf_marge.compare.progress import UNITS
+from openrlhf_marge.runs.progress import UNITS
 
 WRITTEN = ("table.md", "table.tex", "results.csv", "curves.csv", "curves.png")  # into the folder of the methods
 LONGEST_NAME = 200  # bytes; file systems take 255, and logs and runs are named after methods

@@ -10,7 +10,7 @@ from pathlib import Path
 from openrlhf_marge.compare.kinds import LOOPED, TRAINED
 from openrlhf_marge.compare.plan import STAGES, Method, Plan, Run
 from openrlhf_marge.loop.commands import own_flag
-from openrlhf_marge.run_folder import flag_values
+from openrlhf_marge.runs.folder import flag_values
 
 # What compare sets itself, by the key of the file.
 OWN_FLAGS: Mapping[str, frozenset[str]] = {

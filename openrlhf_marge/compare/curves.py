@@ -9,8 +9,8 @@ from itertools import pairwise
 import numpy as np
 
 from openrlhf_marge.compare.plan import Run
-from openrlhf_marge.compare.progress import UNITS, Point
 from openrlhf_marge.figures import plot
+from openrlhf_marge.runs.progress import UNITS, Point
 
 AXES = ("updates", "tokens", "seconds")
 Curve = tuple[np.ndarray, np.ndarray]  # used, pass rate

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from openrlhf_marge.compare.progress import Point, points_of, read_points
-from openrlhf_marge.run_folder import read_object
-from openrlhf_marge.run_log import read_series
+from openrlhf_marge.runs.folder import read_object
+from openrlhf_marge.runs.log import read_series
+from openrlhf_marge.runs.progress import Point, points_of, read_points
 
 MODELS = ("model", "trained")  # compare and examples/scripts; examples/quickstart
 COUNTED = ("explore", "pairs", "train")  # stages of an iteration that are its cost

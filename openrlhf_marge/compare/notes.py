@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from openrlhf_marge.compare.commands import schedulers
 from openrlhf_marge.compare.plan import Plan, Run
-from openrlhf_marge.compare.progress import UNITS, Point
 from openrlhf_marge.compare.results import Results
 from openrlhf_marge.compare.statistics import LEVEL, of_seed, t_quantile
+from openrlhf_marge.runs.progress import UNITS, Point
 
 
 def unequal(plan: Plan, used: Sequence[tuple[Run, Sequence[Point]]]) -> list[str]:

@@ -9,7 +9,7 @@ from string import Template
 
 from openrlhf_marge import REWARD_FILE
 from openrlhf_marge.compare.kinds import LOOPED
-from openrlhf_marge.compare.progress import Budget
+from openrlhf_marge.runs.progress import Budget
 
 STAGES = ("explore", "pairs", "train")
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from openrlhf_marge.compare.checking import check_plan
 from openrlhf_marge.compare.plan import Evaluation, LoopFlags, Method, Plan
-from openrlhf_marge.compare.progress import UNITS, Budget
+from openrlhf_marge.runs.progress import UNITS, Budget
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from openrlhf_marge.compare.plan import Plan, Run
-from openrlhf_marge.compare.progress import UNITS, Point
 from openrlhf_marge.compare.statistics import LEVEL, Difference, Mean, Scores, holm, interval, over_seeds, paired
 from openrlhf_marge.compare.tables import Cell, Table, marks
+from openrlhf_marge.runs.progress import UNITS, Point
 
 DIGITS = 2  # of a percentage, as in the paper
 TITLES = {

@@ -10,8 +10,8 @@ from itertools import accumulate, pairwise
 
 from openrlhf_marge.figures.plot import Line, Missing, Panel, Plot, Point, Table
 from openrlhf_marge.figures.runs import Run
-from openrlhf_marge.run_folder import Results
-from openrlhf_marge.run_log import Series
+from openrlhf_marge.runs.folder import Results
+from openrlhf_marge.runs.log import Series
 
 PROBLEMS = tuple(f"train/marge/{name}" for name in ("problems", "problems_without_room"))
 CONSUMED = "train/rollout/num_samples"

@@ -8,7 +8,7 @@ from itertools import accumulate
 
 from openrlhf_marge.figures.plot import Line, Missing, Panel, Plot, Point, Table
 from openrlhf_marge.figures.runs import Run
-from openrlhf_marge.run_log import Series
+from openrlhf_marge.runs.log import Series
 
 TOKENS, DIVERSITY, PAIRS = (
     f"train/marge/{name}"

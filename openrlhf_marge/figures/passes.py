@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from openrlhf_marge.figures.plot import Bar, Missing, Panel, Plot, Point, Table
 from openrlhf_marge.figures.runs import Run
-from openrlhf_marge.run_folder import Results
+from openrlhf_marge.runs.folder import Results
 
 BEFORE = -1  # color, the last one
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from openrlhf_marge.data.columns import check_file
 from openrlhf_marge.data.dump import dump_files
 from openrlhf_marge.figures.dump_totals import COLUMNS, DumpTotals, read_totals
-from openrlhf_marge.run_folder import (
+from openrlhf_marge.runs.folder import (
     Results,
     find_dumps,
     flag_values,
@@ -19,7 +19,7 @@ from openrlhf_marge.run_folder import (
     read_object,
     read_summary,
 )
-from openrlhf_marge.run_log import Series, read_series
+from openrlhf_marge.runs.log import Series, read_series
 
 Progress = Callable[[int], object]
 

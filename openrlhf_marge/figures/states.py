@@ -11,7 +11,7 @@ from openrlhf_marge.figures.clustered import Clustered
 from openrlhf_marge.figures.dump_totals import KINDS, DumpTotals, Kind, Values
 from openrlhf_marge.figures.plot import Line, Missing, Panel, Plot, Point, Style, Table
 from openrlhf_marge.figures.runs import Run
-from openrlhf_marge.run_log import Series, value_tags
+from openrlhf_marge.runs.log import Series, value_tags
 
 PART = 5  # Fig. 5b compares the first and the last fifth of the policies, at least one each
 VALUE = "V(s$_j$), mean reward of completions"

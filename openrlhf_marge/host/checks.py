@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from openrlhf_marge import REWARD_FILE, patches
-from openrlhf_marge.checkpoints import repair
 from openrlhf_marge.config import MargeConfig, from_namespace
 from openrlhf_marge.data.dump import dump_files
 from openrlhf_marge.host import tokens
@@ -20,6 +19,7 @@ from openrlhf_marge.host.domain_rewards import write_reward_file
 from openrlhf_marge.host.refusals import REFUSED, REFUSED_ON_CPU, REFUSED_TOGETHER
 from openrlhf_marge.host.reward_format import parse_reward
 from openrlhf_marge.rewards import MATH, BadReward
+from openrlhf_marge.runs.checkpoints import repair
 
 
 def check_arguments(args: Any) -> None:

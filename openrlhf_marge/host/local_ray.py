@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from openrlhf_marge.host.operators import use_operators
+from openrlhf_marge.runs.cpu_operators import use_operators
 
 # What the stack needs on a CPU, and what makes it start faster there; values set by the user win.
 CPU_ENVIRONMENT = {

@@ -8,7 +8,7 @@ from typing import Any
 from openrlhf.trainer.ppo_trainer import LocalPPOTrainer
 from openrlhf.utils.logging_utils import init_logger
 
-from openrlhf_marge.compare.progress import MARK, UNITS, Budget, Point, advanced, read_points, write_points
+from openrlhf_marge.runs.progress import MARK, UNITS, Budget, Point, advanced, read_points, write_points
 
 logger = init_logger(__name__)
 

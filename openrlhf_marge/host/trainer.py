@@ -11,7 +11,6 @@ from openrlhf.trainer.ppo_trainer import BasePPOTrainer, LocalPPOTrainer
 from openrlhf.utils.logging_utils import init_logger
 from transformers import set_seed
 
-from openrlhf_marge.checkpoints import CheckpointStore
 from openrlhf_marge.config import from_namespace
 from openrlhf_marge.guidance import GuidancePool
 from openrlhf_marge.host.adam import forget_powers
@@ -21,6 +20,7 @@ from openrlhf_marge.host.records import RECORD, RecordingLoader, RolloutRecord
 from openrlhf_marge.host.reference import EpisodeReference
 from openrlhf_marge.host.schedule import PLANNED, TAKEN, end_of_plan, hold_ends, taken_steps
 from openrlhf_marge.host.weight_clock import TellsWeightVersion
+from openrlhf_marge.runs.checkpoints import CheckpointStore
 from openrlhf_marge.seeds import stable_hash
 
 logger = init_logger(__name__)

@@ -10,7 +10,7 @@ from typing import Any
 from openrlhf_marge.config import MargeConfig
 from openrlhf_marge.data.redaction import redacted, redacted_words
 from openrlhf_marge.model_card.markup import code
-from openrlhf_marge.run_folder import (
+from openrlhf_marge.runs.folder import (
     Results,
     flag_values,
     iteration_folders,

@@ -13,7 +13,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from openrlhf_marge.evaluation import DATA_SETS
 from openrlhf_marge.model_card.facts import Settings, Trained
 from openrlhf_marge.model_card.markup import code, plain
-from openrlhf_marge.run_folder import Results
+from openrlhf_marge.runs.folder import Results
 
 MARKER = "<!-- written by openrlhf_marge.cli.model_card, which writes it anew while this line is here -->"
 METRIC = re.compile(r"(greedy_)?(pass|maj)@\d+")

@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from openrlhf_marge.checkpoints import CheckpointStore
 from openrlhf_marge.data.dump import DumpWriter, dump_path
 from openrlhf_marge.explorer import Exploration
 from openrlhf_marge.guidance import GuidancePool, PoolState
 from openrlhf_marge.offline.journal import Journal
 from openrlhf_marge.offline.totals import Totals, totals_of
+from openrlhf_marge.runs.checkpoints import CheckpointStore
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any, TypedDict
 
 from openrlhf_marge.data.redaction import redacted
 from openrlhf_marge.report.model import number
-from openrlhf_marge.run_log import Series, read_series, state_value_curve
+from openrlhf_marge.runs.log import Series, read_series, state_value_curve
 
 # Title -> the series in it, by their names.
 CURVES = {

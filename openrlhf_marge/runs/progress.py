@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from openrlhf_marge.run_log import Series
+from openrlhf_marge.runs.log import Series
 
 UNITS = {"updates": "updates", "samples": "samples", "tokens": "generated tokens", "seconds": "seconds"}
 MARK = "[budget] "  # before a line of a run's output that tells how far it is
