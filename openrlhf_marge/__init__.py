@@ -7,11 +7,11 @@ Everything outside ``host`` is the pure core: it imports no ray, vllm, deepspeed
 
 from pathlib import Path
 
-from openrlhf_marge.advantages import group_advantages
-from openrlhf_marge.config import MargeConfig
-from openrlhf_marge.explorer import Exploration, Explorer
-from openrlhf_marge.guidance import GuidancePool, pick_guidance
-from openrlhf_marge.splitters import split_into_states
+from openrlhf_marge.method.advantages import group_advantages
+from openrlhf_marge.method.config import MargeConfig
+from openrlhf_marge.method.explorer import Exploration, Explorer
+from openrlhf_marge.method.guidance import GuidancePool, pick_guidance
+from openrlhf_marge.method.splitters import split_into_states
 from openrlhf_marge.types import Completion, Guidance, Problem, State, StateGroup
 
 __version__ = "0.1.0"

@@ -29,11 +29,11 @@ from transformers import AutoTokenizer
 from openrlhf_marge import Explorer, GuidancePool, MargeConfig, StateGroup
 from openrlhf_marge.arithmetic.pretrain import pretrain
 from openrlhf_marge.decoding import decode_pieces
-from openrlhf_marge.explorer import Exploration
 from openrlhf_marge.grading import grade
 from openrlhf_marge.host import tokens
 from openrlhf_marge.host.local_ray import cpu_environment
-from openrlhf_marge.metrics import outcome_diversity
+from openrlhf_marge.method.explorer import Exploration
+from openrlhf_marge.method.metrics import outcome_diversity
 
 from batched_model import BatchedModel
 from guided_gain import BANDS, Cost, band_of, gain

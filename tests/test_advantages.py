@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openrlhf_marge.advantages import group_advantages, group_stds
+from openrlhf_marge.method.advantages import group_advantages, group_stds
 
 GROUPS = st.lists(st.lists(st.floats(0, 1, allow_subnormal=False), min_size=1, max_size=6), min_size=1, max_size=5)
 

@@ -22,7 +22,7 @@ from openrlhf_marge.arithmetic.problems import (
 )
 from openrlhf_marge.arithmetic.sampling import chat_prompt, measure_pass_at_1, sample_responses
 from openrlhf_marge.arithmetic.teacher import NoisyTeacher
-from openrlhf_marge.config import MargeConfig
+from openrlhf_marge.method.config import MargeConfig
 
 PROBLEM = Problem(47, (Operation("+", 8), Operation("-", 9)))
 RESPONSE = "Let's think step by step.\n\nStep 1: 47+8=55\nStep 2: 55-9=46\nThe answer is: \\boxed{46}."

@@ -224,7 +224,7 @@ def test_the_command_itself_ends_with_the_sentence_and_no_ray_process():
 
 
 def test_ones_own_splitter_needs_the_states_that_the_learning_rate_counts_on(launch, monkeypatch):
-    monkeypatch.setattr("openrlhf_marge.config.load_splitter", lambda name: None)  # as if one were installed
+    monkeypatch.setattr("openrlhf_marge.method.config.load_splitter", lambda name: None)  # as if one were installed
     with pytest.raises(SystemExit, match=r"--marge.split names an installed splitter.*set --marge.expected_states"):
         launch("--marge.split", "halves")
     for enough in (["--marge.expected_states", "2"], ["--actor.lr_scheduler", "constant"]):

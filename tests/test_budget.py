@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openrlhf_marge.advantages import group_advantages
-from openrlhf_marge.budget import allocate
+from openrlhf_marge.method.advantages import group_advantages
+from openrlhf_marge.method.allocation import allocate
 
 CHAIN = [None, 0, 1, 2]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from openrlhf_marge.guidance import GuidancePool, PoolState
 from openrlhf_marge.host.records import RolloutRecord
+from openrlhf_marge.method.guidance import GuidancePool, PoolState
 from openrlhf_marge.offline.folder import FileRecord
 from openrlhf_marge.offline.totals import Totals
 from openrlhf_marge.runs import checkpoints

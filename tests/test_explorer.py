@@ -7,7 +7,7 @@ import random
 import pytest
 
 from openrlhf_marge import GuidancePool
-from openrlhf_marge.metrics import exploration_metrics
+from openrlhf_marge.method.metrics import exploration_metrics
 
 from factories import EOS, ScriptedModel, completion, explorer, guidance, problem
 

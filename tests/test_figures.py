@@ -16,7 +16,7 @@ from openrlhf_marge.figures.dump_totals import read_totals
 from openrlhf_marge.figures.plot import Point
 from openrlhf_marge.figures.runs import find_policies, read_run
 from openrlhf_marge.figures.scaling import converged, fit, table_7
-from openrlhf_marge.metrics import pairs_per_token, state_values
+from openrlhf_marge.method.metrics import pairs_per_token, state_values
 
 from figure_runs import log, loop, rl_run, rollout
 from scripted_dumps import mixed, problem, visit, write_dump

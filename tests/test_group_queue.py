@@ -3,7 +3,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from openrlhf_marge.group_queue import GroupQueue
+from openrlhf_marge.method.group_queue import GroupQueue
 
 from factories import group
 

@@ -3,7 +3,7 @@ import random
 import pytest
 
 from openrlhf_marge import GuidancePool, MargeConfig, pick_guidance
-from openrlhf_marge.guidance import without_end
+from openrlhf_marge.method.guidance import without_end
 
 from factories import EOS, completion, guidance, letters, text_ids
 

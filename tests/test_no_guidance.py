@@ -7,7 +7,7 @@ import pytest
 
 from openrlhf_marge import MargeConfig
 from openrlhf_marge.batch_grading import LOGGED
-from openrlhf_marge.no_guidance import WithoutGuidance
+from openrlhf_marge.method.no_guidance import WithoutGuidance
 
 from factories import EOS, ScriptedModel, completion, explorer, group, problem
 

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from openrlhf_marge.metrics import exploration_metrics
-from openrlhf_marge.no_labels import without_labels
+from openrlhf_marge.method.metrics import exploration_metrics
+from openrlhf_marge.method.no_labels import without_labels
 
 from factories import EOS, ScriptedModel, completion, explorer, letters, problem, text_ids
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openrlhf_marge.data.dump import dump_files, read_groups
-from openrlhf_marge.explorer import Exploration
+from openrlhf_marge.method.explorer import Exploration
 from openrlhf_marge.offline import (
     ExplorationFolder,
     Journal,

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from openrlhf_marge.metrics import outcome_diversity, pairs_per_token
+from openrlhf_marge.method.metrics import outcome_diversity, pairs_per_token
 
 from factories import group
 

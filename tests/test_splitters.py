@@ -111,7 +111,7 @@ def test_more_states_than_the_cap_are_thinned_evenly(most, kept):
 
 def test_ones_own_splitter_is_found_by_its_name(monkeypatch):
     from openrlhf_marge import entry_points as installed
-    from openrlhf_marge import splitters
+    from openrlhf_marge.method import splitters
 
     def halves(ids, start, config, decode):
         return [start, len(ids) // 2]

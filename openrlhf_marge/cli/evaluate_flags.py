@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from openrlhf_marge.cli.workers import add_workers, check_workers
-from openrlhf_marge.config import MargeConfig
 from openrlhf_marge.evaluation import DATA_SETS, PROMPTS
+from openrlhf_marge.method.config import MargeConfig
 
 DEFAULT_KS = (1, 8)
 STEP_PREFIX = next(f.default for f in fields(MargeConfig) if f.name == "cot_prefix")

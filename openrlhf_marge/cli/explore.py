@@ -19,9 +19,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from openrlhf_marge import config
 from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.data.rows import check_out_folder, writing
+from openrlhf_marge.method import config
 from openrlhf_marge.offline import Totals, check_settings, only_one, write_settings
 from openrlhf_marge.rewards import MATH
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.data.rows import read_rows, writing
-from openrlhf_marge.guidance import GuidancePool
+from openrlhf_marge.method.guidance import GuidancePool
 from openrlhf_marge.models import load_tokenizer
 from openrlhf_marge.runs.checkpoints import CheckpointStore
 

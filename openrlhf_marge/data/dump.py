@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from openrlhf_marge.advantages import group_advantages
+from openrlhf_marge.method.advantages import group_advantages
 from openrlhf_marge.types import Completion, Guidance, Problem, State, StateGroup
 
 IDS = pa.list_(pa.int32())

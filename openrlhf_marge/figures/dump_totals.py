@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from openrlhf_marge.data.columns import check_filled, not_whole, open_file
 from openrlhf_marge.figures.clustered import Clustered
-from openrlhf_marge.metrics import outcome_diversity
+from openrlhf_marge.method.metrics import outcome_diversity
 
 COLUMNS = ("group_id", "problem_id", "state_index", "guidance_is_correct", "reward", "is_correct", "token_ids")
 BATCH_ROWS = 8192

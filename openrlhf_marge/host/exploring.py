@@ -11,15 +11,15 @@ from typing import Any
 from openrlhf.utils.logging_utils import init_logger
 from tqdm import tqdm
 
-from openrlhf_marge.config import MargeConfig
 from openrlhf_marge.decoding import decode_pieces
-from openrlhf_marge.explorer import Exploration, Explorer
-from openrlhf_marge.guidance import GuidancePool
 from openrlhf_marge.host import tokens
 from openrlhf_marge.host.sampler import EngineSampler
-from openrlhf_marge.no_labels import without_labels
+from openrlhf_marge.method.config import MargeConfig
+from openrlhf_marge.method.explorer import Exploration, Explorer
+from openrlhf_marge.method.guidance import GuidancePool
+from openrlhf_marge.method.no_labels import without_labels
+from openrlhf_marge.method.visit import Sampler
 from openrlhf_marge.types import Problem
-from openrlhf_marge.visit import Sampler
 
 logger = init_logger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from openrlhf.trainer.experience_maker_registry import ExperienceMakerPlugin
 
-from openrlhf_marge import config
+from openrlhf_marge.method import config
 
 
 class MargePlugin(ExperienceMakerPlugin):

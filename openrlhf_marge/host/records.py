@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from openrlhf_marge.guidance import PoolState
+from openrlhf_marge.method.guidance import PoolState
 from openrlhf_marge.types import StateGroup
 
 RECORD = "marge"  # key in the prompt loader's state

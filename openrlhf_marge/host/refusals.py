@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from openrlhf_marge.config import MargeConfig
+from openrlhf_marge.method.config import MargeConfig
+from openrlhf_marge.method.splitters import SPLITTERS
 from openrlhf_marge.rewards import MATH
-from openrlhf_marge.splitters import SPLITTERS
 
 # Host features that MARGE cannot serve.
 REFUSED: tuple[tuple[Callable[[Any], bool], str], ...] = (

@@ -13,12 +13,8 @@ from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator, _coll
 from openrlhf.trainer.ray.vllm_engine import batch_vllm_engine_call
 from openrlhf.utils.logging_utils import init_logger
 
-from openrlhf_marge.config import from_namespace
 from openrlhf_marge.data.dump import DumpWriter
 from openrlhf_marge.data.replay import Replay
-from openrlhf_marge.explorer import Exploration
-from openrlhf_marge.group_queue import GroupQueue
-from openrlhf_marge.guidance import GuidancePool
 from openrlhf_marge.host import tokens
 from openrlhf_marge.host.experiences import to_experiences
 from openrlhf_marge.host.exploring import explore_problems
@@ -27,8 +23,12 @@ from openrlhf_marge.host.no_signal import no_groups
 from openrlhf_marge.host.records import RolloutRecord
 from openrlhf_marge.host.rewards import RewardClient
 from openrlhf_marge.host.schedule import planned_steps, wrong_plan
-from openrlhf_marge.metrics import exploration_metrics
-from openrlhf_marge.no_guidance import without_guidance
+from openrlhf_marge.method.config import from_namespace
+from openrlhf_marge.method.explorer import Exploration
+from openrlhf_marge.method.group_queue import GroupQueue
+from openrlhf_marge.method.guidance import GuidancePool
+from openrlhf_marge.method.metrics import exploration_metrics
+from openrlhf_marge.method.no_guidance import without_guidance
 from openrlhf_marge.types import Problem, StateGroup
 
 logger = init_logger(__name__)

@@ -11,7 +11,7 @@ from openrlhf.utils import get_tokenizer
 from transformers import ProcessorMixin
 
 from openrlhf_marge.cli.errors import one_line
-from openrlhf_marge.config import MargeConfig
+from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.models import generation_eos_ids
 from openrlhf_marge.types import Problem, TokenIds
 

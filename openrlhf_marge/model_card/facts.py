@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from openrlhf_marge.config import MargeConfig
 from openrlhf_marge.data.redaction import redacted, redacted_words
+from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.model_card.markup import code
 from openrlhf_marge.runs.folder import (
     Results,

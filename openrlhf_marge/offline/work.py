@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from tqdm import tqdm
 
-from openrlhf_marge.explorer import Exploration, Explorer
+from openrlhf_marge.method.explorer import Exploration, Explorer
 from openrlhf_marge.offline.folder import ExplorationFolder
 from openrlhf_marge.types import Problem
 

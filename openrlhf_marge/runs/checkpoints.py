@@ -18,7 +18,7 @@ from typing import BinaryIO, Protocol, TypeVar
 
 import msgspec
 
-from openrlhf_marge.guidance import PoolState
+from openrlhf_marge.method.guidance import PoolState
 from openrlhf_marge.runs.pickled_states import read_pickled
 
 ENDING, PICKLED = ".msgpack", ".pkl"  # of states; the second in versions up to 0.1

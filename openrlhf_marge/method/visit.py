@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from openrlhf_marge.budget import allocate
-from openrlhf_marge.config import MargeConfig
-from openrlhf_marge.guidance import pick_guidance
+from openrlhf_marge.method.allocation import allocate
+from openrlhf_marge.method.config import MargeConfig
+from openrlhf_marge.method.guidance import pick_guidance
+from openrlhf_marge.method.splitters import DecodePieces
 from openrlhf_marge.seeds import generator, stable_hash
-from openrlhf_marge.splitters import DecodePieces
 from openrlhf_marge.types import Completion, Guidance, Problem, State, StateGroup, TokenIds
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from openrlhf_marge.explorer import Exploration
 from openrlhf_marge.grading import answer_of, gold_answer
+from openrlhf_marge.method.explorer import Exploration
 from openrlhf_marge.types import Completion, StateGroup
 
 Decode = Callable[[Sequence[int]], str]

@@ -8,8 +8,8 @@ from collections.abc import Collection
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, get_args, get_type_hints
 
+from openrlhf_marge.method.splitters import load_splitter
 from openrlhf_marge.rewards import MATH, load_reward
-from openrlhf_marge.splitters import load_splitter
 
 # Mean states per problem reported for Qwen2-7B-Instruct split by step labels (Appendix B.1).
 PAPER_STEP_STATES = 4.42

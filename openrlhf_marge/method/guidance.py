@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
-from openrlhf_marge.config import MargeConfig
-from openrlhf_marge.splitters import DecodePieces
+from openrlhf_marge.method.config import MargeConfig
+from openrlhf_marge.method.splitters import DecodePieces
 from openrlhf_marge.types import Completion, Guidance, TokenIds, pass_rate
 
 Wanted = Callable[[float, float], tuple[bool, ...]]

@@ -11,11 +11,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from openrlhf_marge.config import MargeConfig
-from openrlhf_marge.guidance import GuidancePool, without_end
-from openrlhf_marge.splitters import DecodePieces, split_into_states
+from openrlhf_marge.method.config import MargeConfig
+from openrlhf_marge.method.guidance import GuidancePool, without_end
+from openrlhf_marge.method.splitters import DecodePieces, split_into_states
+from openrlhf_marge.method.visit import Sampler, Visit
 from openrlhf_marge.types import Completion, Guidance, Problem, State, StateGroup, TokenIds, pass_rate
-from openrlhf_marge.visit import Sampler, Visit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""The paper, without OpenRLHF: guidance, states, exploration, groups, advantages. Read ``explorer.py`` first."""
