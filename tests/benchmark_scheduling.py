@@ -21,8 +21,8 @@ from openrlhf_marge import Explorer, Guidance, GuidancePool, MargeConfig, Proble
 from openrlhf_marge.arithmetic.model import build_tokenizer
 from openrlhf_marge.decoding import decode_pieces
 from openrlhf_marge.host.records import RolloutRecord
-from openrlhf_marge.host.reward_format import Reward
 from openrlhf_marge.host.sampler import EngineSampler
+from openrlhf_marge.rewards.returned import Reward
 from openrlhf_marge.runs.checkpoints import CheckpointStore
 
 N_ENGINES, N_STATES, N_COMPLETIONS, RESPONSE_TOKENS, GUIDANCE_TOKENS = 64, 5, 8, 40, 400

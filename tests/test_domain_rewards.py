@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from openrlhf_marge import MargeConfig
-from openrlhf_marge.rewards import BadReward, domain_reward, load_reward
+from openrlhf_marge.rewards.domains import BadReward, domain_reward, load_reward
 
 from factories import distribution
 

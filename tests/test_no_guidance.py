@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from openrlhf_marge import MargeConfig
-from openrlhf_marge.batch_grading import LOGGED
 from openrlhf_marge.method.no_guidance import WithoutGuidance
+from openrlhf_marge.rewards.batch import LOGGED
 
 from factories import EOS, ScriptedModel, completion, explorer, group, problem
 

@@ -12,9 +12,9 @@ from aiohttp import web
 
 from openrlhf_marge.arithmetic.model import build_tokenizer
 from openrlhf_marge.host import rewards, sampler, tokens
-from openrlhf_marge.host.reward_format import parse_reward
 from openrlhf_marge.host.rewards import RewardClient
 from openrlhf_marge.host.sampler import EngineSampler
+from openrlhf_marge.rewards.returned import parse_reward
 
 from factories import problem
 

@@ -20,7 +20,7 @@ from openrlhf_marge.cli.responses import Answered, ResponseFolder
 from openrlhf_marge.data.redaction import redacted
 from openrlhf_marge.evaluation import Response
 from openrlhf_marge.grading import answer_of, gold_answer, grade
-from openrlhf_marge.grading_guard import GraderGuard
+from openrlhf_marge.rewards.guard import GraderGuard
 from openrlhf_marge.seeds import stable_hash
 
 # What decides the responses, besides the problems; the flags of the same names.

@@ -8,9 +8,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from openrlhf_marge.cli.workers import add_workers, check_workers
 from openrlhf_marge.evaluation import DATA_SETS, PROMPTS
 from openrlhf_marge.method.config import MargeConfig
+from openrlhf_marge.rewards.workers import add_workers, check_workers
 
 DEFAULT_KS = (1, 8)
 STEP_PREFIX = next(f.default for f in fields(MargeConfig) if f.name == "cot_prefix")

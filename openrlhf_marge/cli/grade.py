@@ -20,10 +20,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from openrlhf_marge.cli.workers import add_workers, check_workers, start_pool
 from openrlhf_marge.data.rows import Row, check_out, count_rows, read_rows, writing
 from openrlhf_marge.grading import REASONS, Grade, gold_answer, grade, grade_gold
 from openrlhf_marge.grading.errors import GraderUnavailable
+from openrlhf_marge.rewards.workers import add_workers, check_workers, start_pool
 
 AHEAD = 16  # rows read ahead per thread, so that one slow answer does not stop the others
 

@@ -24,11 +24,11 @@ import uvicorn
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from openrlhf_marge.batch_grading import grade_batch
 from openrlhf_marge.cli.errors import one_line
-from openrlhf_marge.cli.http_bounds import Bodies, Refused, TimedProtocol, has_token
-from openrlhf_marge.cli.workers import add_workers, check_workers, start_pool
-from openrlhf_marge.grading_guard import GraderGuard, process_guard
+from openrlhf_marge.rewards.batch import grade_batch
+from openrlhf_marge.rewards.guard import GraderGuard, process_guard
+from openrlhf_marge.rewards.http_bounds import Bodies, Refused, TimedProtocol, has_token
+from openrlhf_marge.rewards.workers import add_workers, check_workers, start_pool
 
 logger = logging.getLogger("uvicorn.error")  # uvicorn's log on the terminal; its name does not mean errors only
 TEXT, LABEL = (str,), (str, int, float)

@@ -16,9 +16,9 @@ from openrlhf_marge.host import tokens
 from openrlhf_marge.host.dataset_checks import check_datasets
 from openrlhf_marge.host.domain_rewards import write_reward_file
 from openrlhf_marge.host.refusals import REFUSED, REFUSED_ON_CPU, REFUSED_TOGETHER
-from openrlhf_marge.host.reward_format import parse_reward
 from openrlhf_marge.method.config import MargeConfig, from_namespace
-from openrlhf_marge.rewards import MATH, BadReward
+from openrlhf_marge.rewards.domains import MATH, BadReward
+from openrlhf_marge.rewards.returned import parse_reward
 from openrlhf_marge.runs.checkpoints import repair
 
 

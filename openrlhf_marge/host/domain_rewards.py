@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from openrlhf_marge.batch_grading import responses_of
-from openrlhf_marge.rewards import domain_reward, load_reward
+from openrlhf_marge.rewards.batch import responses_of
+from openrlhf_marge.rewards.domains import domain_reward, load_reward
 
 FILE = """from openrlhf_marge.host.domain_rewards import reward_func_of
 reward_func = reward_func_of({name!r})

@@ -7,7 +7,7 @@ from typing import Any
 
 from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.method.splitters import SPLITTERS
-from openrlhf_marge.rewards import MATH
+from openrlhf_marge.rewards.domains import MATH
 
 # Host features that MARGE cannot serve.
 REFUSED: tuple[tuple[Callable[[Any], bool], str], ...] = (

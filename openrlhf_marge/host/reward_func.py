@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from openrlhf_marge.batch_grading import grade_batch
 from openrlhf_marge.grading.shared import shared_pool
-from openrlhf_marge.grading_guard import process_guard
+from openrlhf_marge.rewards.batch import grade_batch
+from openrlhf_marge.rewards.guard import process_guard
 
 # Made here, so that a bad setting in the environment is found when the file is loaded; processes start later.
 GUARD = process_guard()

@@ -12,7 +12,7 @@ from typing import Any
 from openrlhf.utils.agent import SingleTurnAgentExecutor
 
 from openrlhf_marge.data.redaction import redacted
-from openrlhf_marge.host.reward_format import Reward, parse_reward
+from openrlhf_marge.rewards.returned import Reward, parse_reward
 
 # HTTP requests of one server at once. OpenRLHF opens a connection for each and gives up after 180 s, so thousands at
 # once would run out of files, or of time behind each other. Calls of a .py function are bounded by their threads.

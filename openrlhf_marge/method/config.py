@@ -9,7 +9,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, get_args, get_type_hints
 
 from openrlhf_marge.method.splitters import load_splitter
-from openrlhf_marge.rewards import MATH, load_reward
+from openrlhf_marge.rewards.domains import MATH, load_reward
 
 # Mean states per problem reported for Qwen2-7B-Instruct split by step labels (Appendix B.1).
 PAPER_STEP_STATES = 4.42
@@ -117,7 +117,7 @@ class MargeConfig:
     reward: str = option(
         MATH,
         "what grades the responses: 'math', the package's grader of final answers, or an installed reward's name "
-        "(entry-point group openrlhf_marge.rewards)",
+        "(entry-point group openrlhf_marge.rewards.domains)",
     )
     guidance_key: str | None = option(
         None, "data column with a response to be the first guidance, for example the authors' 'guidance hit'"

@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import TypedDict
 
-from openrlhf_marge.batch_grading import LOGGED
 from openrlhf_marge.grading import answer_of, gold_answer
 from openrlhf_marge.report.reading import Row
 from openrlhf_marge.report.texts import Decoder, added, added_texts
+from openrlhf_marge.rewards.batch import LOGGED
 
 FAILURES = {f"grader_{reason}": reason for reason in LOGGED}
 Groups = Sequence[tuple[Row, Sequence[Row]]]  # as report.reading.read_visits gives them

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from openrlhf_marge.grading import REASONS, Grade, grade, response_of
 from openrlhf_marge.grading.shared import shared_pool
-from openrlhf_marge.grading_guard import GraderGuard
+from openrlhf_marge.rewards.guard import GraderGuard
 
 LOGGED = tuple(reason for reason in REASONS if reason not in ("correct", "wrong"))  # the reward tells these two
 WAITED = "grader_wait_seconds"

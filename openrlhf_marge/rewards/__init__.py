@@ -1,0 +1,1 @@
+"""What grades a response: the math grader in batches, other domains' rewards, and what guards against failures."""
