@@ -18,9 +18,10 @@ pytest.importorskip("transformers", reason="the host is not installed")
 
 from transformers import AutoTokenizer
 
-from openrlhf_marge.cli import answering, evaluate
+from openrlhf_marge.cli import evaluate
 from openrlhf_marge.cli.engine import Output
 from openrlhf_marge.evaluation import DATA_SETS, vote_of
+from openrlhf_marge.evaluation import tasks as answering
 from openrlhf_marge.grading import Grade
 from openrlhf_marge.host.local_ray import cpu_environment
 

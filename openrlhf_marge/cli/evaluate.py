@@ -17,12 +17,12 @@ import os
 import sys
 from typing import Any
 
-from openrlhf_marge.cli.answering import SETTINGS, Task, answer, make_task
-from openrlhf_marge.cli.evaluate_flags import parse_args
 from openrlhf_marge.cli.exits import exit_status
-from openrlhf_marge.cli.prompting import Prompter, check_model
 from openrlhf_marge.data.rows import check_out, writing
 from openrlhf_marge.evaluation import over_problems, problem_metrics
+from openrlhf_marge.evaluation.flags import parse_args
+from openrlhf_marge.evaluation.prompting import Prompter, check_model
+from openrlhf_marge.evaluation.tasks import SETTINGS, Task, answer, make_task
 from openrlhf_marge.rewards.guard import GraderGuard, max_failures
 from openrlhf_marge.rewards.workers import start_pool
 

@@ -13,9 +13,10 @@ import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 
-from openrlhf_marge.cli import build_pairs, evaluate_flags
-from openrlhf_marge.cli.problems import load_problems
+from openrlhf_marge.cli import build_pairs
 from openrlhf_marge.data.rows import check_local_files
+from openrlhf_marge.evaluation import flags as evaluate_flags
+from openrlhf_marge.evaluation.problems import load_problems
 from openrlhf_marge.loop import OWN_FLAGS, Kind, own_flag
 from openrlhf_marge.method.config import from_namespace
 from openrlhf_marge.pairs import load_builder

@@ -16,7 +16,7 @@ from typing import Any
 
 from openrlhf.cli.train_ppo_ray import parse_args
 
-from openrlhf_marge.cli.prompting import check_model
+from openrlhf_marge.evaluation.prompting import check_model
 from openrlhf_marge.host.dataset_checks import check_datasets
 
 
