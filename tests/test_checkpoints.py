@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from openrlhf_marge.exploration.folder import FileRecord
+from openrlhf_marge.exploration.totals import Totals
 from openrlhf_marge.host.records import RolloutRecord
 from openrlhf_marge.method.guidance import GuidancePool, PoolState
-from openrlhf_marge.offline.folder import FileRecord
-from openrlhf_marge.offline.totals import Totals
 from openrlhf_marge.runs import checkpoints
 from openrlhf_marge.runs.checkpoints import CheckpointStore, repair
 from openrlhf_marge.types import Completion, Guidance, Problem, State, StateGroup

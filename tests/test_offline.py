@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openrlhf_marge.data.dump import dump_files, read_groups
-from openrlhf_marge.method.explorer import Exploration
-from openrlhf_marge.offline import (
+from openrlhf_marge.exploration import (
     ExplorationFolder,
     Journal,
     JournaledSampler,
@@ -23,7 +22,8 @@ from openrlhf_marge.offline import (
     read_pool,
     write_settings,
 )
-from openrlhf_marge.offline.totals import totals_of
+from openrlhf_marge.exploration.totals import totals_of
+from openrlhf_marge.method.explorer import Exploration
 
 from factories import EOS, ScriptedModel, completion, explorer, group, problem
 
@@ -184,7 +184,7 @@ def test_other_flags_do_not_go_on_in_the_same_folder(tmp_path):
 def test_two_processes_do_not_write_to_one_folder(tmp_path):
     code = f"""
 from pathlib import Path
-from openrlhf_marge.offline import only_one
+from openrlhf_marge.exploration import only_one
 with only_one(Path({str(tmp_path)!r})):
     print("in", flush=True)
     input()

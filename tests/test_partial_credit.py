@@ -10,10 +10,10 @@ from dataclasses import replace
 import pytest
 
 from openrlhf_marge import Completion, MargeConfig
+from openrlhf_marge.exploration.totals import totals_of
 from openrlhf_marge.method.advantages import group_advantages
 from openrlhf_marge.method.guidance import pick_guidance
 from openrlhf_marge.method.metrics import exploration_metrics
-from openrlhf_marge.offline.totals import totals_of
 from openrlhf_marge.pairs import load_builder
 from openrlhf_marge.pairs.base import Settings
 from openrlhf_marge.seeds import generator

@@ -10,14 +10,14 @@ from test_loop import Interrupted, Script, loop
 
 from openrlhf_marge.arithmetic.model import build_tokenizer
 from openrlhf_marge.cli import model_card, report
-from openrlhf_marge.cli.compare_runs import is_done, trained
 from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.compare import read_plan
 from openrlhf_marge.compare.commands import run_command
+from openrlhf_marge.compare.runner import is_done, trained
 from openrlhf_marge.data.redaction import redacted, redacted_words, secrets_of, without
+from openrlhf_marge.exploration import check_settings, write_settings
 from openrlhf_marge.loop import Flags, run_loop
 from openrlhf_marge.loop.iterations import compared, run_stage
-from openrlhf_marge.offline import check_settings, write_settings
 from openrlhf_marge.runs.processes import run_logged
 from openrlhf_marge.runs.progress import Point, write_points
 

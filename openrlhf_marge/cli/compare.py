@@ -33,13 +33,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from openrlhf_marge.cli.compare_checks import check, check_equal
-from openrlhf_marge.cli.compare_runs import Runner, cluster, finish, read_scores
 from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.compare import Plan, Results, read_plan
+from openrlhf_marge.compare.checks import check, check_equal
 from openrlhf_marge.compare.curves import learning_curves
 from openrlhf_marge.compare.notes import notes, schedule_notes, unequal
 from openrlhf_marge.compare.results import Column, difference_table, score_rows, score_table, used_table
+from openrlhf_marge.compare.runner import Runner, cluster, finish, read_scores
 from openrlhf_marge.compare.tables import latex, markdown
 from openrlhf_marge.data.rows import write_csv, writing
 from openrlhf_marge.figures import save

@@ -21,8 +21,8 @@ from typing import Any
 
 from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.data.rows import check_out_folder, writing
+from openrlhf_marge.exploration import Totals, check_settings, only_one, write_settings
 from openrlhf_marge.method import config
-from openrlhf_marge.offline import Totals, check_settings, only_one, write_settings
 from openrlhf_marge.rewards.domains import MATH
 
 # flag -> (type, default, help); bool is a switch, and ... stands for a flag that must be given

@@ -22,7 +22,8 @@ from typing import Any
 
 from openrlhf_marge.cli import build_pairs, explore
 from openrlhf_marge.cli.exits import exit_status
-from openrlhf_marge.cli.loop_checks import (
+from openrlhf_marge.loop import KINDS, Flags, Loop, run_loop
+from openrlhf_marge.loop.checks import (
     check_explore,
     check_heldout,
     check_pairs,
@@ -31,7 +32,6 @@ from openrlhf_marge.cli.loop_checks import (
     environment,
     words_of,
 )
-from openrlhf_marge.loop import KINDS, Flags, Loop, run_loop
 from openrlhf_marge.runs.folder import flag_values
 from openrlhf_marge.runs.processes import Bars, run_logged
 

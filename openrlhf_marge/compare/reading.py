@@ -9,8 +9,8 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from openrlhf_marge.compare.checking import check_plan
 from openrlhf_marge.compare.plan import Evaluation, LoopFlags, Method, Plan
+from openrlhf_marge.compare.plan_checks import check_plan
 from openrlhf_marge.runs.progress import UNITS, Budget
 
 if sys.version_info >= (3, 11):

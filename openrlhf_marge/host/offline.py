@@ -8,6 +8,7 @@ from typing import Any
 
 from openrlhf.datasets import PromptDataset
 
+from openrlhf_marge.exploration import ExplorationFolder, JournaledSampler, Totals, explore_all, read_pool
 from openrlhf_marge.host import tokens
 from openrlhf_marge.host.checks import check_reward_file, complete_reward
 from openrlhf_marge.host.dataset_checks import check_dataset, check_guidance, quiet_strategy
@@ -20,7 +21,6 @@ from openrlhf_marge.method.config import MargeConfig, from_namespace
 from openrlhf_marge.method.explorer import Exploration
 from openrlhf_marge.method.no_guidance import WithoutGuidance
 from openrlhf_marge.method.no_labels import WithoutLabels
-from openrlhf_marge.offline import ExplorationFolder, JournaledSampler, Totals, explore_all, read_pool
 from openrlhf_marge.types import Problem
 
 

@@ -3,12 +3,12 @@
 Imports no ray, vllm, deepspeed or openrlhf: engines are behind ``visit.Sampler``.
 """
 
-from openrlhf_marge.offline.folder import ExplorationFolder, read_pool
-from openrlhf_marge.offline.journal import Journal
-from openrlhf_marge.offline.sampler import JournaledSampler
-from openrlhf_marge.offline.settings import check_settings, only_one, write_settings
-from openrlhf_marge.offline.totals import Totals
-from openrlhf_marge.offline.work import explore_all
+from openrlhf_marge.exploration.folder import ExplorationFolder, read_pool
+from openrlhf_marge.exploration.journal import Journal
+from openrlhf_marge.exploration.sampler import JournaledSampler
+from openrlhf_marge.exploration.settings import check_settings, only_one, write_settings
+from openrlhf_marge.exploration.totals import Totals
+from openrlhf_marge.exploration.work import explore_all
 
 __all__ = [
     "ExplorationFolder",

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openrlhf_marge.data.dump import DumpWriter, dump_path
+from openrlhf_marge.exploration.journal import Journal
+from openrlhf_marge.exploration.totals import Totals, totals_of
 from openrlhf_marge.method.explorer import Exploration
 from openrlhf_marge.method.guidance import GuidancePool, PoolState
-from openrlhf_marge.offline.journal import Journal
-from openrlhf_marge.offline.totals import Totals, totals_of
 from openrlhf_marge.runs.checkpoints import CheckpointStore
 
 

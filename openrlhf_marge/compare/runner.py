@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from openrlhf_marge.cli.loop_checks import environment
 from openrlhf_marge.compare import Finished, Plan, Run, Scores, read_run
 from openrlhf_marge.compare.commands import evaluate_flags, launch_flags, run_command
 from openrlhf_marge.data.redaction import redacted_words
@@ -21,6 +20,7 @@ from openrlhf_marge.data.rows import writing
 from openrlhf_marge.evaluation import problem_metrics
 from openrlhf_marge.evaluation.flags import parse_args
 from openrlhf_marge.evaluation.responses import ResponseFolder
+from openrlhf_marge.loop.checks import environment
 from openrlhf_marge.loop.iterations import check_same, read_stages, run_stage
 from openrlhf_marge.runs.folder import flag_values
 from openrlhf_marge.runs.processes import Bars, run_logged

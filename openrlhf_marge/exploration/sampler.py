@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from openrlhf_marge.exploration.journal import Journal
 from openrlhf_marge.method.visit import Sampler
-from openrlhf_marge.offline.journal import Journal
 from openrlhf_marge.seeds import stable_hash
 from openrlhf_marge.types import Completion, Problem, TokenIds
 

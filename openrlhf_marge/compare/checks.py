@@ -9,17 +9,17 @@ import sys
 from pathlib import Path
 
 from openrlhf_marge.cli import marge_dpo
-from openrlhf_marge.cli.compare_runs import is_done, there
-from openrlhf_marge.cli.loop_checks import checked, environment
 from openrlhf_marge.compare import Plan
 from openrlhf_marge.compare.commands import evaluate_flags as flags_of_evaluation
 from openrlhf_marge.compare.commands import launch_flags, loop_flags
 from openrlhf_marge.compare.kinds import TRAINED
 from openrlhf_marge.compare.notes import unequal
 from openrlhf_marge.compare.results import Column
+from openrlhf_marge.compare.runner import is_done, there
 from openrlhf_marge.evaluation import flags as evaluate_flags
 from openrlhf_marge.evaluation.problems import load_problems
 from openrlhf_marge.evaluation.prompting import check_model
+from openrlhf_marge.loop.checks import checked, environment
 from openrlhf_marge.runs.folder import data_name, flag_values
 
 CHECK = [sys.executable, "-m", "openrlhf_marge.host.launch_check"]
