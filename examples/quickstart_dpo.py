@@ -16,7 +16,7 @@ from pathlib import Path
 from quickstart import MAX_LEN, STACK, make_base_model, phase
 
 from openrlhf_marge.arithmetic import pretrain
-from openrlhf_marge.host.local_ray import local_ray
+from openrlhf_marge.host.standalone.local_ray import local_ray
 from openrlhf_marge.loop import KINDS
 
 # About 0.95 million generated tokens in two iterations, as many as the quickstart's 20 steps of MARGE-RL.

@@ -47,7 +47,7 @@ async def grade_all(client, cases: list[dict]) -> tuple[int, list[float]]:
 
 def measure(path: Path) -> None:
     from openrlhf_marge import REWARD_FILE
-    from openrlhf_marge.host.rewards import RewardClient
+    from openrlhf_marge.host.rollout.reward_client import RewardClient
 
     client, me = RewardClient([REWARD_FILE]), psutil.Process()
     warm = [{"response": rf"\boxed{{x+y+{i}}}", "gold": f"{i}+x+y"} for i in range(100)]

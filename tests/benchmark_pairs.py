@@ -19,7 +19,7 @@ from pathlib import Path
 from openrlhf_marge import Completion, Guidance, Problem, State, StateGroup
 from openrlhf_marge.arithmetic.model import build_tokenizer
 from openrlhf_marge.data.dump import DumpWriter
-from openrlhf_marge.host.tokens import encode
+from openrlhf_marge.host.rollout.tokens import encode
 
 N_STATES, N_COMPLETIONS, PER_FILE = 5, 8, 50_000
 RUN = """

@@ -20,8 +20,8 @@ from types import SimpleNamespace
 from openrlhf_marge import Explorer, Guidance, GuidancePool, MargeConfig, Problem
 from openrlhf_marge.arithmetic.model import build_tokenizer
 from openrlhf_marge.decoding import decode_pieces
-from openrlhf_marge.host.records import RolloutRecord
-from openrlhf_marge.host.sampler import EngineSampler
+from openrlhf_marge.host.rollout.records import RolloutRecord
+from openrlhf_marge.host.rollout.sampler import EngineSampler
 from openrlhf_marge.rewards.returned import Reward
 from openrlhf_marge.runs.checkpoints import CheckpointStore
 

@@ -13,7 +13,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from openrlhf_marge.host.local_ray import local_ray
+from openrlhf_marge.host.standalone.local_ray import local_ray
 
 from stack import Run, TinyTask, make_task, train
 

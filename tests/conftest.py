@@ -19,7 +19,7 @@ def task(tmp_path_factory):
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     """The environment of a Ray cluster that all runs of a file share; W&B writes to the folder WANDB_DIR only."""
-    from openrlhf_marge.host.local_ray import local_ray
+    from openrlhf_marge.host.standalone.local_ray import local_ray
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WANDB_MODE", "offline")

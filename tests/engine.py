@@ -28,7 +28,7 @@ def local_engine(model: Path, max_model_len: int, dtype: str) -> Iterator[Any]:
 
 def sampler_on(engine: Any, tokenizer: Any, verdict) -> Any:
     """EngineSampler on this engine; ``verdict`` takes (label, response) and says whether it is correct."""
-    from openrlhf_marge.host.sampler import EngineSampler
+    from openrlhf_marge.host.rollout.sampler import EngineSampler
     from openrlhf_marge.rewards.returned import Reward
 
     async def generate(prompt_ids, params):

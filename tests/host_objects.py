@@ -9,9 +9,9 @@ from openrlhf.trainer.ppo_utils.experience import Experience
 from openrlhf.trainer.ppo_utils.kl_controller import FixedKLController
 
 from openrlhf_marge import State, StateGroup
-from openrlhf_marge.host.experience_maker import GroupExperienceMaker
-from openrlhf_marge.host.experiences import to_experiences
-from openrlhf_marge.host.samples_generator import GuidedSamplesGenerator
+from openrlhf_marge.host.rollout.experiences import to_experiences
+from openrlhf_marge.host.rollout.samples_generator import GuidedSamplesGenerator
+from openrlhf_marge.host.training.experience_maker import GroupExperienceMaker
 
 from factories import completion, problem
 

@@ -9,7 +9,7 @@ from openrlhf_marge import Completion, Guidance, MargeConfig, Problem, StateGrou
 from openrlhf_marge.arithmetic.model import build_tokenizer
 from openrlhf_marge.data.dump import DumpWriter
 from openrlhf_marge.decoding import decode_pieces
-from openrlhf_marge.host.tokens import encode
+from openrlhf_marge.host.rollout.tokens import encode
 from openrlhf_marge.seeds import stable_hash
 
 COT_PREFIX = "Let's think step by step.\n\nStep 1:"

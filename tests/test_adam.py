@@ -9,14 +9,14 @@ pytest.importorskip("openrlhf", reason="the host is not installed")
 
 import torch
 
-from openrlhf_marge.host.local_ray import cpu_environment
+from openrlhf_marge.host.standalone.local_ray import cpu_environment
 
 # 12 steps, a checkpoint after 6; with a second argument only those after it.
 STEPS = """
 import sys
 import torch
 from deepspeed.ops.adam import FusedAdam
-from openrlhf_marge.host.adam import forget_powers
+from openrlhf_marge.host.training.adam import forget_powers
 
 folder, goes_on = sys.argv[1], len(sys.argv) > 2
 weights = torch.nn.Parameter(torch.linspace(-1, 1, 5000))

@@ -15,7 +15,7 @@ from openrlhf.cli.train_ppo_ray import parse_args
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from openrlhf_marge.host.rewards import RewardClient
+from openrlhf_marge.host.rollout.reward_client import RewardClient
 
 from factories import distribution
 

@@ -10,7 +10,7 @@ from transformers import GenerationConfig
 
 from openrlhf_marge import Completion
 from openrlhf_marge.cli.build_pairs import main
-from openrlhf_marge.host.tokens import encode
+from openrlhf_marge.host.rollout.tokens import encode
 from openrlhf_marge.models import generation_eos_ids
 
 from scripted_dumps import (

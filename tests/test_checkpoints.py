@@ -10,7 +10,7 @@ import pytest
 
 from openrlhf_marge.exploration.folder import FileRecord
 from openrlhf_marge.exploration.totals import Totals
-from openrlhf_marge.host.records import RolloutRecord
+from openrlhf_marge.host.rollout.records import RolloutRecord
 from openrlhf_marge.method.guidance import GuidancePool, PoolState
 from openrlhf_marge.runs import checkpoints
 from openrlhf_marge.runs.checkpoints import CheckpointStore, repair

@@ -14,9 +14,9 @@ from openrlhf.trainer.ppo_trainer import LocalPPOTrainer
 from openrlhf_marge.cli import figures, model_card, report
 from openrlhf_marge.cli.compare import main
 from openrlhf_marge.compare.commands import OWN_FLAGS
-from openrlhf_marge.host import launch_check
-from openrlhf_marge.host.metered import MeteredTrainer, metered
-from openrlhf_marge.host.trainer import MargeTrainer
+from openrlhf_marge.host.launch import launch_check
+from openrlhf_marge.host.training.metered import MeteredTrainer, metered
+from openrlhf_marge.host.training.trainer import MargeTrainer
 from openrlhf_marge.runs.progress import Budget, Point, read_points, write_points
 
 

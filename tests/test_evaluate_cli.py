@@ -19,11 +19,11 @@ pytest.importorskip("transformers", reason="the host is not installed")
 from transformers import AutoTokenizer
 
 from openrlhf_marge.cli import evaluate
-from openrlhf_marge.cli.engine import Output
 from openrlhf_marge.evaluation import DATA_SETS, vote_of
 from openrlhf_marge.evaluation import tasks as answering
 from openrlhf_marge.grading import Grade
-from openrlhf_marge.host.local_ray import cpu_environment
+from openrlhf_marge.host.standalone.evaluation_engine import Output
+from openrlhf_marge.host.standalone.local_ray import cpu_environment
 
 PROBLEMS = [{"input": f"What is {i}+1?", "label": f"{i + 1}"} for i in range(7)]
 ANSWERS = (

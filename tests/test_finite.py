@@ -12,9 +12,9 @@ from openrlhf.trainer.ppo_trainer import BasePPOTrainer
 from openrlhf.trainer.ppo_utils.kl_controller import FixedKLController
 from test_host_adapters import experience_of, group_of
 
-from openrlhf_marge.host.experience_maker import GroupExperienceMaker
-from openrlhf_marge.host.experiences import EPISODE
-from openrlhf_marge.host.trainer import KeepsRecords
+from openrlhf_marge.host.rollout.experiences import EPISODE
+from openrlhf_marge.host.training.experience_maker import GroupExperienceMaker
+from openrlhf_marge.host.training.trainer import KeepsRecords
 
 RANKS = 2
 BIG = 1e38

@@ -22,7 +22,7 @@ from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator
 from openrlhf.utils.agent import SingleTurnAgentExecutor
 
 from openrlhf_marge.cli import serve_grader
-from openrlhf_marge.host.rewards import RewardClient
+from openrlhf_marge.host.rollout.reward_client import RewardClient
 
 START_SECONDS = 120  # it takes 2; the rest is for a loaded machine
 LOGS = ("grader_no_answer", "grader_unparsable", "grader_timeout", "grader_error", "grader_wait_seconds")

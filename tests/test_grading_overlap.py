@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("openrlhf", reason="the host is not installed")
 
-from openrlhf_marge.host.rewards import RewardClient
+from openrlhf_marge.host.rollout.reward_client import RewardClient
 
 REWARD = """
 import torch

@@ -12,10 +12,10 @@ import torch
 
 from openrlhf_marge import MargeConfig
 from openrlhf_marge.arithmetic.model import build_tokenizer
-from openrlhf_marge.host import tokens
-from openrlhf_marge.host.experiences import EPISODE, GROUP_ID, SEGMENT, VALUE_GAIN
-from openrlhf_marge.host.rewards import RewardClient
-from openrlhf_marge.host.samples_generator import GuidedSamplesGenerator
+from openrlhf_marge.host.rollout import tokens
+from openrlhf_marge.host.rollout.experiences import EPISODE, GROUP_ID, SEGMENT, VALUE_GAIN
+from openrlhf_marge.host.rollout.reward_client import RewardClient
+from openrlhf_marge.host.rollout.samples_generator import GuidedSamplesGenerator
 from openrlhf_marge.rewards.returned import parse_reward
 
 from host_objects import batch_of, experience_maker, experience_of, group_of

@@ -31,12 +31,12 @@ from vllm import SamplingParams
 from vllm.outputs import CompletionOutput
 from vllm.sampling_params import RequestOutputKind
 
-from openrlhf_marge.host.async_trainer import MargeGeneratorActor, MargeTrainingActor
-from openrlhf_marge.host.experience_maker import GroupExperienceMaker
 from openrlhf_marge.host.plugin import MargePlugin
-from openrlhf_marge.host.samples_generator import GuidedSamplesGenerator
-from openrlhf_marge.host.trainer import KeepsRecords, MargeTrainer
-from openrlhf_marge.host.weight_clock import TellsWeightVersion
+from openrlhf_marge.host.rollout.samples_generator import GuidedSamplesGenerator
+from openrlhf_marge.host.training.async_trainer import MargeGeneratorActor, MargeTrainingActor
+from openrlhf_marge.host.training.experience_maker import GroupExperienceMaker
+from openrlhf_marge.host.training.trainer import KeepsRecords, MargeTrainer
+from openrlhf_marge.host.training.weight_clock import TellsWeightVersion
 
 ENGINE = RolloutRayActor.__ray_metadata__.modified_class
 

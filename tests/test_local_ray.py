@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("ray", reason="Ray is not installed")
 
-from openrlhf_marge.host.local_ray import local_ray
+from openrlhf_marge.host.standalone.local_ray import local_ray
 
 SECONDS = 200  # a driver takes 10 to join and 25 to give up; the rest is for a loaded machine
 DRIVER = """

@@ -80,7 +80,7 @@ def test_long_texts_are_shown_from_their_ends():
 def test_a_run_says_it_once():
     """The first rollout in which it happens tells it; after that the metric does."""
     pytest.importorskip("openrlhf", reason="the host is not installed")
-    from openrlhf_marge.host import samples_generator
+    from openrlhf_marge.host.rollout import samples_generator
 
     said, generator = [], samples_generator.GuidedSamplesGenerator.__new__(samples_generator.GuidedSamplesGenerator)
     generator.config, generator.tokenizer, generator.rollouts = MargeConfig(), SimpleNamespace(decode=decode), 1

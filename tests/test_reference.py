@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from openrlhf_marge.arithmetic.model import build_model, build_tokenizer
-from openrlhf_marge.host.reference import _load_reference, _save_policy
+from openrlhf_marge.host.training.reference import _load_reference, _save_policy
 
 
 def actor_with(model, rank=0, stage=2):

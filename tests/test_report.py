@@ -14,7 +14,7 @@ from openrlhf_marge import Guidance, MargeConfig, StateGroup, split_into_states
 from openrlhf_marge.cli.report import main
 from openrlhf_marge.data.columns import find_files
 from openrlhf_marge.decoding import decode_pieces
-from openrlhf_marge.host.tokens import encode
+from openrlhf_marge.host.rollout.tokens import encode
 from openrlhf_marge.report import reading
 from openrlhf_marge.report.building import dump_names
 from openrlhf_marge.report.run import facts, headline

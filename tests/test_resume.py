@@ -14,7 +14,7 @@ pytest.importorskip("openrlhf", reason="the host is not installed")
 import torch
 
 from openrlhf_marge.data.dump import dump_files, read_groups
-from openrlhf_marge.host.records import RolloutRecord
+from openrlhf_marge.host.rollout.records import RolloutRecord
 from openrlhf_marge.runs.checkpoints import CheckpointStore
 
 from stack import REWARD, launch, make_task, train
@@ -48,7 +48,7 @@ def kill_all():
 def arm(phase, iteration, call, seconds, mark, complete):
     from openrlhf.trainer.ray.launcher import RayActorGroup
     from openrlhf_marge.runs.checkpoints import CheckpointStore
-    from openrlhf_marge.host.sampler import EngineSampler
+    from openrlhf_marge.host.rollout.sampler import EngineSampler
     owner, name, wanted = {
         "generation": (EngineSampler, "_generate", None), "grading": (EngineSampler, "_grade", None),
         "training": (RayActorGroup, "async_run_method", "fit"),
@@ -68,7 +68,7 @@ def arm(phase, iteration, call, seconds, mark, complete):
     setattr(owner, name, method)
 
 asked_for = pathlib.Path(__file__).with_name("kill_at")
-if asked_for.exists() and "openrlhf_marge.host.trainer" in sys.modules:
+if asked_for.exists() and "openrlhf_marge.host.training.trainer" in sys.modules:
     moment, *paths = asked_for.read_text().split("\\n")
     phase, iteration, call, seconds = moment.split(":")
     arm(phase, int(iteration), int(call), float(seconds), *paths)

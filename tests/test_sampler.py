@@ -11,9 +11,10 @@ pytest.importorskip("openrlhf", reason="the host is not installed")
 from aiohttp import web
 
 from openrlhf_marge.arithmetic.model import build_tokenizer
-from openrlhf_marge.host import rewards, sampler, tokens
-from openrlhf_marge.host.rewards import RewardClient
-from openrlhf_marge.host.sampler import EngineSampler
+from openrlhf_marge.host.rollout import reward_client as rewards
+from openrlhf_marge.host.rollout import sampler, tokens
+from openrlhf_marge.host.rollout.reward_client import RewardClient
+from openrlhf_marge.host.rollout.sampler import EngineSampler
 from openrlhf_marge.rewards.returned import parse_reward
 
 from factories import problem

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from transformers import get_scheduler
 
 from openrlhf_marge import MargeConfig
-from openrlhf_marge.host import samples_generator, schedule
-from openrlhf_marge.host.samples_generator import GuidedSamplesGenerator
-from openrlhf_marge.host.schedule import end_of_plan, hold_end, wrong_plan
+from openrlhf_marge.host.rollout import samples_generator
+from openrlhf_marge.host.rollout.samples_generator import GuidedSamplesGenerator
+from openrlhf_marge.host.training import schedule
+from openrlhf_marge.host.training.schedule import end_of_plan, hold_end, wrong_plan
 
 from factories import group
 

@@ -10,9 +10,9 @@ import torch
 from openrlhf.trainer.ppo_trainer import BasePPOTrainer
 
 from openrlhf_marge import MargeConfig
-from openrlhf_marge.host import trainer as trainer_module
-from openrlhf_marge.host.experiences import EPISODE
-from openrlhf_marge.host.trainer import KeepsRecords
+from openrlhf_marge.host.rollout.experiences import EPISODE
+from openrlhf_marge.host.training import trainer as trainer_module
+from openrlhf_marge.host.training.trainer import KeepsRecords
 
 from host_objects import batch_of, experience_maker, group_of
 

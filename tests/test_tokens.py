@@ -19,8 +19,8 @@ from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImagePr
 from openrlhf_marge import MargeConfig, split_into_states
 from openrlhf_marge.arithmetic.model import build_model, build_tokenizer
 from openrlhf_marge.decoding import BROKEN, decode_pieces
-from openrlhf_marge.host import tokens
-from openrlhf_marge.host.tokens import encode
+from openrlhf_marge.host.rollout import tokens
+from openrlhf_marge.host.rollout.tokens import encode
 
 from factories import guidance, problem
 

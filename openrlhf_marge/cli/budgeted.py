@@ -36,7 +36,7 @@ def main() -> None:
     from openrlhf.cli.train_ppo_ray import parse_args, train
     from openrlhf.trainer.experience_maker_registry import load_experience_maker
 
-    from openrlhf_marge.host.metered import metered
+    from openrlhf_marge.host.training.metered import metered
 
     args = parse_args(flags)
     maker = load_experience_maker(args.experience_maker)

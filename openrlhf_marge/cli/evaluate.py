@@ -70,7 +70,7 @@ def warn_of_long_prompts(task: Task, max_len: int) -> None:
 def evaluate(args: argparse.Namespace) -> str:
     """The file that was written; ValueError for bad input, RuntimeError when the engine or the grader fails."""
     if os.environ.get("DS_ACCELERATOR") == "cpu":
-        from openrlhf_marge.host.local_ray import cpu_environment
+        from openrlhf_marge.host.standalone.local_ray import cpu_environment
 
         os.environ.update(cpu_environment())
     tasks, guard = prepare(args)

@@ -102,7 +102,7 @@ def explore(flat: argparse.Namespace) -> Totals:
     check_out_folder(out)
     settings = {f"--{k}": v for k, v in vars(flat).items() if k not in {"out", *FREE}}
     check_settings(out / "settings.json", settings)
-    from openrlhf_marge.host.offline import explore_data
+    from openrlhf_marge.host.standalone.explore import explore_data
 
     out.mkdir(parents=True, exist_ok=True)
     with only_one(out):

@@ -34,7 +34,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def load_pool(ckpt_path: Path) -> GuidancePool:
     """The guidance of the last complete checkpoint; ValueError when there is none."""
-    from openrlhf_marge.host.records import RolloutRecord
+    from openrlhf_marge.host.rollout.records import RolloutRecord
 
     store = CheckpointStore(ckpt_path / "_marge")
     steps = store.complete().values()
@@ -51,7 +51,7 @@ def export(args: argparse.Namespace) -> Iterator[dict[str, str]]:
     """One row per guidance, in order of the data; problems without one have none."""
     from openrlhf.datasets.prompts_dataset import preprocess_data
 
-    from openrlhf_marge.host.tokens import problem_id
+    from openrlhf_marge.host.rollout.tokens import problem_id
 
     pool, tokenizer = load_pool(args.ckpt_path), load_tokenizer(args.model)
     template = None if args.no_chat_template else tokenizer.apply_chat_template

@@ -22,7 +22,7 @@ from openrlhf_marge.evaluation.prompting import check_model
 from openrlhf_marge.loop.checks import checked, environment
 from openrlhf_marge.runs.folder import data_name, flag_values
 
-CHECK = [sys.executable, "-m", "openrlhf_marge.host.launch_check"]
+CHECK = [sys.executable, "-m", "openrlhf_marge.host.launch.launch_check"]
 
 
 def check(plan: Plan) -> dict[Column, str]:

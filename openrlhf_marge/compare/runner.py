@@ -35,7 +35,7 @@ def cluster() -> Iterator[dict[str, str]]:
     if os.environ.get("DS_ACCELERATOR") != "cpu" or "RAY_ADDRESS" in os.environ:
         yield environment()
         return
-    from openrlhf_marge.host.local_ray import local_ray
+    from openrlhf_marge.host.standalone.local_ray import local_ray
 
     with local_ray() as there:
         yield there

@@ -13,13 +13,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from openrlhf_marge.cli.engine import Engine, Output
 from openrlhf_marge.data.redaction import redacted
 from openrlhf_marge.evaluation import Response
 from openrlhf_marge.evaluation.problems import Problem, load_problems
 from openrlhf_marge.evaluation.prompting import Prompt, Prompter
 from openrlhf_marge.evaluation.responses import Answered, ResponseFolder
 from openrlhf_marge.grading import answer_of, gold_answer, grade
+from openrlhf_marge.host.standalone.evaluation_engine import Engine, Output
 from openrlhf_marge.rewards.guard import GraderGuard
 from openrlhf_marge.seeds import stable_hash
 

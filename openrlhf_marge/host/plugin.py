@@ -22,7 +22,7 @@ class MargePlugin(ExperienceMakerPlugin):
         config.add_arguments(parser)
 
     def check_arguments(self, args: Any) -> None:
-        from openrlhf_marge.host.checks import check_arguments
+        from openrlhf_marge.host.launch.checks import check_arguments
 
         check_arguments(args)
 
@@ -30,28 +30,28 @@ class MargePlugin(ExperienceMakerPlugin):
         return args.marge.reference != "iteration" and super().needs_reference_model(args)
 
     def samples_generator_class(self, args: Any) -> type:
-        from openrlhf_marge.host.samples_generator import GuidedSamplesGenerator
+        from openrlhf_marge.host.rollout.samples_generator import GuidedSamplesGenerator
 
         return GuidedSamplesGenerator
 
     def experience_maker_class(self, args: Any) -> type:
-        from openrlhf_marge.host.experience_maker import GroupExperienceMaker
+        from openrlhf_marge.host.training.experience_maker import GroupExperienceMaker
 
         return GroupExperienceMaker
 
     def trainer_class(self, args: Any) -> type:
         if args.train.async_enable:
             return super().trainer_class(args)
-        from openrlhf_marge.host.trainer import MargeTrainer
+        from openrlhf_marge.host.training.trainer import MargeTrainer
 
         return MargeTrainer
 
     def async_generator_class(self, args: Any) -> type:
-        from openrlhf_marge.host.async_trainer import MargeGeneratorActor
+        from openrlhf_marge.host.training.async_trainer import MargeGeneratorActor
 
         return MargeGeneratorActor
 
     def async_training_class(self, args: Any) -> type:
-        from openrlhf_marge.host.async_trainer import MargeTrainingActor
+        from openrlhf_marge.host.training.async_trainer import MargeTrainingActor
 
         return MargeTrainingActor

@@ -91,6 +91,6 @@ def environment() -> dict[str, str]:
     """For the commands: this process's own, completed where DS_ACCELERATOR says that there is no GPU."""
     if os.environ.get("DS_ACCELERATOR") != "cpu":
         return dict(os.environ)
-    from openrlhf_marge.host.local_ray import cpu_environment
+    from openrlhf_marge.host.standalone.local_ray import cpu_environment
 
     return cpu_environment()

@@ -15,14 +15,14 @@ from openrlhf.utils.logging_utils import init_logger
 
 from openrlhf_marge.data.dump import DumpWriter
 from openrlhf_marge.data.replay import Replay
-from openrlhf_marge.host import tokens
-from openrlhf_marge.host.experiences import to_experiences
-from openrlhf_marge.host.exploring import explore_problems
-from openrlhf_marge.host.given_guidance import given_guidance
-from openrlhf_marge.host.no_signal import no_groups
-from openrlhf_marge.host.records import RolloutRecord
-from openrlhf_marge.host.rewards import RewardClient
-from openrlhf_marge.host.schedule import planned_steps, wrong_plan
+from openrlhf_marge.host.rollout import tokens
+from openrlhf_marge.host.rollout.experiences import to_experiences
+from openrlhf_marge.host.rollout.explorations import explore_problems
+from openrlhf_marge.host.rollout.given_guidance import given_guidance
+from openrlhf_marge.host.rollout.records import RolloutRecord
+from openrlhf_marge.host.rollout.reward_client import RewardClient
+from openrlhf_marge.host.training.no_signal import no_groups
+from openrlhf_marge.host.training.schedule import planned_steps, wrong_plan
 from openrlhf_marge.method.config import from_namespace
 from openrlhf_marge.method.explorer import Exploration
 from openrlhf_marge.method.group_queue import GroupQueue

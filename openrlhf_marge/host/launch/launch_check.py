@@ -1,6 +1,6 @@
 """Launches of train_ppo_ray, read by OpenRLHF's own parser before the first of them runs (``cli/compare.py``).
 
-    python -m openrlhf_marge.host.launch_check < LAUNCHES.json      # [[name, [flag, value, ...]], ...]
+    python -m openrlhf_marge.host.launch.launch_check < LAUNCHES.json      # [[name, [flag, value, ...]], ...]
 
 Exit status: 0, or 2 with a sentence that names the launch and what is wrong with it.
 """
@@ -17,7 +17,7 @@ from typing import Any
 from openrlhf.cli.train_ppo_ray import parse_args
 
 from openrlhf_marge.evaluation.prompting import check_model
-from openrlhf_marge.host.dataset_checks import check_datasets
+from openrlhf_marge.host.launch.dataset_checks import check_datasets
 
 
 def check(flags: Sequence[str]) -> None:

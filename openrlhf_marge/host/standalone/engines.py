@@ -10,7 +10,7 @@ from typing import Any
 import ray
 from openrlhf.trainer.ray.vllm_engine import create_vllm_engines
 
-from openrlhf_marge.host.local_ray import local_ray
+from openrlhf_marge.host.standalone.local_ray import local_ray
 
 STOP_SECONDS = 30
 

@@ -9,14 +9,14 @@ from typing import Any
 from openrlhf.datasets import PromptDataset
 
 from openrlhf_marge.exploration import ExplorationFolder, JournaledSampler, Totals, explore_all, read_pool
-from openrlhf_marge.host import tokens
-from openrlhf_marge.host.checks import check_reward_file, complete_reward
-from openrlhf_marge.host.dataset_checks import check_dataset, check_guidance, quiet_strategy
-from openrlhf_marge.host.exploring import make_explorer
-from openrlhf_marge.host.given_guidance import given_guidance
-from openrlhf_marge.host.offline_engines import offline_engines, ray_cluster
-from openrlhf_marge.host.rewards import RewardClient
-from openrlhf_marge.host.sampler import EngineSampler
+from openrlhf_marge.host.launch.checks import check_reward_file, complete_reward
+from openrlhf_marge.host.launch.dataset_checks import check_dataset, check_guidance, quiet_strategy
+from openrlhf_marge.host.rollout import tokens
+from openrlhf_marge.host.rollout.explorations import make_explorer
+from openrlhf_marge.host.rollout.given_guidance import given_guidance
+from openrlhf_marge.host.rollout.reward_client import RewardClient
+from openrlhf_marge.host.rollout.sampler import EngineSampler
+from openrlhf_marge.host.standalone.engines import offline_engines, ray_cluster
 from openrlhf_marge.method.config import MargeConfig, from_namespace
 from openrlhf_marge.method.explorer import Exploration
 from openrlhf_marge.method.no_guidance import WithoutGuidance

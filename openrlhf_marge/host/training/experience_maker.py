@@ -8,8 +8,8 @@ from openrlhf.trainer.ppo_utils.experience import Experience
 from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
 from openrlhf.trainer.ppo_utils.length_penalty import apply_length_penalties
 
-from openrlhf_marge.host.experiences import EPISODE, GROUP_ID, SEGMENT, VALUE_GAIN
-from openrlhf_marge.host.finite import require_finite
+from openrlhf_marge.host.rollout.experiences import EPISODE, GROUP_ID, SEGMENT, VALUE_GAIN
+from openrlhf_marge.host.training.finite import require_finite
 from openrlhf_marge.method.advantages import group_advantages, group_stds
 
 

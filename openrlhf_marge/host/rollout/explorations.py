@@ -12,8 +12,8 @@ from openrlhf.utils.logging_utils import init_logger
 from tqdm import tqdm
 
 from openrlhf_marge.decoding import decode_pieces
-from openrlhf_marge.host import tokens
-from openrlhf_marge.host.sampler import EngineSampler
+from openrlhf_marge.host.rollout import tokens
+from openrlhf_marge.host.rollout.sampler import EngineSampler
 from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.method.explorer import Exploration, Explorer
 from openrlhf_marge.method.guidance import GuidancePool

@@ -11,13 +11,13 @@ from openrlhf.trainer.ppo_trainer import BasePPOTrainer, LocalPPOTrainer
 from openrlhf.utils.logging_utils import init_logger
 from transformers import set_seed
 
-from openrlhf_marge.host.adam import forget_powers
-from openrlhf_marge.host.experiences import EPISODE
-from openrlhf_marge.host.no_signal import check_learned, no_signal
-from openrlhf_marge.host.records import RECORD, RecordingLoader, RolloutRecord
-from openrlhf_marge.host.reference import EpisodeReference
-from openrlhf_marge.host.schedule import PLANNED, TAKEN, end_of_plan, hold_ends, taken_steps
-from openrlhf_marge.host.weight_clock import TellsWeightVersion
+from openrlhf_marge.host.rollout.experiences import EPISODE
+from openrlhf_marge.host.rollout.records import RECORD, RecordingLoader, RolloutRecord
+from openrlhf_marge.host.training.adam import forget_powers
+from openrlhf_marge.host.training.no_signal import check_learned, no_signal
+from openrlhf_marge.host.training.reference import EpisodeReference
+from openrlhf_marge.host.training.schedule import PLANNED, TAKEN, end_of_plan, hold_ends, taken_steps
+from openrlhf_marge.host.training.weight_clock import TellsWeightVersion
 from openrlhf_marge.method.config import from_namespace
 from openrlhf_marge.method.guidance import GuidancePool
 from openrlhf_marge.runs.checkpoints import CheckpointStore

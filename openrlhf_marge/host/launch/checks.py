@@ -12,10 +12,10 @@ from typing import Any
 
 from openrlhf_marge import REWARD_FILE, patches
 from openrlhf_marge.data.dump import dump_files
-from openrlhf_marge.host import tokens
-from openrlhf_marge.host.dataset_checks import check_datasets
 from openrlhf_marge.host.domain_rewards import write_reward_file
-from openrlhf_marge.host.refusals import REFUSED, REFUSED_ON_CPU, REFUSED_TOGETHER
+from openrlhf_marge.host.launch.dataset_checks import check_datasets
+from openrlhf_marge.host.launch.refusals import REFUSED, REFUSED_ON_CPU, REFUSED_TOGETHER
+from openrlhf_marge.host.rollout import tokens
 from openrlhf_marge.method.config import MargeConfig, from_namespace
 from openrlhf_marge.rewards.domains import MATH, BadReward
 from openrlhf_marge.rewards.returned import parse_reward

@@ -12,7 +12,7 @@ from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
 
 from openrlhf_marge.decoding import decode_pieces
-from openrlhf_marge.host.rewards import RewardClient
+from openrlhf_marge.host.rollout.reward_client import RewardClient
 from openrlhf_marge.types import Completion, Problem, TokenIds
 
 # Requests of one engine at once. Ray lets an actor serve 1,000 calls at a time; were all of them requests that a pause

@@ -1,0 +1,1 @@
+"""In the process that generates: engines, prompts and rewards of OpenRLHF for the explorer."""

@@ -1,0 +1,1 @@
+"""In the trainer's process: OpenRLHF's trainers and experience maker, extended."""
