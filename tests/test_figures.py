@@ -13,9 +13,9 @@ from openrlhf_marge.figures import dump_totals
 from openrlhf_marge.figures.accuracy import Accuracy, accuracy
 from openrlhf_marge.figures.clustered import Clustered
 from openrlhf_marge.figures.dump_totals import read_totals
+from openrlhf_marge.figures.fig1_6_scaling import converged, fit, table_7
 from openrlhf_marge.figures.plot import Point
 from openrlhf_marge.figures.runs import find_policies, read_run
-from openrlhf_marge.figures.scaling import converged, fit, table_7
 from openrlhf_marge.method.metrics import pairs_per_token, state_values
 
 from figure_runs import log, loop, rl_run, rollout

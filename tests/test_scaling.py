@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from openrlhf_marge.figures.accuracy import Accuracy
+from openrlhf_marge.figures.fig1_6_scaling import converged, fit
 from openrlhf_marge.figures.plot import Point
-from openrlhf_marge.figures.scaling import converged, fit
 
 N_POINTS, NOISE, ROUNDS = 20, 2.0, 300  # points of a run; standard deviation in percent; runs
 SLOPE = 4.0

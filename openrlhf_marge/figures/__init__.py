@@ -6,8 +6,8 @@ Imports no torch, ray, vllm or openrlhf, and matplotlib only in ``drawing.save``
 from openrlhf_marge.figures.accuracy import reward_plot
 from openrlhf_marge.figures.building import build_figures
 from openrlhf_marge.figures.drawing import save
+from openrlhf_marge.figures.fig3_5b_states import figure_3, values_of_log
 from openrlhf_marge.figures.runs import Run, count_completions, find_policies, read_run
-from openrlhf_marge.figures.states import figure_3, values_of_log
 
 __all__ = [
     "Run",

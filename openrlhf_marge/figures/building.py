@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from openrlhf_marge.figures.accuracy import accuracy
-from openrlhf_marge.figures.exploring import exploration, figure_5a
-from openrlhf_marge.figures.passes import evaluations, figure_4
+from openrlhf_marge.figures.fig1_6_scaling import convergence, figure_1, figure_6, table_7
+from openrlhf_marge.figures.fig3_5b_states import figure_3, figure_5b, state_values, values_at_both_ends
+from openrlhf_marge.figures.fig4_passes import evaluations, figure_4
+from openrlhf_marge.figures.fig5a_entropy import exploration, figure_5a
 from openrlhf_marge.figures.plot import Missing, Plot, Table
 from openrlhf_marge.figures.runs import Run
-from openrlhf_marge.figures.scaling import convergence, figure_1, figure_6, table_7
-from openrlhf_marge.figures.states import figure_3, figure_5b, state_values, values_at_both_ends
 
 # Figure of the paper -> what it needs of every run, and what draws that of all runs by their names.
 FIGURES: Mapping[str, tuple[Callable[[Run], Any], Callable[[Mapping[str, Any]], Plot]]] = {

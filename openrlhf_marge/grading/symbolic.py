@@ -16,10 +16,10 @@ import mpmath
 import sympy
 
 from openrlhf_marge.grading.errors import Unparsable
-from openrlhf_marge.grading.evaluation import Evaluation
 from openrlhf_marge.grading.limits import check
 from openrlhf_marge.grading.parsing import parse_latex
 from openrlhf_marge.grading.structure import OPERATORS, split_top
+from openrlhf_marge.grading.values import Evaluation
 from openrlhf_marge.grading.warm_up import EXPRESSIONS
 
 N_POSITIVE, N_NEGATIVE = 4, 3
