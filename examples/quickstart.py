@@ -22,7 +22,8 @@ from openrlhf_marge import REWARD_FILE
 from openrlhf_marge.arithmetic import pretrain
 from openrlhf_marge.data.redaction import redacted_words
 from openrlhf_marge.figures import figure_3, reward_plot, save, values_of_log
-from openrlhf_marge.host.standalone.local_ray import cpu_environment, local_ray
+from openrlhf_marge.host.standalone.local_ray import local_ray
+from openrlhf_marge.runs.cpu import cpu_environment
 from openrlhf_marge.runs.log import Series, mean, read_series, total
 from openrlhf_marge.runs.processes import run_logged
 from openrlhf_marge.runs.progress import points_of

@@ -1,13 +1,40 @@
-"""The tokenizer of a model as ``pairs.Codec``: what OpenRLHF's data sets make of a text, many texts at once."""
+"""Tokenizers and configs of Hugging Face models, or a sentence that says why one cannot be had."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from openrlhf_marge.cli.errors import one_line
 from openrlhf_marge.types import TokenIds
+
+LONGEST = 300  # characters of a library's error within a sentence
+
+
+def one_line(error: Exception) -> str:
+    """The begin of its message in one line; the name of its class where it has none."""
+    return " ".join(str(error).split())[:LONGEST] or type(error).__name__
+
+
+def check_model(model: str, max_len: int) -> None:
+    """ValueError when ``--model`` is no model, or has fewer positions than ``--max_len``."""
+    from transformers import AutoConfig
+
+    folder = Path(model)
+    if folder.is_dir() and not (any(folder.glob("*.safetensors")) or any(folder.glob("*.bin"))):
+        raise ValueError(f"--model {model}: the folder holds no weights (*.safetensors); give the folder of a model")
+    try:
+        config = AutoConfig.from_pretrained(model, trust_remote_code=False).get_text_config()
+    except Exception as e:  # from missing files to failed downloads, transformers raises what it likes
+        raise ValueError(
+            f"--model {model} is neither the folder of a Hugging Face model nor the name of one that can be had: "
+            f"{one_line(e)}"
+        ) from e
+    positions = getattr(config, "max_position_embeddings", max_len)
+    stretched = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default") != "default"
+    if max_len > positions and not stretched:
+        raise ValueError(f"--max_len {max_len} is more than the {positions} positions of --model {model}; lower it")
 
 
 def load_tokenizer(model: str) -> Any:
@@ -43,7 +70,9 @@ def generation_eos_ids(model: str, trust_remote_code: bool = False) -> tuple[int
 
 
 class TokenizerCodec:
-    """ValueError when the model has no tokenizer, or that no EOS.
+    """What OpenRLHF's data sets make of a text, many texts at once; ``pairs.Codec``.
+
+    ValueError when the model has no tokenizer, or that no EOS.
 
     ``other_eos`` are further ids at which vLLM ends a response of the model, with their texts.
     """

@@ -24,7 +24,7 @@ from typing import Any
 from openrlhf_marge.arithmetic.problems import split_problems
 from openrlhf_marge.arithmetic.sampling import MAX_NEW_TOKENS, TEMPERATURE, TOP_P, chat_prompt
 from openrlhf_marge.arithmetic.teacher import NoisyTeacher
-from openrlhf_marge.host.standalone.local_ray import cpu_environment
+from openrlhf_marge.runs.cpu import cpu_environment
 
 from stack import make_task
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from openrlhf_marge import Guidance, MargeConfig, Problem, split_into_states
 from openrlhf_marge.arithmetic.model import build_model, build_tokenizer
-from openrlhf_marge.host.standalone.local_ray import cpu_environment
+from openrlhf_marge.runs.cpu import cpu_environment
 
 from engine import local_engine, sampler_on
 

@@ -84,4 +84,4 @@ def distribution(folder: Path, name: str, body: str) -> None:
     info = folder / f"{name}_rewards-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}_rewards\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[openrlhf_marge.rewards.domains]\n{name} = {name}_rewards:reward\n")
+    (info / "entry_points.txt").write_text(f"[openrlhf_marge.rewards]\n{name} = {name}_rewards:reward\n")

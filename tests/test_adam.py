@@ -9,7 +9,7 @@ pytest.importorskip("openrlhf", reason="the host is not installed")
 
 import torch
 
-from openrlhf_marge.host.standalone.local_ray import cpu_environment
+from openrlhf_marge.runs.cpu import cpu_environment
 
 # 12 steps, a checkpoint after 6; with a second argument only those after it.
 STEPS = """

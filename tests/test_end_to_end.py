@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("openrlhf", reason="the host is not installed")
 
 from openrlhf_marge import REWARD_FILE
-from openrlhf_marge.host.standalone.local_ray import cpu_environment
+from openrlhf_marge.runs.cpu import cpu_environment
 
 from stack import launch, train
 

@@ -23,7 +23,7 @@ from openrlhf_marge.evaluation import DATA_SETS, vote_of
 from openrlhf_marge.evaluation import tasks as answering
 from openrlhf_marge.grading import Grade
 from openrlhf_marge.host.standalone.evaluation_engine import Output
-from openrlhf_marge.host.standalone.local_ray import cpu_environment
+from openrlhf_marge.runs.cpu import cpu_environment
 
 PROBLEMS = [{"input": f"What is {i}+1?", "label": f"{i + 1}"} for i in range(7)]
 ANSWERS = (

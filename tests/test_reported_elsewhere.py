@@ -24,8 +24,8 @@ from openrlhf_marge.arithmetic.model import build_model, build_tokenizer
 from openrlhf_marge.data.dump import dump_files, read_groups
 from openrlhf_marge.grading import grade
 from openrlhf_marge.host.rollout.records import RolloutRecord
-from openrlhf_marge.host.standalone.local_ray import cpu_environment
 from openrlhf_marge.runs.checkpoints import CheckpointStore
+from openrlhf_marge.runs.cpu import cpu_environment
 
 from factories import completion, problem
 from host_objects import batch_of

@@ -4,8 +4,7 @@ import pytest
 
 from openrlhf_marge.data import rows
 from openrlhf_marge.data.rows import count_rows, read_rows
-from openrlhf_marge.evaluation.prompting import check_model
-from openrlhf_marge.models import load_tokenizer
+from openrlhf_marge.models import check_model, load_tokenizer
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import torch
 from deepspeed.runtime.zero.partition_parameters import Init
 
 from openrlhf_marge.arithmetic.model import build_model, build_tokenizer
-from openrlhf_marge.host.standalone.local_ray import cpu_environment
+from openrlhf_marge.runs.cpu import cpu_environment
 
 SECONDS = 300  # a run takes about 20; the rest is for a loaded machine
 LOOK_AT = "look at the learning rate and --ds.param_dtype, then at this batch's log-probs, rewards and advantages"

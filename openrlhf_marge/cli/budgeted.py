@@ -2,7 +2,7 @@
 
     python -m openrlhf_marge.cli.budgeted --budget.tokens 300000 --budget.progress FILE [flags of train_ppo_ray]
 
-FILE gets a line per update (compare/progress.py). --train.num_episodes and --data.max_samples still bound the run.
+FILE gets a line per update (runs/progress.py). --train.num_episodes and --data.max_samples still bound the run.
 """
 
 from __future__ import annotations

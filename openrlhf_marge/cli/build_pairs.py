@@ -22,8 +22,8 @@ from tqdm import tqdm
 
 from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.data.columns import check_file, find_files
+from openrlhf_marge.data.files import writing
 from openrlhf_marge.data.row_writers import row_writer
-from openrlhf_marge.data.rows import writing
 from openrlhf_marge.models import TokenizerCodec
 from openrlhf_marge.pairs import BUILDERS, Builder, Settings, Visit, build_rows, load_builder, read_visits
 from openrlhf_marge.pairs.card import Summary, data_card

@@ -41,7 +41,7 @@ from openrlhf_marge.compare.notes import notes, schedule_notes, unequal
 from openrlhf_marge.compare.results import Column, difference_table, score_rows, score_table, used_table
 from openrlhf_marge.compare.runner import Runner, cluster, finish, read_scores
 from openrlhf_marge.compare.tables import latex, markdown
-from openrlhf_marge.data.rows import write_csv, writing
+from openrlhf_marge.data.files import write_csv, writing
 from openrlhf_marge.figures import save
 
 

@@ -12,17 +12,17 @@ samples only what is missing. Exit status: 0, 1 when engine or grader fail, 2 fo
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from typing import Any
 
 from openrlhf_marge.cli.exits import exit_status
-from openrlhf_marge.data.rows import check_out, writing
+from openrlhf_marge.data.files import check_out, write_json
 from openrlhf_marge.evaluation import over_problems, problem_metrics
 from openrlhf_marge.evaluation.flags import parse_args
-from openrlhf_marge.evaluation.prompting import Prompter, check_model
+from openrlhf_marge.evaluation.prompting import Prompter
 from openrlhf_marge.evaluation.tasks import SETTINGS, Task, answer, make_task
+from openrlhf_marge.models import check_model
 from openrlhf_marge.rewards.guard import GraderGuard, max_failures
 from openrlhf_marge.rewards.workers import start_pool
 
@@ -70,7 +70,7 @@ def warn_of_long_prompts(task: Task, max_len: int) -> None:
 def evaluate(args: argparse.Namespace) -> str:
     """The file that was written; ValueError for bad input, RuntimeError when the engine or the grader fails."""
     if os.environ.get("DS_ACCELERATOR") == "cpu":
-        from openrlhf_marge.host.standalone.local_ray import cpu_environment
+        from openrlhf_marge.runs.cpu import cpu_environment
 
         os.environ.update(cpu_environment())
     tasks, guard = prepare(args)
@@ -78,8 +78,7 @@ def evaluate(args: argparse.Namespace) -> str:
         warn_of_long_prompts(task, args.max_len)
     answer(args, tasks, guard)
     results = {task.data: numbers(args, task) for task in tasks}
-    with writing(args.out) as file:
-        file.write(json.dumps(results if len(tasks) > 1 else results[tasks[0].data], indent=1) + "\n")
+    write_json(args.out, results if len(tasks) > 1 else results[tasks[0].data])
     return str(args.out)
 
 

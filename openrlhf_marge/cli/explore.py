@@ -12,7 +12,6 @@ reward function fails, 2 for bad input, 143 when ended by SIGTERM.
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
 from functools import partial
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from openrlhf_marge.cli.exits import exit_status
-from openrlhf_marge.data.rows import check_out_folder, writing
+from openrlhf_marge.data.files import check_out_folder, write_json
 from openrlhf_marge.exploration import Totals, check_settings, only_one, write_settings
 from openrlhf_marge.method import config
 from openrlhf_marge.rewards.domains import MATH
@@ -109,8 +108,7 @@ def explore(flat: argparse.Namespace) -> Totals:
         totals = explore_data(args, partial(write_settings, out / "settings.json", settings))
     if not totals.states:
         raise ValueError(f"none of the {totals.problems} problems gave a state: {problems_left_out(totals)}")
-    with writing(out / "summary.json") as file:
-        json.dump(totals.as_dict(), file, indent=1)
+    write_json(out / "summary.json", totals.as_dict())
     return totals
 
 

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from openrlhf_marge.cli.exits import exit_status
-from openrlhf_marge.data.rows import read_rows, writing
+from openrlhf_marge.data.files import writing
+from openrlhf_marge.data.rows import read_rows
 from openrlhf_marge.method.guidance import GuidancePool
 from openrlhf_marge.models import load_tokenizer
 from openrlhf_marge.runs.checkpoints import CheckpointStore

@@ -26,7 +26,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from openrlhf_marge.cli.exits import exit_status
-from openrlhf_marge.data.rows import check_out_folder, write_csv
+from openrlhf_marge.data.files import check_out_folder, write_csv
 from openrlhf_marge.figures import Run, build_figures, count_completions, find_policies, read_run, save
 
 

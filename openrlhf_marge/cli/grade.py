@@ -20,7 +20,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from openrlhf_marge.data.rows import Row, check_out, count_rows, read_rows, writing
+from openrlhf_marge.data.files import check_out, writing
+from openrlhf_marge.data.rows import Row, count_rows, read_rows
 from openrlhf_marge.grading import REASONS, Grade, gold_answer, grade, grade_gold
 from openrlhf_marge.grading.errors import GraderUnavailable
 from openrlhf_marge.rewards.workers import add_workers, check_workers, start_pool

@@ -23,15 +23,8 @@ from typing import Any
 from openrlhf_marge.cli import build_pairs, explore
 from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.loop import KINDS, Flags, Loop, run_loop
-from openrlhf_marge.loop.checks import (
-    check_explore,
-    check_heldout,
-    check_pairs,
-    check_train_flags,
-    checked,
-    environment,
-    words_of,
-)
+from openrlhf_marge.loop.checks import check_explore, check_heldout, check_pairs, check_train_flags, checked, words_of
+from openrlhf_marge.runs.cpu import environment
 from openrlhf_marge.runs.folder import flag_values
 from openrlhf_marge.runs.processes import Bars, run_logged
 

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from openrlhf_marge.cli.exits import exit_status
-from openrlhf_marge.data.rows import writing
+from openrlhf_marge.data.files import writing
 from openrlhf_marge.model_card import MARKER, model_card, read_trained
 
 

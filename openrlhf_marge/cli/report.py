@@ -20,7 +20,7 @@ from tqdm import tqdm
 from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.data.columns import find_files
 from openrlhf_marge.data.dump import candidates_path
-from openrlhf_marge.data.rows import writing
+from openrlhf_marge.data.files import writing
 from openrlhf_marge.models import TokenizerCodec
 from openrlhf_marge.report.building import build_problems
 from openrlhf_marge.report.model import FAILURES, ProblemData

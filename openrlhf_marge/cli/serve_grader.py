@@ -24,7 +24,7 @@ import uvicorn
 from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from openrlhf_marge.cli.errors import one_line
+from openrlhf_marge.models import one_line
 from openrlhf_marge.rewards.batch import grade_batch
 from openrlhf_marge.rewards.guard import GraderGuard, process_guard
 from openrlhf_marge.rewards.http_bounds import Bodies, Refused, TimedProtocol, has_token

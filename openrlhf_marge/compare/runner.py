@@ -15,13 +15,13 @@ import numpy as np
 
 from openrlhf_marge.compare import Finished, Plan, Run, Scores, read_run
 from openrlhf_marge.compare.commands import evaluate_flags, launch_flags, run_command
+from openrlhf_marge.data.files import write_json
 from openrlhf_marge.data.redaction import redacted_words
-from openrlhf_marge.data.rows import writing
 from openrlhf_marge.evaluation import problem_metrics
 from openrlhf_marge.evaluation.flags import parse_args
 from openrlhf_marge.evaluation.responses import ResponseFolder
-from openrlhf_marge.loop.checks import environment
 from openrlhf_marge.loop.iterations import check_same, read_stages, run_stage
+from openrlhf_marge.runs.cpu import environment
 from openrlhf_marge.runs.folder import flag_values
 from openrlhf_marge.runs.processes import Bars, run_logged
 from openrlhf_marge.runs.progress import MARK, UNITS
@@ -103,8 +103,7 @@ def write_summary(plan: Plan, run: Run, finished: Finished) -> None:
         "training_flags": redacted_words(flags),
         "generated_tokens": finished.points[-1].tokens,
     }
-    with writing(run.folder / "summary.json") as file:
-        json.dump(summary, file, indent=1)
+    write_json(run.folder / "summary.json", summary)
 
 
 def is_done(plan: Plan, run: Run) -> bool:

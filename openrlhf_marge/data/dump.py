@@ -18,6 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from openrlhf_marge.data.files import whole
 from openrlhf_marge.method.advantages import group_advantages
 from openrlhf_marge.types import Completion, Guidance, Problem, State, StateGroup
 
@@ -86,9 +87,8 @@ class DumpWriter:
 
 
 def _write_file(path: Path, rows: list[dict[str, Any]]) -> None:
-    part = path.with_suffix(".part")
-    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), part, compression="zstd")
-    os.replace(part, path)
+    with whole(path) as part:
+        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), part, compression="zstd")
 
 
 def dump_path(folder: str | os.PathLike, step: int) -> Path:

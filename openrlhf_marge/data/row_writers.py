@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from openrlhf_marge.data.rows import is_parquet, writing
+from openrlhf_marge.data.files import whole, writing
+from openrlhf_marge.data.rows import is_parquet
 
 WriteRow = Callable[[dict[str, Any]], object]
 BATCH_ROWS = 4096  # written to Parquet at once
@@ -40,7 +40,6 @@ def _jsonl(path: Path, schema: pa.Schema) -> Iterator[WriteRow]:
 
 @contextmanager
 def _parquet(path: Path, schema: pa.Schema) -> Iterator[WriteRow]:
-    part = path.with_name(path.name + ".part")
     waiting: list[dict[str, Any]] = []
 
     def flush() -> None:
@@ -52,10 +51,6 @@ def _parquet(path: Path, schema: pa.Schema) -> Iterator[WriteRow]:
         if len(waiting) == BATCH_ROWS:
             flush()
 
-    try:
-        with pq.ParquetWriter(part, schema, compression="zstd") as file:
-            yield write
-            flush()
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole(path) as part, pq.ParquetWriter(part, schema, compression="zstd") as file:
+        yield write
+        flush()

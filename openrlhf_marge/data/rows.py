@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import os
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 BATCH_ROWS = 1024  # of a Parquet file in memory at once
 MAX_ROW_BYTES = 64 * 2**20  # of a line of JSON
-LOCAL_ENDINGS = (".json", ".jsonl", ".csv", ".parquet", ".arrow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,48 +100,3 @@ def _open_parquet(path: Path) -> pq.ParquetFile:
         return pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as e:
         raise ValueError(f"{path} is no Parquet file: {e}") from e
-
-
-def check_out(out: Path) -> None:
-    """ValueError when ``--out`` cannot be written."""
-    if out.is_dir():
-        raise ValueError(f"--out {out} is a folder; name a file")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=out.parent).close()
-    except OSError as e:
-        raise ValueError(f"--out {out} cannot be written: {e}; choose another place") from e
-
-
-def check_out_folder(out: Path) -> None:
-    """ValueError when ``--out`` is a file."""
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out {out} is a file; name a folder")
-
-
-def check_local_files(flag: str, paths: str) -> None:
-    """ValueError naming a file that is not there; ``paths`` as in OpenRLHF: PATH or PATH@SPLIT, commas between."""
-    for path in (p.split("@")[0].strip() for p in paths.split(",")):
-        if path.endswith(LOCAL_ENDINGS) and not os.path.exists(path):
-            raise ValueError(f"{flag} {path}: there is no such file")
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[TextIO]:
-    """A text file that takes its name only once it is whole."""
-    part = path.with_name(path.name + ".part")
-    try:
-        # Half a surrogate pair, which JSON may hold and UTF-8 may not, is written as JSON's own escape of it.
-        with part.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            yield file
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str | int | float | None]]) -> None:
-    """Numbers with six digits, so that rounding of other machines does not show; an empty cell for None."""
-    with writing(path) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows([f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row] for row in rows)

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from openrlhf_marge.cli.errors import one_line
 from openrlhf_marge.data.rows import Row, read_rows
 from openrlhf_marge.evaluation import DATA_SETS, DataSet
+from openrlhf_marge.models import one_line
 
 
 @dataclass(frozen=True, slots=True)

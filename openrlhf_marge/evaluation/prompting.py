@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from openrlhf_marge.cli.errors import one_line
 from openrlhf_marge.evaluation import choose_prompt, render_prompt
 from openrlhf_marge.models import load_tokenizer
 
@@ -38,23 +36,3 @@ class Prompter:
 
     def _encode(self, text: str, add_special_tokens: bool) -> list[int]:
         return self._tokenizer(text=text, add_special_tokens=add_special_tokens)["input_ids"]
-
-
-def check_model(model: str, max_len: int) -> None:
-    """ValueError when ``--model`` is no model, or has fewer positions than ``--max_len``."""
-    from transformers import AutoConfig
-
-    folder = Path(model)
-    if folder.is_dir() and not (any(folder.glob("*.safetensors")) or any(folder.glob("*.bin"))):
-        raise ValueError(f"--model {model}: the folder holds no weights (*.safetensors); give the folder of a model")
-    try:
-        config = AutoConfig.from_pretrained(model, trust_remote_code=False).get_text_config()
-    except Exception as e:  # from missing files to failed downloads, transformers raises what it likes
-        raise ValueError(
-            f"--model {model} is neither the folder of a Hugging Face model nor the name of one that can be had: "
-            f"{one_line(e)}"
-        ) from e
-    positions = getattr(config, "max_position_embeddings", max_len)
-    stretched = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default") != "default"
-    if max_len > positions and not stretched:
-        raise ValueError(f"--max_len {max_len} is more than the {positions} positions of --model {model}; lower it")

@@ -5,20 +5,18 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from openrlhf_marge.data.files import write_json
 from openrlhf_marge.data.redaction import redacted
 
 
 def write_settings(path: Path, settings: Mapping[str, Any]) -> None:
     """Write the flags and their values without secrets, in place of those there."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(_shown(settings), indent=1) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    write_json(path, _shown(settings))
 
 
 def check_settings(path: Path, settings: Mapping[str, Any]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import os
 import re
 import shlex
 import subprocess
@@ -14,12 +13,13 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 from openrlhf_marge.cli import build_pairs
-from openrlhf_marge.data.rows import check_local_files
+from openrlhf_marge.data.files import check_local_files
 from openrlhf_marge.evaluation import flags as evaluate_flags
 from openrlhf_marge.evaluation.problems import load_problems
 from openrlhf_marge.loop import OWN_FLAGS, Kind, own_flag
 from openrlhf_marge.method.config import from_namespace
 from openrlhf_marge.pairs import load_builder
+from openrlhf_marge.runs.cpu import environment
 
 
 def check_heldout(heldout: str, words: tuple[str, ...]) -> None:
@@ -85,12 +85,3 @@ def check_train_flags(kind: Kind, words: list[str]) -> None:
     for word in (w.split("=")[0] for w in words if w.startswith("--")):
         if word not in known:
             raise ValueError(f"--train holds {word}, which {kind.trainer} does not know")
-
-
-def environment() -> dict[str, str]:
-    """For the commands: this process's own, completed where DS_ACCELERATOR says that there is no GPU."""
-    if os.environ.get("DS_ACCELERATOR") != "cpu":
-        return dict(os.environ)
-    from openrlhf_marge.host.standalone.local_ray import cpu_environment
-
-    return cpu_environment()

@@ -13,8 +13,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from openrlhf_marge.data.files import write_json
 from openrlhf_marge.data.redaction import redacted_words
-from openrlhf_marge.data.rows import count_rows, writing
+from openrlhf_marge.data.rows import count_rows
 from openrlhf_marge.loop.commands import STAGES, Flags, evaluate_command, stage_commands
 from openrlhf_marge.loop.kinds import Kind
 
@@ -58,8 +59,7 @@ def run_loop(loop: Loop, run: Run) -> dict[str, Any]:
         run_stages(folder, commands, run, loop.batch_size)
         model = str(folder / "model")
         summary = summarise(loop, number)
-        with writing(loop.out / "summary.json") as file:
-            json.dump(summary, file, indent=1)
+        write_json(loop.out / "summary.json", summary)
         scores = [i[SCORE] for i in summary["iterations"]]
         if loop.patience and number - summary["best_iteration"] >= loop.patience and number < loop.iterations:
             print(f"== stopped early: held-out {SCORE} was best after iteration {summary['best_iteration']}: {scores}")
@@ -89,8 +89,7 @@ def run_stage(folder: Path, stage: str, command: Sequence[str], run: Run) -> Non
     except RuntimeError as e:
         raise RuntimeError(f"{stage} of {folder} failed with {e}; the same command goes on there") from e
     note = {"seconds": round(time.monotonic() - start, 1), "command": redacted_words(command)}
-    with writing(folder / "stages.json") as file:
-        json.dump(read_stages(folder) | {stage: note}, file, indent=1)
+    write_json(folder / "stages.json", read_stages(folder) | {stage: note})
 
 
 def read_stages(folder: Path) -> dict[str, dict[str, Any]]:

@@ -117,7 +117,7 @@ class MargeConfig:
     reward: str = option(
         MATH,
         "what grades the responses: 'math', the package's grader of final answers, or an installed reward's name "
-        "(entry-point group openrlhf_marge.rewards.domains)",
+        "(entry-point group openrlhf_marge.rewards)",
     )
     guidance_key: str | None = option(
         None, "data column with a response to be the first guidance, for example the authors' 'guidance hit'"

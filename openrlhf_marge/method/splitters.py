@@ -1,7 +1,7 @@
 """Guidance -> states: where to cut. All ways cut on boundaries of the token ids that were really sampled.
 
 ``decode_pieces`` is injected because only the host has a tokenizer: it maps token ids to one text piece per id. One's
-own splitter is a function of this kind under the entry-point group ``openrlhf_marge.method.splitters``; its entry's name is
+own splitter is a function of this kind under the entry-point group ``openrlhf_marge.splitters``; its entry's name is
 what ``--marge.split`` takes.
 """
 
@@ -18,7 +18,7 @@ from openrlhf_marge.types import Guidance, Problem, State, TokenIds
 if TYPE_CHECKING:
     from openrlhf_marge.method.config import MargeConfig
 
-ENTRY_POINT_GROUP = "openrlhf_marge.method.splitters"
+ENTRY_POINT_GROUP = "openrlhf_marge.splitters"
 DecodePieces = Callable[[Sequence[int]], list[str]]
 
 

@@ -14,8 +14,8 @@ from typing import Protocol
 from openrlhf_marge.pairs.base import Draft, Texts
 from openrlhf_marge.types import TokenIds
 
-# Ids decoded before a piece to see what it adds to the text, as in host/tokens.py: sentencepiece drops a leading
-# space, and bytes of one character may be spread over tokens.
+# Ids decoded before a piece to see what it adds to the text, as in decoding.py: sentencepiece drops a leading space,
+# and bytes of one character may be spread over tokens.
 WINDOW = 8
 Span = tuple[TokenIds, TokenIds]  # the window, and the window with the piece
 

@@ -1,7 +1,7 @@
 """Rewards of other domains than math, by name.
 
 One's own is a function ``(response, label) -> float in [0, 1]`` under the entry-point group
-``openrlhf_marge.rewards.domains``; its entry's name is what ``--marge.reward`` takes. Both arguments are texts, the response
+``openrlhf_marge.rewards``; its entry's name is what ``--marge.reward`` takes. Both arguments are texts, the response
 as the model wrote it, special tokens at its end included. The function must be installed on every node, and is called
 in several threads at once.
 """
@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from openrlhf_marge.entry_points import load_installed
 
-ENTRY_POINT_GROUP = "openrlhf_marge.rewards.domains"
+ENTRY_POINT_GROUP = "openrlhf_marge.rewards"
 MATH = "math"  # the package's own grader, which is no entry point
 DomainReward = Callable[[str, str], float]
 

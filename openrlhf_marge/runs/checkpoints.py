@@ -18,6 +18,7 @@ from typing import BinaryIO, Protocol, TypeVar
 
 import msgspec
 
+from openrlhf_marge.data.files import whole, writing
 from openrlhf_marge.method.guidance import PoolState
 from openrlhf_marge.runs.pickled_states import read_pickled
 
@@ -54,7 +55,7 @@ class CheckpointStore:
         """Write the state that belongs to ``step``; whole or not at all."""
         self._folder.mkdir(parents=True, exist_ok=True)
         digest = hashlib.blake2b(FORMAT, digest_size=DIGEST_BYTES)
-        with _atomic(self.state_file(step)) as file:
+        with whole(self.state_file(step)) as part, part.open("wb") as file:
             file.write(FORMAT)
             for frame in map(msgspec.msgpack.encode, (replace(state, pool=NO_POOL), *_parts(state.pool))):
                 for data in (len(frame).to_bytes(8, "big"), frame):
@@ -89,8 +90,8 @@ class CheckpointStore:
     def commit(self, tag: str, step: int, present: set[str]) -> None:
         """Note that the checkpoint ``tag`` is complete; forget those whose tags are not ``present`` any more."""
         known = {t: s for t, s in self.complete().items() if t in present and t != tag} | {tag: step}
-        with _atomic(self._index) as file:
-            file.write(json.dumps(known).encode())
+        with writing(self._index) as file:
+            json.dump(known, file)
         for stale in set(self.steps()) - set(known.values()):
             self.state_file(stale).unlink(missing_ok=True)
             self._pickled_file(stale).unlink(missing_ok=True)
@@ -113,8 +114,8 @@ def repair(ckpt_path: str | os.PathLike) -> str | None:
         return None
     latest = actor / "latest"
     if not latest.is_file() or latest.read_text().strip() != present[-1]:
-        with _atomic(latest) as file:
-            file.write(present[-1].encode())
+        with writing(latest) as file:
+            file.write(present[-1])
     return present[-1]
 
 
@@ -157,21 +158,3 @@ def _frames(file: BinaryIO, size: int) -> Iterator[bytes]:
         yield frame
     if file.read() != digest.digest():
         raise ValueError("the digest is another one")
-
-
-class _atomic:
-    """A file that takes its name only once it is whole and on disk."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._part = path, path.with_name(path.name + ".part")
-
-    def __enter__(self) -> BinaryIO:
-        self._file = self._part.open("wb")
-        return self._file
-
-    def __exit__(self, kind, *_) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        if kind is None:
-            os.replace(self._part, self._path)

@@ -8,7 +8,7 @@ from typing import Any
 from datasets.exceptions import DatasetNotFoundError
 from openrlhf.datasets.utils import blending_datasets
 
-from openrlhf_marge.data.rows import check_local_files
+from openrlhf_marge.data.files import check_local_files
 from openrlhf_marge.host.rollout.tokens import s0_text
 from openrlhf_marge.method.config import MargeConfig, from_namespace
 

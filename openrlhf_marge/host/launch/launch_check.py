@@ -16,8 +16,8 @@ from typing import Any
 
 from openrlhf.cli.train_ppo_ray import parse_args
 
-from openrlhf_marge.evaluation.prompting import check_model
 from openrlhf_marge.host.launch.dataset_checks import check_datasets
+from openrlhf_marge.models import check_model
 
 
 def check(flags: Sequence[str]) -> None:

@@ -10,9 +10,8 @@ from typing import Any
 from openrlhf.utils import get_tokenizer
 from transformers import ProcessorMixin
 
-from openrlhf_marge.cli.errors import one_line
 from openrlhf_marge.method.config import MargeConfig
-from openrlhf_marge.models import generation_eos_ids
+from openrlhf_marge.models import generation_eos_ids, one_line
 from openrlhf_marge.types import Problem, TokenIds
 
 

@@ -1,0 +1,76 @@
+"""Files that are whole or not there, and checks of the paths that a command is given."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+LOCAL_ENDINGS = (".json", ".jsonl", ".csv", ".parquet", ".arrow")
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A path to write a file to, which becomes ``path`` when the body has ended well; nothing is left otherwise.
+
+    The bytes are on the disk before the name is: a machine that stops leaves the old file or the new one.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        yield part
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[TextIO]:
+    """A text file that takes its name only once it is whole."""
+    # Half a surrogate pair, which JSON may hold and UTF-8 may not, is written as JSON's own escape of it.
+    with whole(path) as part, part.open("w", encoding="utf-8", errors="backslashreplace") as file:
+        yield file
+
+
+def write_json(path: Path, value: Any) -> None:
+    """A JSON file with one key or element a line."""
+    with writing(path) as file:
+        file.write(json.dumps(value, indent=1) + "\n")
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str | int | float | None]]) -> None:
+    """Numbers with six digits, so that rounding of other machines does not show; an empty cell for None."""
+    with writing(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows([f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row] for row in rows)
+
+
+def check_out(out: Path) -> None:
+    """ValueError when ``--out`` cannot be written."""
+    if out.is_dir():
+        raise ValueError(f"--out {out} is a folder; name a file")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=out.parent).close()
+    except OSError as e:
+        raise ValueError(f"--out {out} cannot be written: {e}; choose another place") from e
+
+
+def check_out_folder(out: Path) -> None:
+    """ValueError when ``--out`` is a file."""
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file; name a folder")
+
+
+def check_local_files(flag: str, paths: str) -> None:
+    """ValueError naming a file that is not there; ``paths`` as in OpenRLHF: PATH or PATH@SPLIT, commas between."""
+    for path in (p.split("@")[0].strip() for p in paths.split(",")):
+        if path.endswith(LOCAL_ENDINGS) and not os.path.exists(path):
+            raise ValueError(f"{flag} {path}: there is no such file")

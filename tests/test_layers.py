@@ -1,0 +1,77 @@
+"""Who may import whom: a file imports from its own room and from the rooms on the lines below it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import openrlhf_marge
+
+PACKAGE = Path(openrlhf_marge.__file__).parent
+LAYERS = """
+cli
+compare
+loop host
+exploration figures report model_card
+runs pairs
+evaluation
+data
+method
+decoding models rewards
+types grading patches
+seeds entry_points
+"""
+HOST_LAYERS = """
+plugin standalone
+launch training
+rollout
+"""
+STACK = {"openrlhf", "ray", "vllm", "deepspeed"}  # named in host/ alone, at the top of a file or inside a function
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def ranks(layers: str) -> dict[str, int]:
+    return {room: -line for line, rooms in enumerate(layers.split("\n")) for room in rooms.split()}
+
+
+def imports(path: Path) -> set[str]:
+    """Absolute names of what a file imports, anywhere in it, for type checkers, too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path} imports by dots; write the whole name"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def wrong_imports(path: Path, root: Path, prefix: list[str], layers: str) -> set[str]:
+    """Rooms of ``root`` that a file in it imports, and that are not below its own."""
+    rank = ranks(layers)
+    room, *_ = path.relative_to(root).with_suffix("").parts
+    names = [name.split(".") for name in imports(path)]
+    ours = {parts[len(prefix)] for parts in names if parts[: len(prefix)] == prefix and len(parts) > len(prefix)}
+    return {other for other in ours & rank.keys() if other != room and rank[other] >= rank.get(room, 1)}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_go_down_and_the_host_alone_names_the_stack(path):
+    wrong = wrong_imports(path, PACKAGE, [PACKAGE.name], LAYERS)
+    assert not wrong, f"it is not above {', '.join(sorted(wrong))}"
+    room, *_ = path.relative_to(PACKAGE).parts
+    assert room == "host" or not STACK & {name.split(".")[0] for name in imports(path)}
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "host").rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_the_rooms_of_the_host_import_downwards(path):
+    assert not wrong_imports(path, PACKAGE / "host", [PACKAGE.name, "host"], HOST_LAYERS)
+
+
+def test_every_room_has_its_line():
+    rooms = {path.relative_to(PACKAGE).with_suffix("").parts[0] for path in FILES}
+    # The face of the package imports from all rooms; the embedded task imports none and nobody imports it.
+    assert rooms == ranks(LAYERS).keys() | {"__init__", "arithmetic"}
+    assert not {name for path in FILES for name in imports(path) if name.startswith("openrlhf_marge.arithmetic")} - {
+        name for path in (PACKAGE / "arithmetic").glob("*.py") for name in imports(path)
+    }
