@@ -20,8 +20,8 @@ import ray
 from openrlhf.utils.config import hierarchize
 
 from openrlhf_marge import REWARD_FILE
-from openrlhf_marge.cli.explore import parse_args
 from openrlhf_marge.exploration import ExplorationFolder
+from openrlhf_marge.exploration.flags import parse_args
 from openrlhf_marge.host.standalone import explore as offline
 from openrlhf_marge.host.standalone.engines import offline_engines, ray_cluster
 from openrlhf_marge.method.config import from_namespace

@@ -21,8 +21,8 @@ from transformers import AutoTokenizer
 from openrlhf_marge.cli import evaluate
 from openrlhf_marge.evaluation import DATA_SETS, vote_of
 from openrlhf_marge.evaluation import tasks as answering
+from openrlhf_marge.evaluation.tasks import Output
 from openrlhf_marge.grading import Grade
-from openrlhf_marge.host.standalone.evaluation_engine import Output
 from openrlhf_marge.runs.cpu import cpu_environment
 
 PROBLEMS = [{"input": f"What is {i}+1?", "label": f"{i + 1}"} for i in range(7)]
@@ -65,7 +65,7 @@ class ScriptedEngine:
 @pytest.fixture
 def engine(monkeypatch):
     scripted = type("Scripted", (ScriptedEngine,), {"started": [], "prompts": []})
-    monkeypatch.setattr(answering, "Engine", scripted)
+    monkeypatch.setattr(evaluate, "Engine", scripted)
     monkeypatch.setenv("MARGE_GRADER_WORKERS", "1")
     return scripted
 

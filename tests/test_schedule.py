@@ -15,7 +15,8 @@ from openrlhf_marge import MargeConfig
 from openrlhf_marge.host.rollout import samples_generator
 from openrlhf_marge.host.rollout.samples_generator import GuidedSamplesGenerator
 from openrlhf_marge.host.training import schedule
-from openrlhf_marge.host.training.schedule import end_of_plan, hold_end, wrong_plan
+from openrlhf_marge.host.training.schedule import hold_end
+from openrlhf_marge.method.schedule import end_of_plan, wrong_plan
 
 from factories import group
 

@@ -12,12 +12,12 @@ pytest.importorskip("openrlhf", reason="the host is not installed")
 
 from openrlhf.cli.train_ppo_ray import parse_args
 
-from openrlhf_marge.cli.marge_dpo import make_loop
-from openrlhf_marge.cli.marge_dpo import parse_args as marge_dpo_args
 from openrlhf_marge.compare import read_plan
 from openrlhf_marge.compare.commands import launch_flags, loop_flags
 from openrlhf_marge.compare.notes import schedule_notes
 from openrlhf_marge.loop import KINDS
+from openrlhf_marge.loop.flags import make_loop
+from openrlhf_marge.loop.flags import parse_args as marge_dpo_args
 
 SCRIPTS = Path(__file__).parents[1] / "examples" / "scripts"
 PATH = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])  # where python3 has the package

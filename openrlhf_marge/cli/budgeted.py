@@ -33,16 +33,9 @@ def parse_own_args(argv: list[str] | None = None) -> tuple[Budget, Path, list[st
 
 def main() -> None:
     budget, progress, flags = parse_own_args()
-    from openrlhf.cli.train_ppo_ray import parse_args, train
-    from openrlhf.trainer.experience_maker_registry import load_experience_maker
+    from openrlhf_marge.host.training.metered import train_within
 
-    from openrlhf_marge.host.training.metered import metered
-
-    args = parse_args(flags)
-    maker = load_experience_maker(args.experience_maker)
-    trainer = metered(maker.trainer_class(args), budget, progress)
-    maker.trainer_class = lambda _args: trainer
-    train(args, maker)
+    train_within(budget, progress, flags)
 
 
 if __name__ == "__main__":

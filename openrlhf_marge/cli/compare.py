@@ -28,8 +28,11 @@ run fails, 2 for bad input.
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +42,11 @@ from openrlhf_marge.compare.checks import check, check_equal
 from openrlhf_marge.compare.curves import learning_curves
 from openrlhf_marge.compare.notes import notes, schedule_notes, unequal
 from openrlhf_marge.compare.results import Column, difference_table, score_rows, score_table, used_table
-from openrlhf_marge.compare.runner import Runner, cluster, finish, read_scores
+from openrlhf_marge.compare.runner import Runner, finish, read_scores
 from openrlhf_marge.compare.tables import latex, markdown
 from openrlhf_marge.data.files import write_csv, writing
 from openrlhf_marge.figures import save
+from openrlhf_marge.runs.cpu import environment
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -53,14 +57,26 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@contextmanager
+def cluster() -> Iterator[dict[str, str]]:
+    """The environment of the commands: on a CPU with a Ray cluster of its own, unless RAY_ADDRESS names one."""
+    if os.environ.get("DS_ACCELERATOR") != "cpu" or "RAY_ADDRESS" in os.environ:
+        yield environment()
+        return
+    from openrlhf_marge.host.standalone.local_ray import local_ray
+
+    with local_ray() as there:
+        yield there
+
+
 def run_all(plan: Plan, columns: dict[Column, str]) -> Results:
     """Every run, one after the other, with what it says."""
     scores: dict[str, dict[Column, dict[int, Any]]] = {m.name: {c: {} for c in columns} for m in plan.methods}
     used = []
-    with cluster() as environment:
+    with cluster() as variables:
         # So that what runs is ended, too; Ray sets a handler of its own when it starts.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-        runner = Runner(environment)
+        runner = Runner(variables)
         for number, run in enumerate(plan.runs, start=1):
             print(f"== {number} of {len(plan.runs)}: {run}", flush=True)
             finished, found = finish(plan, run, runner), read_scores(plan, run)

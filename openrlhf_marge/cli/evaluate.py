@@ -22,9 +22,11 @@ from openrlhf_marge.evaluation import over_problems, problem_metrics
 from openrlhf_marge.evaluation.flags import parse_args
 from openrlhf_marge.evaluation.prompting import Prompter
 from openrlhf_marge.evaluation.tasks import SETTINGS, Task, answer, make_task
+from openrlhf_marge.host.standalone.evaluation_engine import Engine
 from openrlhf_marge.models import check_model
 from openrlhf_marge.rewards.guard import GraderGuard, max_failures
 from openrlhf_marge.rewards.workers import start_pool
+from openrlhf_marge.runs.cpu import environment
 
 NAMED = 5  # problems left out whose places are printed
 
@@ -69,14 +71,11 @@ def warn_of_long_prompts(task: Task, max_len: int) -> None:
 
 def evaluate(args: argparse.Namespace) -> str:
     """The file that was written; ValueError for bad input, RuntimeError when the engine or the grader fails."""
-    if os.environ.get("DS_ACCELERATOR") == "cpu":
-        from openrlhf_marge.runs.cpu import cpu_environment
-
-        os.environ.update(cpu_environment())
+    os.environ.update(environment())
     tasks, guard = prepare(args)
     for task in tasks:
         warn_of_long_prompts(task, args.max_len)
-    answer(args, tasks, guard)
+    answer(args, tasks, guard, Engine)
     results = {task.data: numbers(args, task) for task in tasks}
     write_json(args.out, results if len(tasks) > 1 else results[tasks[0].data])
     return str(args.out)

@@ -10,15 +10,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.data.files import writing
-from openrlhf_marge.data.rows import read_rows
-from openrlhf_marge.method.guidance import GuidancePool
-from openrlhf_marge.models import load_tokenizer
-from openrlhf_marge.runs.checkpoints import CheckpointStore
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -33,41 +28,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def load_pool(ckpt_path: Path) -> GuidancePool:
-    """The guidance of the last complete checkpoint; ValueError when there is none."""
-    from openrlhf_marge.host.rollout.records import RolloutRecord
-
-    store = CheckpointStore(ckpt_path / "_marge")
-    steps = store.complete().values()
-    if not steps:
-        raise ValueError(
-            f"--ckpt_path {ckpt_path} holds no complete checkpoint of a MARGE run; train with --ckpt.save_steps"
-        )
-    pool = GuidancePool()
-    pool.update(store.read_state(max(steps), RolloutRecord).pool)
-    return pool
-
-
-def export(args: argparse.Namespace) -> Iterator[dict[str, str]]:
-    """One row per guidance, in order of the data; problems without one have none."""
-    from openrlhf.datasets.prompts_dataset import preprocess_data
-
-    from openrlhf_marge.host.rollout.tokens import problem_id
-
-    pool, tokenizer = load_pool(args.ckpt_path), load_tokenizer(args.model)
-    template = None if args.no_chat_template else tokenizer.apply_chat_template
-    for row in read_rows(args.data):
-        query = row.text(args.input_key, "--input_key")
-        row.text(args.label_key, "--label_key")
-        prompt, label = preprocess_data(row.values, None, args.input_key, args.label_key, template)
-        for guidance in pool.get(problem_id(prompt, str(label))):
-            text = tokenizer.decode(guidance.token_ids, skip_special_tokens=False)
-            yield {"query": query, "guidance hit": text, "gt": label}
-
-
 def write(args: argparse.Namespace) -> str:
     """What was written; ValueError or OSError for bad input, and nothing is written then."""
-    rows = list(export(args))
+    from openrlhf_marge.host.standalone.export_guidance import guidance_rows
+
+    rows = list(guidance_rows(args))
     if not rows:
         raise ValueError(f"no guidance is of a problem in {args.data}; is --input_key right?")
     with writing(args.out) as file:

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from openrlhf_marge.cli import marge_dpo
 from openrlhf_marge.compare import Plan
 from openrlhf_marge.compare.commands import evaluate_flags as flags_of_evaluation
 from openrlhf_marge.compare.commands import launch_flags, loop_flags
@@ -19,6 +18,8 @@ from openrlhf_marge.compare.runner import is_done, there
 from openrlhf_marge.evaluation import flags as evaluate_flags
 from openrlhf_marge.evaluation.problems import load_problems
 from openrlhf_marge.loop.checks import checked
+from openrlhf_marge.loop.flags import make_loop
+from openrlhf_marge.loop.flags import parse_args as parse_loop_args
 from openrlhf_marge.models import check_model
 from openrlhf_marge.runs.cpu import environment
 from openrlhf_marge.runs.folder import data_name, flag_values
@@ -103,7 +104,7 @@ def check_equal(plan: Plan, sentences: list[str]) -> None:
 
 def check_loop(place: str, flags: list[str]) -> None:
     try:
-        marge_dpo.make_loop(checked("[loop]", marge_dpo.parse_args, flags))
+        make_loop(checked("[loop]", parse_loop_args, flags))
     except ValueError as e:
         raise ValueError(f"{place}: {e}") from e
 

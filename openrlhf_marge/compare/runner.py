@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,24 +19,11 @@ from openrlhf_marge.evaluation import problem_metrics
 from openrlhf_marge.evaluation.flags import parse_args
 from openrlhf_marge.evaluation.responses import ResponseFolder
 from openrlhf_marge.loop.iterations import check_same, read_stages, run_stage
-from openrlhf_marge.runs.cpu import environment
 from openrlhf_marge.runs.folder import flag_values
 from openrlhf_marge.runs.processes import Bars, run_logged
 from openrlhf_marge.runs.progress import MARK, UNITS
 
 EVALUATION = "after.json"  # as in run_folder.py, so that report, figures and model_card read it
-
-
-@contextmanager
-def cluster() -> Iterator[dict[str, str]]:
-    """The environment of the commands: on a CPU with a Ray cluster of its own, unless RAY_ADDRESS names one."""
-    if os.environ.get("DS_ACCELERATOR") != "cpu" or "RAY_ADDRESS" in os.environ:
-        yield environment()
-        return
-    from openrlhf_marge.host.standalone.local_ray import local_ray
-
-    with local_ray() as there:
-        yield there
 
 
 @dataclass

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tqdm import tqdm
 
@@ -19,7 +19,6 @@ from openrlhf_marge.evaluation.problems import Problem, load_problems
 from openrlhf_marge.evaluation.prompting import Prompt, Prompter
 from openrlhf_marge.evaluation.responses import Answered, ResponseFolder
 from openrlhf_marge.grading import answer_of, gold_answer, grade
-from openrlhf_marge.host.standalone.evaluation_engine import Engine, Output
 from openrlhf_marge.rewards.guard import GraderGuard
 from openrlhf_marge.seeds import stable_hash
 
@@ -27,6 +26,27 @@ from openrlhf_marge.seeds import stable_hash
 SETTINGS = (
     "model", "prompt", "response_prefix", "n", "greedy_runs", "temperature", "top_p", "max_len", "seed", "engine_args",
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A sampled text, and whether the length limit ended it."""
+
+    text: str
+    truncated: bool
+
+
+class Engine(Protocol):
+    """What samples the responses; ``prompts`` are token ids."""
+
+    def sample(self, prompts: Sequence[list[int]], n: int, temperature: float, top_p: float) -> list[list[Output]]:
+        """n responses to each prompt, up to the length limit."""
+
+    def greedy(self, prompts: Sequence[list[int]], runs: int) -> list[list[Output]]:
+        """The greedy response to each prompt of every run."""
+
+
+StartEngine = Callable[[str, int, int, dict[str, Any]], Engine]  # (model, max_len, seed, further arguments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +92,17 @@ def _files(model: str) -> dict[str, tuple[int, int]]:
     return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in stats.items()}
 
 
-def answer(args: argparse.Namespace, tasks: Sequence[Task], guard: GraderGuard) -> None:
-    """Do what is not done; a batch is graded and written while the engine samples the next one."""
+def answer(args: argparse.Namespace, tasks: Sequence[Task], guard: GraderGuard, start: StartEngine) -> None:
+    """Do what is not done; a batch is graded and written while the engine samples the next one.
+
+    ``start`` is called only when something is left to sample.
+    """
     batches = [(task, batch) for task in tasks for batch in task.batches(args.batch_size)]
     if not batches:
         return
     done = sum(len(task.done) for task in tasks)
     # What is left must not get the random numbers of what is done.
-    engine = Engine(args.model, args.max_len, args.seed + done, args.engine_args)
+    engine = start(args.model, args.max_len, args.seed + done, args.engine_args)
     total = sum(len(task.prompts) for task in tasks)
     with (
         tqdm(total=total, initial=done, desc="Evaluate", unit="problem") as progress,

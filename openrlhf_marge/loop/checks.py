@@ -12,13 +12,13 @@ import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 
-from openrlhf_marge.cli import build_pairs
 from openrlhf_marge.data.files import check_local_files
 from openrlhf_marge.evaluation import flags as evaluate_flags
 from openrlhf_marge.evaluation.problems import load_problems
 from openrlhf_marge.loop import OWN_FLAGS, Kind, own_flag
 from openrlhf_marge.method.config import from_namespace
 from openrlhf_marge.pairs import load_builder
+from openrlhf_marge.pairs.flags import check_args
 from openrlhf_marge.runs.cpu import environment
 
 
@@ -47,7 +47,7 @@ def check_explore(args: argparse.Namespace) -> None:
 def check_pairs(args: argparse.Namespace) -> None:
     """ValueError for what cli.build_pairs would refuse; ``args`` as it parses them."""
     try:
-        build_pairs.check_args(args, load_builder(args.kind))
+        check_args(args, load_builder(args.kind))
     except ValueError as e:
         raise ValueError(f"--pairs does not work: {e}") from e
 

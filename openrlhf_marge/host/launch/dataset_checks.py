@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 from datasets.exceptions import DatasetNotFoundError
-from openrlhf.datasets.utils import blending_datasets
 
 from openrlhf_marge.data.files import check_local_files
+from openrlhf_marge.host.rollout.data import read_rows
 from openrlhf_marge.host.rollout.tokens import s0_text
 from openrlhf_marge.method.config import MargeConfig, from_namespace
 
@@ -39,16 +38,6 @@ def check_guidance(name: str, rows: Any, config: MargeConfig) -> None:
                 f"{name}, row {number}: column {key!r} (--marge.guidance_key) does not start with --marge.cot_prefix "
                 f"{s0_text(config)!r}; set the flag to what it starts with, or to nothing"
             )
-
-
-def quiet_strategy(args: Any) -> Any:
-    """What OpenRLHF's loader and data sets ask of its Strategy, outside of a training process."""
-    return SimpleNamespace(print=lambda *_: None, is_rank_0=lambda: False, args=args)
-
-
-def read_rows(args: Any, paths: str, probabilities: str | None, split: str) -> Any:
-    """The rows as OpenRLHF's own loader gives them to the run, in the same order."""
-    return blending_datasets(paths, probabilities, quiet_strategy(args), args.train.seed, dataset_split=split)
 
 
 def check_dataset(args: Any, flag: str, paths: str, probabilities: str | None, split: str) -> Any:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from openrlhf_marge.host.launch.dataset_checks import read_rows
 from openrlhf_marge.host.rollout import tokens
+from openrlhf_marge.host.rollout.data import read_rows
 from openrlhf_marge.method.config import from_namespace
 from openrlhf_marge.types import TokenIds
 

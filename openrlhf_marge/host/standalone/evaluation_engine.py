@@ -1,21 +1,14 @@
-"""vLLM for an evaluation; imported only when an engine starts, after everything else has been checked."""
+"""vLLM for an evaluation; it is loaded when an engine starts, after everything else has been checked."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from tqdm import tqdm
 
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """A sampled text, and whether the length limit ended it."""
-
-    text: str
-    truncated: bool
+from openrlhf_marge.evaluation.tasks import Output
 
 
 class Engine:

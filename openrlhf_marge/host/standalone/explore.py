@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from openrlhf.datasets import PromptDataset
+from openrlhf.utils.config import hierarchize
 
 from openrlhf_marge.exploration import ExplorationFolder, JournaledSampler, Totals, explore_all, read_pool
 from openrlhf_marge.host.launch.checks import check_reward_file, complete_reward
-from openrlhf_marge.host.launch.dataset_checks import check_dataset, check_guidance, quiet_strategy
+from openrlhf_marge.host.launch.dataset_checks import check_dataset, check_guidance
 from openrlhf_marge.host.rollout import tokens
+from openrlhf_marge.host.rollout.data import quiet_strategy
 from openrlhf_marge.host.rollout.explorations import make_explorer
 from openrlhf_marge.host.rollout.given_guidance import given_guidance
 from openrlhf_marge.host.rollout.reward_client import RewardClient
@@ -22,6 +24,8 @@ from openrlhf_marge.method.explorer import Exploration
 from openrlhf_marge.method.no_guidance import WithoutGuidance
 from openrlhf_marge.method.no_labels import WithoutLabels
 from openrlhf_marge.types import Problem
+
+__all__ = ["explore_data", "hierarchize"]
 
 
 def explore_data(args: Any, begin: Callable[[], None]) -> Totals:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from openrlhf.trainer.experience_maker_registry import load_experience_maker
 from openrlhf.trainer.ppo_trainer import LocalPPOTrainer
 from openrlhf.utils.logging_utils import init_logger
 
@@ -64,3 +66,14 @@ def metered(trainer: type, budget: Budget, progress: Path) -> type:
     """The trainer class with a budget."""
     bases = (MeteredTrainer,) if issubclass(MeteredTrainer, trainer) else (trainer, MeteredTrainer)
     return type("MeteredTrainer", bases, {"budget": budget, "progress": progress})
+
+
+def train_within(budget: Budget, progress: Path, flags: Sequence[str]) -> None:
+    """A whole run of train_ppo_ray with these flags, with whatever experience maker they name."""
+    from openrlhf.cli.train_ppo_ray import parse_args, train
+
+    args = parse_args(flags)
+    maker = load_experience_maker(args.experience_maker)
+    trainer = metered(maker.trainer_class(args), budget, progress)
+    maker.trainer_class = lambda _args: trainer
+    train(args, maker)

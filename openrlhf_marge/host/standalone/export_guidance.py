@@ -1,0 +1,42 @@
+"""The guidance of a checkpoint, found again by the prompts that OpenRLHF makes of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from openrlhf.datasets.prompts_dataset import preprocess_data
+
+from openrlhf_marge.data.rows import read_rows
+from openrlhf_marge.host.rollout.records import RolloutRecord
+from openrlhf_marge.host.rollout.tokens import problem_id
+from openrlhf_marge.method.guidance import GuidancePool
+from openrlhf_marge.models import load_tokenizer
+from openrlhf_marge.runs.checkpoints import CheckpointStore
+
+
+def load_pool(ckpt_path: Path) -> GuidancePool:
+    """The guidance of the last complete checkpoint; ValueError when there is none."""
+    store = CheckpointStore(ckpt_path / "_marge")
+    steps = store.complete().values()
+    if not steps:
+        raise ValueError(
+            f"--ckpt_path {ckpt_path} holds no complete checkpoint of a MARGE run; train with --ckpt.save_steps"
+        )
+    pool = GuidancePool()
+    pool.update(store.read_state(max(steps), RolloutRecord).pool)
+    return pool
+
+
+def guidance_rows(args: Any) -> Iterator[dict[str, str]]:
+    """One row per guidance, in order of the data; problems without one have none. ``args`` as the command has them."""
+    pool, tokenizer = load_pool(args.ckpt_path), load_tokenizer(args.model)
+    template = None if args.no_chat_template else tokenizer.apply_chat_template
+    for row in read_rows(args.data):
+        query = row.text(args.input_key, "--input_key")
+        row.text(args.label_key, "--label_key")
+        prompt, label = preprocess_data(row.values, None, args.input_key, args.label_key, template)
+        for guidance in pool.get(problem_id(prompt, str(label))):
+            text = tokenizer.decode(guidance.token_ids, skip_special_tokens=False)
+            yield {"query": query, "guidance hit": text, "gt": label}
