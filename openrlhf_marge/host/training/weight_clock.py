@@ -7,7 +7,7 @@ from typing import Any
 import ray
 from openrlhf.trainer.ppo_trainer import BasePPOTrainer
 
-from openrlhf_marge.host.training.engines import check_engines
+from openrlhf_marge.host.rollout.engines import check_engines
 
 
 class WeightClock:
