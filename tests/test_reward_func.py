@@ -10,7 +10,7 @@ from openrlhf_marge import REWARD_FILE
 from openrlhf_marge.grading import REASONS, Grade
 from openrlhf_marge.grading.errors import GraderUnavailable
 from openrlhf_marge.grading.pool import GraderPool
-from openrlhf_marge.rewards.domains import batch as batch_grading
+from openrlhf_marge.rewards import batch as batch_grading
 from openrlhf_marge.rewards.guard import LEAST, VARIABLE, WINDOW, GraderGuard, max_failures, process_guard
 
 

@@ -14,12 +14,12 @@ from transformers import set_seed
 from openrlhf_marge.host.rollout.experiences import EPISODE
 from openrlhf_marge.host.rollout.records import RECORD, RecordingLoader, RolloutRecord
 from openrlhf_marge.host.training.adam import forget_powers
-from openrlhf_marge.host.training.no_signal import check_learned, no_signal
 from openrlhf_marge.host.training.reference import EpisodeReference
 from openrlhf_marge.host.training.schedule import PLANNED, TAKEN, hold_ends, taken_steps
 from openrlhf_marge.host.training.weight_clock import TellsWeightVersion
 from openrlhf_marge.method.config import from_namespace
 from openrlhf_marge.method.guidance import GuidancePool
+from openrlhf_marge.method.no_signal import check_learned, no_signal
 from openrlhf_marge.method.schedule import end_of_plan
 from openrlhf_marge.runs.checkpoints import CheckpointStore
 from openrlhf_marge.seeds import stable_hash
