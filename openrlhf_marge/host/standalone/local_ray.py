@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from openrlhf_marge.host.standalone.warm_start import warm_start
 from openrlhf_marge.runs.cpu import cpu_environment
 
 OBJECT_STORE_BYTES = 500 * 1024**2
@@ -24,7 +25,7 @@ def local_ray(num_gpus: int = 4, num_cpus: int = 12) -> Iterator[dict[str, str]]
     environment = {name: value for name, value in cpu_environment().items() if name not in AUTHENTICATION}
     os.environ.update(environment)  # Ray's workers inherit it
     os.environ.pop("RAY_ADDRESS", None)
-    with _token() as token:
+    with _token() as token, warm_start(environment) as warm:
         import ray
 
         context = ray.init(
@@ -37,7 +38,7 @@ def local_ray(num_gpus: int = 4, num_cpus: int = 12) -> Iterator[dict[str, str]]
             logging_level="ERROR",
         )
         try:
-            yield environment | token | {"RAY_ADDRESS": context.address_info["gcs_address"]}
+            yield environment | token | warm | {"RAY_ADDRESS": context.address_info["gcs_address"]}
         finally:
             ray.shutdown()
 

@@ -1,0 +1,79 @@
+"""Runs a Python command as a fork of a process that has the stack loaded (``warm_server.py``).
+
+    python -S warm_client.py SOCKET SCRIPT [ARGUMENT ...]
+    python -S warm_client.py SOCKET -m MODULE [ARGUMENT ...]
+
+The command gets this process's arguments, environment, working folder and standard streams, and ends as it would
+have ended without: same exit status, SIGTERM and SIGINT passed on, killed when this process is killed. What the
+server loaded is right only for the variables that it loaded it with: with others the command starts cold.
+
+This file imports the standard library alone and is run by its path, since starting fast is all that it is for.
+"""
+
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+
+# Read when Python or a library of the stack is loaded; a command for which one of them differs starts cold.
+READ_AT_IMPORT = ("PYTHON", "DS_", "VLLM_", "OMP_", "MKL_", "TORCH", "HF_", "TRANSFORMERS_", "LD_")
+
+
+def read_at_import(environment):
+    """The variables that libraries read when they are loaded."""
+    return {name: value for name, value in environment.items() if name.startswith(READ_AT_IMPORT)}
+
+
+def send(connection, message):
+    """A JSON message after its length in 4 bytes."""
+    data = json.dumps(message).encode()
+    connection.sendall(struct.pack("!I", len(data)) + data)
+
+
+def receive(connection):
+    """The next message; None when the other side is gone."""
+    header = _exactly(connection, 4)
+    data = header and _exactly(connection, struct.unpack("!I", header)[0])
+    return json.loads(data) if data else None
+
+
+def _exactly(connection, size):
+    data = b""
+    while len(data) < size:
+        part = connection.recv(size - len(data))
+        if not part:
+            return None
+        data += part
+    return data
+
+
+def main(argv):
+    path, command = argv[0], argv[1:]
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(path)
+            socket.send_fds(connection, [b"f"], [0, 1, 2])
+            send(connection, {"argv": command, "environment": dict(os.environ), "folder": os.getcwd()})
+            started = receive(connection)
+        except OSError as e:
+            started, reason = None, e
+        else:
+            reason = started["cold"] if started and "cold" in started else "the server is gone"
+        if not started or "cold" in started:
+            print(f"warm_client: {reason}; {command[0]} starts cold", file=sys.stderr, flush=True)
+            os.execv(sys.executable, [sys.executable, *command])
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda number, _: os.kill(started["pid"], number))
+        ended = receive(connection)
+    if ended is None:  # with the server its processes die
+        os.kill(os.getpid(), signal.SIGKILL)
+    if ended["signal"]:
+        signal.signal(ended["signal"], signal.SIG_DFL) if ended["signal"] != signal.SIGKILL else None
+        os.kill(os.getpid(), ended["signal"])
+    return ended["status"]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,159 @@
+"""A process that loads the stack once and forks the commands that ``warm_client.py`` hands to it.
+
+Every process of a run loads PyTorch, DeepSpeed, vLLM and OpenRLHF: 13 to 18 seconds of a core each, several times
+over in a run, and more than all the rest where the model is tiny. A fork has them in a moment, and shares their
+memory. The modules are the caller's to name; they are loaded and nothing of them is run.
+
+    python -m openrlhf_marge.runs.warm_server SOCKET MODULE ...
+
+It ends, and with it all that it forked, when its standard input does: with the process that started it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import os
+import random
+import runpy
+import selectors
+import signal
+import socket
+import sys
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from openrlhf_marge.runs.warm_client import read_at_import, receive, send
+
+
+@dataclass(frozen=True)
+class Child:
+    """A command that runs: its process, and the connection on which its client waits for the end."""
+
+    pid: int
+    connection: socket.socket
+
+
+class WarmServer:
+    """Takes commands on ``listener``, which may have been connected to before anything was loaded."""
+
+    def __init__(self, listener: socket.socket, lifeline: int) -> None:
+        self._listener, self._lifeline = listener, lifeline
+        self._loaded_with = read_at_import(os.environ)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(listener, selectors.EVENT_READ, None)
+        self._selector.register(lifeline, selectors.EVENT_READ, None)
+        self._children: dict[int, Child] = {}  # pidfd -> the child
+
+    def serve(self) -> None:
+        """Return when the lifeline ends, with all children killed."""
+        try:
+            while True:
+                for key, _ in self._selector.select():
+                    if key.fd == self._lifeline:
+                        return
+                    if key.fileobj is self._listener:
+                        self._accept()
+                    elif key.fd in self._children:
+                        self._ended(key.fd)
+                    else:  # nothing but its end comes from a client that waits
+                        with contextlib.suppress(ProcessLookupError):
+                            os.kill(key.data, signal.SIGKILL)
+                        self._selector.unregister(key.fileobj)
+        finally:
+            for child in self._children.values():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child.pid, signal.SIGKILL)
+
+    def _accept(self) -> None:
+        connection, _ = self._listener.accept()
+        _, streams, *_ = socket.recv_fds(connection, 1, 3)
+        request = receive(connection)
+        if request is None:
+            connection.close()
+            return
+        differing = self._loaded_with.items() ^ read_at_import(request["environment"]).items()
+        if differing:
+            names = ", ".join(sorted({name for name, _ in differing}))
+            send(connection, {"cold": f"{names} is not as when the stack was loaded"})
+            connection.close()
+        elif (pid := os.fork()) == 0:
+            self._become(request, streams)
+        else:
+            self._watch(Child(pid, connection))
+        for stream in streams:
+            os.close(stream)
+
+    def _watch(self, child: Child) -> None:
+        descriptor = os.pidfd_open(child.pid)
+        self._children[descriptor] = child
+        self._selector.register(descriptor, selectors.EVENT_READ, None)
+        self._selector.register(child.connection, selectors.EVENT_READ, child.pid)
+        with contextlib.suppress(OSError):  # of a client that is gone, whose end is seen next
+            send(child.connection, {"pid": child.pid})
+
+    def _ended(self, descriptor: int) -> None:
+        child = self._children.pop(descriptor)
+        _, status = os.waitpid(child.pid, 0)
+        self._selector.unregister(descriptor)
+        os.close(descriptor)
+        with contextlib.suppress(OSError, KeyError):  # of a client that is gone
+            self._selector.unregister(child.connection)
+            code = os.waitstatus_to_exitcode(status)
+            send(child.connection, {"status": max(code, 0), "signal": max(-code, 0)})
+        child.connection.close()
+
+    def _become(self, request: dict[str, Any], streams: list[int]) -> NoReturn:
+        """Turn this fork into the command, and end it as the interpreter ends a command."""
+        self._selector.close()
+        for child in self._children.values():
+            child.connection.close()
+        self._children.clear()  # they are the server's
+        os.setsid()
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+        try:
+            status = run(request["argv"], request["environment"], request["folder"])
+        except Exception:  # noqa: BLE001 - as the interpreter does
+            sys.excepthook(*sys.exc_info())
+            status = 1
+        raise SystemExit(status)
+
+
+def run(argv: list[str], environment: dict[str, str], folder: str) -> int:
+    """The exit status of a command in this process."""
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(folder)
+    random.seed()
+    is_module = argv[0] == "-m"
+    sys.argv = argv[1:] if is_module else argv
+    sys.path[0] = folder if is_module else os.path.dirname(os.path.abspath(argv[0]))
+    try:
+        if is_module:
+            runpy.run_module(argv[1], run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(argv[0], run_name="__main__")
+    except SystemExit as e:
+        if e.code is not None and not isinstance(e.code, int):
+            print(e.code, file=sys.stderr)
+            return 1
+        return e.code or 0
+    return 0
+
+
+def main() -> None:
+    path, *modules = sys.argv[1:]
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(64)
+        for module in modules:
+            importlib.import_module(module)
+        gc.freeze()  # so that collecting in a fork copies no page of what was loaded
+        WarmServer(listener, sys.stdin.fileno()).serve()
+    os._exit(0)  # nothing is left to do, and some libraries complain about what was loaded and not used
+
+
+if __name__ == "__main__":
+    main()
