@@ -1,4 +1,4 @@
-"""Ray's workers of a cluster on CPUs as forks of a process that has loaded the stack (``runs/warm_server.py``)."""
+"""Ray's workers of a cluster on CPUs as forks of a process that has loaded the stack (``warm_server.py``)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from openrlhf_marge.runs import warm_client
+from openrlhf_marge.host.standalone import warm_client
 
 SOCKET = "MARGE_WARM_START"  # the variable that names the server's socket
 # What the actors of a run load; the launch script's own process loads no more.
@@ -30,7 +30,7 @@ def warm_start(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
     """The variables that let Ray's workers, and commands started with ``warm_command``, begin loaded."""
     with tempfile.TemporaryDirectory(prefix="marge_warm_") as folder:  # ours alone, as whoever connects runs code
         path = os.path.join(folder, "socket")
-        command = [sys.executable, "-m", "openrlhf_marge.runs.warm_server", path, *MODULES]
+        command = [sys.executable, "-m", "openrlhf_marge.host.standalone.warm_server", path, *MODULES]
         server = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True)
         while not os.path.exists(path) and server.poll() is None:
             time.sleep(0.01)

@@ -4,7 +4,7 @@ Every process of a run loads PyTorch, DeepSpeed, vLLM and OpenRLHF: 13 to 18 sec
 over in a run, and more than all the rest where the model is tiny. A fork has them in a moment, and shares their
 memory. The modules are the caller's to name; they are loaded and nothing of them is run.
 
-    python -m openrlhf_marge.runs.warm_server SOCKET MODULE ...
+    python -m openrlhf_marge.host.standalone.warm_server SOCKET MODULE ...
 
 It ends, and with it all that it forked, when its standard input does: with the process that started it.
 """
@@ -21,10 +21,13 @@ import selectors
 import signal
 import socket
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from openrlhf_marge.runs.warm_client import read_at_import, receive, send
+from ray._raylet import Config
+
+from openrlhf_marge.host.standalone.warm_client import read_at_import, receive, send
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,11 @@ class Child:
 class WarmServer:
     """Takes commands on ``listener``, which may have been connected to before anything was loaded."""
 
-    def __init__(self, listener: socket.socket, lifeline: int) -> None:
+    def __init__(self, listener: socket.socket, lifeline: int, before: Mapping[str, str]) -> None:
+        """``before`` is the environment in which the libraries were loaded; some of them set variables then."""
         self._listener, self._lifeline = listener, lifeline
-        self._loaded_with = read_at_import(os.environ)
+        self._loaded_with = read_at_import(before)
+        self._set_by_loading = {name: value for name, value in os.environ.items() if before.get(name) != value}
         self._selector = selectors.DefaultSelector()
         self._selector.register(listener, selectors.EVENT_READ, None)
         self._selector.register(lifeline, selectors.EVENT_READ, None)
@@ -114,7 +119,7 @@ class WarmServer:
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
         try:
-            status = run(request["argv"], request["environment"], request["folder"])
+            status = run(request["argv"], request["environment"] | self._set_by_loading, request["folder"])
         except Exception:  # noqa: BLE001 - as the interpreter does
             sys.excepthook(*sys.exc_info())
             status = 1
@@ -125,6 +130,7 @@ def run(argv: list[str], environment: dict[str, str], folder: str) -> int:
     """The exit status of a command in this process."""
     os.environ.clear()
     os.environ.update(environment)
+    Config.initialize("")  # Ray read its variables when it was loaded
     os.chdir(folder)
     random.seed()
     is_module = argv[0] == "-m"
@@ -145,13 +151,14 @@ def run(argv: list[str], environment: dict[str, str], folder: str) -> int:
 
 def main() -> None:
     path, *modules = sys.argv[1:]
+    before = dict(os.environ)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen(64)
         for module in modules:
             importlib.import_module(module)
         gc.freeze()  # so that collecting in a fork copies no page of what was loaded
-        WarmServer(listener, sys.stdin.fileno()).serve()
+        WarmServer(listener, sys.stdin.fileno(), before).serve()
     os._exit(0)  # nothing is left to do, and some libraries complain about what was loaded and not used
 
 
