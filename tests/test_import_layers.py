@@ -1,16 +1,13 @@
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-import openrlhf_marge
+from test_layers import LAYERS, ranks
 
-ROOT = Path(openrlhf_marge.__file__).parent
 COMMANDS = ["build_pairs", "compare", "evaluate", "explore", "figures", "marge_dpo", "model_card", "report"]
-PACKAGES = ["compare", "evaluation", "figures", "grading", "loop", "model_card", "offline", "pairs", "report"]
-PACKAGES += [f"cli.{name}" for name in COMMANDS]
-CORE = [*sorted(p.stem for p in ROOT.glob("*.py") if p.stem != "__init__"), *PACKAGES]
+PACKAGES = [*ranks(LAYERS).keys() - {"host", "cli"}, *(f"cli.{name}" for name in COMMANDS)]
+CORE = sorted(PACKAGES)
 
 
 @pytest.mark.parametrize("module", CORE)
