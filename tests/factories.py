@@ -78,10 +78,10 @@ def explorer(model, *, pool: GuidancePool | None = None, s0_ids=(), n: int = 4, 
     )
 
 
-def distribution(folder: Path, name: str, body: str) -> None:
-    """A package, installed once ``folder`` is on the path: its ``reward(response, label)`` is the reward ``name``."""
-    (folder / f"{name}_rewards.py").write_text(body)
-    info = folder / f"{name}_rewards-1.0.dist-info"
+def distribution(folder: Path, module: str, body: str, entry_points: str) -> None:
+    """A package of one module, installed once ``folder`` is on the path; ``entry_points`` as pip writes them."""
+    (folder / f"{module}.py").write_text(body)
+    info = folder / f"{module}-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}_rewards\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[openrlhf_marge.rewards]\n{name} = {name}_rewards:reward\n")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(entry_points)

@@ -8,8 +8,8 @@ from collections.abc import Collection
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, get_args, get_type_hints
 
-from openrlhf_marge.method.splitters import load_splitter
-from openrlhf_marge.rewards.domains import MATH, load_reward
+from openrlhf_marge.method.splitters import SPLITTERS
+from openrlhf_marge.rewards.domains import MATH, REWARDS
 
 # Mean states per problem reported for Qwen2-7B-Instruct split by step labels (Appendix B.1).
 PAPER_STEP_STATES = 4.42
@@ -130,9 +130,8 @@ class MargeConfig:
             check_range(f"--marge.{f.name}", getattr(self, f.name), f.metadata)
         if "" in self.stop:
             raise ValueError("--marge.stop has an empty text, at which every completion would end; leave it out")
-        load_splitter(self.split)
-        if self.reward != MATH:
-            load_reward(self.reward)
+        SPLITTERS.load(self.split)
+        REWARDS.load(self.reward)
         if self.guidance_rule == "fixed" and self.guidance_source == "fresh":
             raise ValueError("--marge.guidance_source fresh picks at every visit, --marge.guidance_rule fixed once")
         try:

@@ -1,7 +1,6 @@
 """What builders get and give. A builder works on token ids and never on text: texts are made, and checked, later.
 
-One's own is an object with ``schema``, ``drafts`` and ``row`` (see ``Builder``) under the entry-point group
-``openrlhf_marge.pair_builders``; its entry's name is what ``--kind`` takes.
+Another package may bring its own ``Builder``, see EXTENDING.md.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ HELP = {
 def parse_args(argv: list[str] | None, description: str = "") -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dumps", nargs="+", type=Path, metavar="DUMP", help="folder of rollout-*.parquet files")
-    parser.add_argument("--kind", required=True, help=f"{', '.join(BUILDERS)}, or an installed builder's name")
+    parser.add_argument("--kind", required=True, help=f"{', '.join(BUILDERS.own)}, or an installed builder's name")
     parser.add_argument("--model", required=True, help="model of the run, for its tokenizer")
     parser.add_argument("--out", type=Path, required=True, help=".jsonl or .parquet file, or folder, to write")
     parser.add_argument("--format", choices=("jsonl", "parquet"), default="jsonl", help="of a folder [%(default)s]")

@@ -77,7 +77,7 @@ REFUSED_TOGETHER: tuple[tuple[Callable[[Any, MargeConfig], bool], str], ...] = (
     ),
     (
         lambda a, c: (
-            c.split not in SPLITTERS
+            c.split not in SPLITTERS.own
             and c.expected_states is None
             and not c.replay_dir
             and a.actor.lr_scheduler != "constant"
