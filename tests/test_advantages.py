@@ -39,6 +39,21 @@ def test_it_is_openrlhfs_group_norm_on_groups_of_one_size():
     assert group_advantages(rewards.flatten().tolist(), [0] * 4 + [1] * 4) == pytest.approx(host.flatten().tolist())
 
 
+def test_an_unknown_kind_is_refused_and_never_another_one():
+    with pytest.raises(ValueError, match=r"--marge.advantage is 'group_nrom'; it must be one of group_norm, mean, "):
+        group_advantages([0, 1], [0, 0], "group_nrom")
+
+
+@pytest.mark.parametrize("returned", ["[0.5]", "[float('nan'), 0.0]"])
+def test_an_installed_advantage_gives_a_finite_number_per_reward(install, returned):
+    install(
+        "odd_advantage", f"def odd(rewards): return {returned}", "[openrlhf_marge.advantages]\nodd=odd_advantage:odd"
+    )
+    with pytest.raises(ValueError, match=r"--marge.advantage odd gave .* for the rewards \[1, 0\]; give a finite"):
+        group_advantages([1, 0], [0, 0], "odd")
+    assert group_advantages([1, 1], [0, 0], "odd") == [0.0, 0.0]  # no signal, so it is not asked
+
+
 def test_lengths_must_match():
     with pytest.raises(ValueError, match="got 1 group ids for 2 rewards"):
         group_advantages([0, 1], [0])
