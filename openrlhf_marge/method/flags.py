@@ -1,0 +1,66 @@
+"""Command-line flags from the fields of a dataclass, each of which carries its help text, range and choices."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import MISSING, field, fields
+from typing import Any, get_args, get_type_hints
+
+from openrlhf_marge.entry_points import Registry
+
+
+def option(
+    default: Any, help: str, *, low: float | None = None, high: float | None = None,
+    choices: Collection[str] | None = None, registry: Registry[Any] | None = None,
+) -> Any:  # fmt: skip
+    """A dataclass field that carries what its flag needs: help text, inclusive range, what its value may be.
+
+    With a ``registry`` the names of installed objects may be values, too; ``choices`` then only stand in the help.
+    """
+    metadata = {"help": help, "low": low, "high": high, "choices": choices, "registry": registry}
+    return field(default=default, metadata=metadata)
+
+
+def check_values(options: Any, prefix: str) -> None:
+    """ValueError naming the first flag of a dataclass whose value is out of its range or none of its choices."""
+    for f in fields(options):
+        if (value := getattr(options, f.name)) is not None:
+            _check(f"--{prefix}{f.name}", value, f.metadata)
+
+
+def _check(flag: str, value: Any, metadata: Mapping[str, Any]) -> None:
+    low, high, choices, registry = (metadata[key] for key in ("low", "high", "choices", "registry"))
+    if registry is not None:
+        registry.load(value)
+    elif choices is not None and value not in choices:
+        raise ValueError(f"{flag} is {value!r}; it must be one of {', '.join(choices)}")
+    if low is not None and not value >= low:
+        raise ValueError(f"{flag} is {value}; it must be at least {low:g}")
+    if high is not None and not value <= high:
+        raise ValueError(f"{flag} is {value}; it must be at most {high:g}")
+
+
+def add_flags(parser: Any, options: type, prefix: str, without: Collection[str] = ()) -> None:
+    """Add one flag per field; what may follow it is what the field's type says.
+
+    ``parser`` is a parser or a group of one. Fields in ``without`` keep their defaults and get no flag.
+    """
+    hints = get_type_hints(options)
+    for f in fields(options):
+        assert f.default is not MISSING, f"{f.name} has no default"
+        if f.name in without:
+            parser.set_defaults(**{f"{prefix}{f.name}": f.default})
+            continue
+        kind = next(t for t in (get_args(hints[f.name]) or (hints[f.name],)) if t is not type(None))
+        nargs = "*" if isinstance(f.default, tuple) else None
+        help = _help(f.metadata, f.default)
+        parser.add_argument(f"--{prefix}{f.name}", type=kind, nargs=nargs, default=f.default, help=help)
+
+
+def _help(metadata: Mapping[str, Any], default: Any) -> str:
+    bounds = [f"{name} {metadata[key]:g}" for key, name in (("low", "at least"), ("high", "at most"))
+              if metadata[key] is not None]  # fmt: skip
+    if metadata["choices"]:
+        bounds.append("one of " + ", ".join(metadata["choices"]))
+    text = f"{metadata['help']} [{'; '.join([*bounds, f'default {default!r}'])}]"
+    return text.replace("%", "%%")
