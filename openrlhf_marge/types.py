@@ -127,7 +127,7 @@ class Exploration:
 
     def __post_init__(self) -> None:
         if self.no_guidance and not self.groups and self.candidates is None:
-            raise ValueError(f"problem {self.problem_id} has no guidance; keep as candidates or groups what was sampled to find it")
+            raise ValueError(f"problem {self.problem_id} found no guidance; keep the responses that were tried")
 
     @property
     def pass_rate(self) -> float | None:

@@ -16,7 +16,7 @@ def install(tmp_path, monkeypatch):
     from factories import distribution
 
     def install(module: str, body: str, entry_points: str) -> None:
-        distribution(tmp_path, module, body, entry_points)
+        distribution(tmp_path, module, {f"{module}.py": body}, entry_points)
         monkeypatch.syspath_prepend(tmp_path)
 
     load_installed.cache_clear()

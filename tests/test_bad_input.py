@@ -212,9 +212,10 @@ def test_the_command_itself_ends_with_the_sentence_and_no_ray_process():
     assert "Started a local Ray" not in done.stderr + done.stdout
 
 
-def test_ones_own_splitter_needs_the_states_that_the_learning_rate_counts_on(launch, install):
-    install("two_halves", "def halves(): pass", "[openrlhf_marge.splitters]\nhalves = two_halves:halves\n")
-    with pytest.raises(SystemExit, match=r"--marge.split names an installed splitter.*set --marge.expected_states"):
-        launch("--marge.split", "halves")
+@pytest.mark.parametrize(("flag", "what"), [("split", "splitter"), ("explore", "exploration")])
+def test_ones_own_way_needs_the_states_that_the_learning_rate_counts_on(launch, install, flag, what):
+    install("own_way", "def way(): pass", f"[openrlhf_marge.{what}s]\nown = own_way:way\n")
+    with pytest.raises(SystemExit, match=rf"--marge.{flag} names an installed {what}, .*set --marge.expected_states"):
+        launch(f"--marge.{flag}", "own")
     for enough in (["--marge.expected_states", "2"], ["--actor.lr_scheduler", "constant"]):
-        assert launch("--marge.split", "halves", *enough).marge.split == "halves"
+        assert getattr(launch(f"--marge.{flag}", "own", *enough).marge, flag) == "own"

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import random
+import sys
 
 import pytest
 
@@ -95,3 +96,30 @@ def test_the_first_visit_in_numbers(config, requests, group_ids):
     exploration = asyncio.run(explorer(model, s0_ids=S0, seed=2, **config).explore(problem("easy")))
     assert [(len(prefix), n, seed) for _, prefix, n, seed in model.requests] == requests
     assert [g.id for g in exploration.groups] == group_ids
+
+
+HEAD = """
+from dataclasses import replace
+from openrlhf_marge.types import Exploration, State
+async def own(visit):
+    first = await visit.sample(visit.s0_ids, 2, "own")
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ("return replace(visit.exploration([visit.s0], [first]), problem_id='q')", "returned is of problem q"),
+        ("return visit.exploration([visit.s0] * 2, [first] * 2)", "two groups have the same state"),
+        ("return visit.exploration([State(index=0, prefix_ids=(3, 4, 5))], [first])", "begin with visit.s0"),
+        ("return visit.exploration([visit.s0, State(index=0, prefix_ids=(5,))], [first] * 2)", "begin with visit.s0"),
+        ("await visit.sample(visit.s0_ids, 1, 'own')", "2 tokens was completed for the purpose 'own' before"),
+        ("return Exploration(problem_id='hard', no_guidance=True)", "keep the responses that were tried"),
+    ],
+)
+def test_an_installed_exploration_that_would_give_wrong_numbers_is_refused(install, monkeypatch, body, sentence):
+    monkeypatch.delitem(sys.modules, "own_exploration", raising=False)
+    install("own_exploration", f"{HEAD}    {body}\n", "[openrlhf_marge.explorations]\nown = own_exploration:own\n")
+    chain = explorer(SeededModel(), s0_ids=S0, explore="own")
+    with pytest.raises(ValueError, match=sentence):
+        asyncio.run(chain.explore(problem("hard")))

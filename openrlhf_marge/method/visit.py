@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from openrlhf_marge.method.allocation import allocate
@@ -16,16 +16,7 @@ from openrlhf_marge.method.guidance import GuidancePool, pick_guidance, without_
 from openrlhf_marge.method.guidance_rules import GUIDANCE_RULES
 from openrlhf_marge.method.splitters import DecodePieces, split_into_states
 from openrlhf_marge.seeds import generator, stable_hash
-from openrlhf_marge.types import (
-    Completion,
-    Exploration,
-    Guidance,
-    Problem,
-    State,
-    StateGroup,
-    TokenIds,
-    pass_rate,
-)  # fmt: skip
+from openrlhf_marge.types import Completion, Exploration, Guidance, Problem, State, StateGroup, TokenIds, pass_rate
 
 
 class Sampler(Protocol):
@@ -40,7 +31,7 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Visit:
-    """Changes only what the pool knows of its problem."""
+    """A problem, and what a strategy explores it with; it changes nothing but what the pool knows of this problem."""
 
     problem: Problem
     number: int  # 0 at the first visit of the problem
@@ -52,6 +43,7 @@ class Visit:
     sampler: Sampler
     decode_pieces: DecodePieces
     pool: GuidancePool  # of all problems
+    _asked: set[tuple[TokenIds, str]] = field(default_factory=set, init=False, repr=False)
 
     @property
     def s0(self) -> State:
@@ -59,7 +51,16 @@ class Visit:
         return State(index=0, prefix_ids=self.s0_ids)
 
     async def sample(self, prefix_ids: TokenIds, n: int, purpose: str) -> list[Completion]:
-        """n completions of a prefix; ``purpose`` tells requests of the same prefix apart."""
+        """n completions of a prefix; ``purpose`` tells requests of the same prefix apart, and is part of their seeds.
+
+        ValueError when a purpose has been used before for the prefix: the same completions might come again.
+        """
+        if (prefix_ids, purpose) in self._asked:
+            raise ValueError(
+                f"problem {self.problem.id}: the prefix of {len(prefix_ids)} tokens was completed for the purpose "
+                f"{purpose!r} before, with the same seed; give another purpose"
+            )
+        self._asked.add((prefix_ids, purpose))
         seed = stable_hash(self.run_seed, self.problem.id, self.number, purpose, prefix_ids) % 2**31
         completions = await self.sampler.complete(self.problem, prefix_ids, n, seed)
         if len(completions) != n:
@@ -70,7 +71,10 @@ class Visit:
         return completions
 
     async def candidates(self) -> StateGroup:
-        """Responses from s_0 among which a first guidance is looked for; they are not trained on."""
+        """Responses from s_0 among which a first guidance is looked for; they are not trained on.
+
+        Their pass rate is remembered.
+        """
         completions = await self.sample(self.s0_ids, self.config.n_candidates, "candidates")
         self.pool.set_pass_rate(self.problem.id, pass_rate(completions))
         return StateGroup(
@@ -137,7 +141,7 @@ class Visit:
         self, states: list[State], counts: list[int], purpose: str, first: list[Completion] | None = None
     ) -> list[list[Completion]]:
         async def complete(state: State, n: int) -> list[Completion]:
-            if first is not None and state.parent is None:
+            if first is not None and state.index == 0:
                 return first
             return await self.sample(state.prefix_ids, n, purpose) if n else []
 
