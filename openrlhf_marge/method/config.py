@@ -131,7 +131,7 @@ class MargeConfig:
     replay_dir: str | None = option(None, "train from the Parquet files of this folder, nothing is generated")
 
     def __post_init__(self) -> None:
-        check_values(self, PREFIX)
+        check_values(self, MargeConfig, PREFIX)
         if "" in self.stop:
             raise ValueError("--marge.stop has an empty text, at which every completion would end; leave it out")
         if GUIDANCE_RULES.load(self.guidance_rule).picks_once and self.guidance_source == "fresh":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import MISSING, field, fields
+from dataclasses import MISSING, Field, field, fields
 from typing import Any, get_args, get_type_hints
 
 from openrlhf_marge.entry_points import Registry
@@ -21,10 +21,15 @@ def option(
     return field(default=default, metadata=metadata)
 
 
-def check_values(options: Any, prefix: str) -> None:
-    """ValueError naming the first flag of a dataclass whose value is out of its range or none of its choices."""
-    for f in fields(options):
-        if (value := getattr(options, f.name)) is not None:
+def options_of(kind: type) -> list[Field[Any]]:
+    """The fields of a dataclass that are flags."""
+    return [f for f in fields(kind) if f.metadata]
+
+
+def check_values(values: Any, kind: type, prefix: str = "") -> None:
+    """ValueError naming the first flag of ``kind`` whose value is out of its range or none of its choices."""
+    for f in options_of(kind):
+        if (value := getattr(values, f.name)) is not None:
             _check(f"--{prefix}{f.name}", value, f.metadata)
 
 
@@ -40,21 +45,25 @@ def _check(flag: str, value: Any, metadata: Mapping[str, Any]) -> None:
         raise ValueError(f"{flag} is {value}; it must be at most {high:g}")
 
 
-def add_flags(parser: Any, options: type, prefix: str, without: Collection[str] = ()) -> None:
-    """Add one flag per field; what may follow it is what the field's type says.
+def add_flags(
+    parser: Any, kind: type, prefix: str = "", without: Collection[str] = (), *, with_range: bool = True
+) -> None:
+    """Add one flag per option of ``kind``; what may follow it is what the field's type says.
 
-    ``parser`` is a parser or a group of one. Fields in ``without`` keep their defaults and get no flag.
+    ``parser`` is a parser or a group of one. Fields in ``without`` keep their defaults and get no flag. The help says
+    range, choices and default where ``with_range``; otherwise it is the option's alone.
     """
-    hints = get_type_hints(options)
-    for f in fields(options):
+    hints = get_type_hints(kind)
+    for f in options_of(kind):
         assert f.default is not MISSING, f"{f.name} has no default"
         if f.name in without:
             parser.set_defaults(**{f"{prefix}{f.name}": f.default})
             continue
-        kind = next(t for t in (get_args(hints[f.name]) or (hints[f.name],)) if t is not type(None))
+        type_ = next(t for t in (get_args(hints[f.name]) or (hints[f.name],)) if t is not type(None))
         nargs = "*" if isinstance(f.default, tuple) else None
-        help = _help(f.metadata, f.default)
-        parser.add_argument(f"--{prefix}{f.name}", type=kind, nargs=nargs, default=f.default, help=help)
+        how = dict(action="store_true") if type_ is bool else dict(type=type_, nargs=nargs, default=f.default)
+        help = _help(f.metadata, f.default) if with_range else f.metadata["help"]
+        parser.add_argument(f"--{prefix}{f.name}", help=help, **how)
 
 
 def _help(metadata: Mapping[str, Any], default: Any) -> str:
