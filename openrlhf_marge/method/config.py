@@ -28,8 +28,7 @@ class MargeConfig:
     explore: str = option(
         "guided",
         "'guided', from every state of a guidance, or 'vanilla', everything from s_0 (Sec. 4.3.2)",
-        choices=EXPLORATIONS.own,
-        registry=EXPLORATIONS,
+        choices=EXPLORATIONS,
     )
     vanilla_match: str = option(
         "samples",
@@ -41,8 +40,7 @@ class MargeConfig:
         "preference",
         "which responses may guide: 'preference' by the pass rate (Sec. 3.3), 'random', 'correct', or 'fixed', by "
         "preference once and never again (Table 4), or 'incorrect' (Self-Explore)",
-        choices=GUIDANCE_RULES.own,
-        registry=GUIDANCE_RULES,
+        choices=GUIDANCE_RULES,
     )
     guidance_source: str = option(
         "carried",
@@ -70,7 +68,8 @@ class MargeConfig:
         "step",
         "how guidance is cut into states (App. B.1): 'step' right after every step label, 'tokens' evenly by count, "
         "or an installed splitter's name",
-        registry=SPLITTERS,
+        choices=SPLITTERS,
+        listed=False,
     )
     n_states: int = option(
         5, "states per guidance with --marge.split tokens, and where a guidance has no step label (App. B.1)", low=1
@@ -103,8 +102,7 @@ class MargeConfig:
         "advantage within a state's group: 'group_norm' (r - mean) / std (Eq. 4), 'mean' r - mean (Dr. GRPO), "
         "'leave_one_out' r - mean of the others (RLOO), or 'vine': r - mean for a completion, and for the guidance "
         "tokens between two states the difference of their values (VinePPO)",
-        choices=ADVANTAGES.own,
-        registry=ADVANTAGES,
+        choices=ADVANTAGES,
     )
     prefix_credit: str = option(
         "none",
@@ -122,7 +120,8 @@ class MargeConfig:
         MATH,
         "what grades the responses: 'math', the package's grader of final answers, or an installed reward's name "
         "(entry-point group openrlhf_marge.rewards)",
-        registry=REWARDS,
+        choices=REWARDS,
+        listed=False,
     )
     guidance_key: str | None = option(
         None, "data column with a response to be the first guidance, for example the authors' 'guidance hit'"

@@ -11,13 +11,14 @@ from openrlhf_marge.entry_points import Registry
 
 def option(
     default: Any, help: str, *, low: float | None = None, high: float | None = None,
-    choices: Collection[str] | None = None, registry: Registry[Any] | None = None,
+    choices: Collection[str] | Registry[Any] | None = None, listed: bool = True,
 ) -> Any:  # fmt: skip
-    """A dataclass field that carries what its flag needs: help text, inclusive range, what its value may be.
+    """A dataclass field that carries what its flag needs: help text, inclusive range, choices.
 
-    With a ``registry`` the names of installed objects may be values, too; ``choices`` then only stand in the help.
+    Of a registry the names of installed objects are choices, too. Choices are ``listed`` after the help text, those
+    of a registry without the installed ones.
     """
-    metadata = {"help": help, "low": low, "high": high, "choices": choices, "registry": registry}
+    metadata = {"help": help, "low": low, "high": high, "choices": choices, "listed": listed}
     return field(default=default, metadata=metadata)
 
 
@@ -34,9 +35,9 @@ def check_values(values: Any, kind: type, prefix: str = "") -> None:
 
 
 def _check(flag: str, value: Any, metadata: Mapping[str, Any]) -> None:
-    low, high, choices, registry = (metadata[key] for key in ("low", "high", "choices", "registry"))
-    if registry is not None:
-        registry.load(value)
+    low, high, choices = (metadata[key] for key in ("low", "high", "choices"))
+    if isinstance(choices, Registry):
+        choices.load(value)
     elif choices is not None and value not in choices:
         raise ValueError(f"{flag} is {value!r}; it must be one of {', '.join(choices)}")
     if low is not None and not value >= low:
@@ -69,7 +70,7 @@ def add_flags(
 def _help(metadata: Mapping[str, Any], default: Any) -> str:
     bounds = [f"{name} {metadata[key]:g}" for key, name in (("low", "at least"), ("high", "at most"))
               if metadata[key] is not None]  # fmt: skip
-    if metadata["choices"]:
-        bounds.append("one of " + ", ".join(metadata["choices"]))
+    if (choices := metadata["choices"]) and metadata["listed"]:
+        bounds.append("one of " + ", ".join(choices.own if isinstance(choices, Registry) else choices))
     text = f"{metadata['help']} [{'; '.join([*bounds, f'default {default!r}'])}]"
     return text.replace("%", "%%")
