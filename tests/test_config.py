@@ -75,3 +75,29 @@ def test_every_field_has_help():
 )
 def test_states_that_the_schedule_counts_on(config, states):
     assert MargeConfig(**config).scheduled_states == states
+
+
+@pytest.mark.parametrize(
+    ("option", "group", "is_no"),
+    [
+        ("split", "splitters", r"function \(ids, start, config, decode_pieces\) -> cuts"),
+        ("reward", "rewards", r"function \(response, label\) -> float"),
+        ("guidance_rule", "guidance_rules", "GuidanceRule; see method/guidance_rules.py"),
+        ("explore", "explorations", r"function \(visit\) -> exploration"),
+        ("advantage", "advantages", r"function \(rewards of a group\) -> advantages"),
+    ],
+)
+def test_an_installed_object_of_the_wrong_kind_is_refused(install, option, group, is_no):
+    install("seven", "value = 7", f"[openrlhf_marge.{group}]\nodd = seven:value\ngone = seven:gone\n")
+    with pytest.raises(ValueError, match=rf"^--marge.{option} odd \(seven:value\) is no {is_no}$"):
+        MargeConfig(**{option: "odd"})
+    with pytest.raises(ValueError, match=rf"^--marge.{option} gone \(seven:gone\) does not load: AttributeError: "):
+        MargeConfig(**{option: "gone"})
+
+
+def test_a_rule_that_picks_once_does_not_go_with_fresh_guidance(install):
+    body = "from openrlhf_marge.method.guidance_rules import *\n"
+    body += "ONCE = GuidanceRule(wanted=lambda rate, threshold: (True,), picks_once=True)"
+    install("once_rule", body, "[openrlhf_marge.guidance_rules]\nonce = once_rule:ONCE\n")
+    with pytest.raises(ValueError, match=r"fresh picks at every visit, --marge\.guidance_rule once once$"):
+        MargeConfig(guidance_rule="once", guidance_source="fresh")

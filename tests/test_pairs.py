@@ -149,15 +149,9 @@ class Firsts:
 """
 
 
-def test_a_builder_of_ones_own(tmp_path, model, monkeypatch, capsys):
-    (tmp_path / "own_pairs.py").write_text(OWN)
-    info = tmp_path / "own_pairs-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: own_pairs\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[openrlhf_marge.pair_builders]\nfirsts = own_pairs:Firsts\ngone = own_pairs:Gone\nnone = json:loads\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
+def test_a_builder_of_ones_own(tmp_path, model, install, capsys):
+    entries = "firsts = own_pairs:Firsts\ngone = own_pairs:Gone\nnone = json:loads\n"
+    install("own_pairs", OWN, f"[openrlhf_marge.pair_builders]\n{entries}")
     folder, out = write_dump(tmp_path / "dump", good_visit()), tmp_path / "rows.jsonl"
     flags = (str(folder), "--model", model, "--out", str(out), "--kind")
     assert main([*flags, "firsts"]) == 0 and "2 states after s_0" in capsys.readouterr().out

@@ -17,7 +17,7 @@ from openrlhf_marge.evaluation import flags as evaluate_flags
 from openrlhf_marge.evaluation.problems import load_problems
 from openrlhf_marge.loop import OWN_FLAGS, Kind, own_flag
 from openrlhf_marge.method.config import from_namespace
-from openrlhf_marge.pairs import load_builder
+from openrlhf_marge.pairs import BUILDERS
 from openrlhf_marge.pairs.flags import check_args
 from openrlhf_marge.runs.cpu import environment
 
@@ -47,7 +47,7 @@ def check_explore(args: argparse.Namespace) -> None:
 def check_pairs(args: argparse.Namespace) -> None:
     """ValueError for what cli.build_pairs would refuse; ``args`` as it parses them."""
     try:
-        check_args(args, load_builder(args.kind))
+        check_args(args, BUILDERS.load(args.kind))
     except ValueError as e:
         raise ValueError(f"--pairs does not work: {e}") from e
 

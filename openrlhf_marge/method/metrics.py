@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from openrlhf_marge.method.explorer import Exploration
-from openrlhf_marge.types import Guidance, StateGroup
+from openrlhf_marge.types import Exploration, Guidance, StateGroup
 
 N_BINS = 5  # of the relative position of a state in its guidance
 

@@ -8,12 +8,11 @@ Imports no torch, ray, vllm, deepspeed, openrlhf or transformers: the tokenizer 
 from openrlhf_marge.pairs.base import REASONS, Builder, Draft, Settings, Texts, Visit
 from openrlhf_marge.pairs.building import build_rows
 from openrlhf_marge.pairs.reading import read_visits
-from openrlhf_marge.pairs.registry import BUILDERS, ENTRY_POINT_GROUP, load_builder
+from openrlhf_marge.pairs.registry import BUILDERS
 from openrlhf_marge.pairs.texts import Codec
 
 __all__ = [
     "BUILDERS",
-    "ENTRY_POINT_GROUP",
     "REASONS",
     "Builder",
     "Codec",
@@ -22,6 +21,5 @@ __all__ = [
     "Texts",
     "Visit",
     "build_rows",
-    "load_builder",
     "read_visits",
 ]

@@ -15,11 +15,11 @@ from openrlhf_marge.decoding import decode_pieces
 from openrlhf_marge.host.rollout import tokens
 from openrlhf_marge.host.rollout.sampler import EngineSampler
 from openrlhf_marge.method.config import MargeConfig
-from openrlhf_marge.method.explorer import Exploration, Explorer
+from openrlhf_marge.method.explorer import Explorer
 from openrlhf_marge.method.guidance import GuidancePool
 from openrlhf_marge.method.no_labels import without_labels
 from openrlhf_marge.method.visit import Sampler
-from openrlhf_marge.types import Problem
+from openrlhf_marge.types import Exploration, Problem
 
 logger = init_logger(__name__)
 

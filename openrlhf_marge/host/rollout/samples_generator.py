@@ -22,14 +22,13 @@ from openrlhf_marge.host.rollout.given_guidance import given_guidance
 from openrlhf_marge.host.rollout.records import RolloutRecord
 from openrlhf_marge.host.rollout.reward_client import RewardClient
 from openrlhf_marge.method.config import from_namespace
-from openrlhf_marge.method.explorer import Exploration
 from openrlhf_marge.method.group_queue import GroupQueue
 from openrlhf_marge.method.guidance import GuidancePool
 from openrlhf_marge.method.metrics import exploration_metrics
 from openrlhf_marge.method.no_guidance import without_guidance
 from openrlhf_marge.method.no_signal import no_groups
 from openrlhf_marge.method.schedule import planned_steps, wrong_plan
-from openrlhf_marge.types import Problem, StateGroup
+from openrlhf_marge.types import Exploration, Problem, StateGroup
 
 logger = init_logger(__name__)
 
