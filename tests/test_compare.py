@@ -129,7 +129,7 @@ def test_the_environment_fills_a_file_and_a_variable_that_is_not_set_is_named(tm
         ("seeds = [0, 1]", 'seeds = ["0"]', r"file.toml: Expected `int`, got `str` - at `\$.seeds\[0\]`"),
         ("seeds = [0, 1]", "seeds = [true]", r"Expected `int`, got `bool` - at `\$.seeds\[0\]`"),
         ("seeds = [0, 1]", "seeds = 3", r"Expected a list, got `int` - at `\$.seeds`"),
-        ("seeds = [0, 1]", "", r"file.toml: Object missing required field `seeds`"),
+        ("seeds = [0, 1]", "", "file.toml: add the missing key `seeds`"),
         ("evaluate.data = ", "evaluate = ", r"\[evaluate\]: Expected a table, got a list"),
         ("[methods.GRPO]\n", "methods.GRPO = 3\n[methods.X]\n", r"\[methods.GRPO\]: Expected a table, got `int`"),
         (

@@ -16,6 +16,8 @@ from openrlhf_marge.runs.progress import UNITS, Budget
 
 T = TypeVar("T")
 TABLES = ("budget", "evaluate", "loop", "methods")
+# msgspec speaks of JSON.
+WORDS = {"`object`": "a table", "`array`": "a list", "Object missing required field": "add the missing key"}
 
 
 def read_plan(path: Path, out: Path, seeds: Sequence[int] | None = None) -> Plan:
@@ -64,5 +66,8 @@ def _budget(place: str, table: Any) -> Budget:
 def _converted(place: str, value: Any, kind: type[T]) -> T:
     try:
         return msgspec.convert(value, kind)
-    except msgspec.ValidationError as e:  # its words are JSON's
-        raise ValueError(f"{place}: {str(e).replace('`object`', 'a table').replace('`array`', 'a list')}") from e
+    except msgspec.ValidationError as e:
+        said = str(e)
+        for word, ours in WORDS.items():
+            said = said.replace(word, ours)
+        raise ValueError(f"{place}: {said}") from e
