@@ -25,7 +25,7 @@ setup(
     # examples/setup_cpu.sh installs the builds that exist there.
     install_requires=[
         *("latex2sympy2==1.9.1", "matplotlib", "msgspec", "pyarrow", "scipy", "tqdm", "unidiff>=1.0"),
-        'tomli; python_version < "3.11"',
+        'tomli; python_version < "3.11"',  # for msgspec.toml
     ],
     extras_require={
         "gpu": [

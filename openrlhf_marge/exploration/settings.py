@@ -39,6 +39,7 @@ def _shown(settings: Mapping[str, Any]) -> dict[str, Any]:
 @contextmanager
 def only_one(folder: Path) -> Iterator[None]:
     """ValueError when another process is in this context with the same folder; its death in any way ends that."""
+    # Not filelock's lock: where a file system has none, that is a file which outlives its process, or an OSError.
     with (folder / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
