@@ -70,7 +70,7 @@ def read_trained(run: Path, model: Path | None) -> Trained:
 
 
 def _of_rl(run: Path, model: Path | None, summary: Mapping[str, Any], results: Sequence[Results]) -> Trained:
-    """The model of a run of train_ppo_ray."""
+    """Of a run of train_ppo_ray."""
     flags = flag_values(summary["training_flags"])
     return Trained(
         name=summary.get("name", run.resolve().name),
@@ -90,7 +90,7 @@ def _of_rl(run: Path, model: Path | None, summary: Mapping[str, Any], results: S
 
 
 def _of_loop(run: Path, model: Path | None, summary: Mapping[str, Any], results: Sequence[Results]) -> Trained:
-    """The model of an iteration of a DPO loop."""
+    """Of an iteration of a DPO loop."""
     folders = iteration_folders(run)
     number = _iteration(run, model, folders, summary["best_iteration"])
     explored, noted = (read_object(folders[number] / name) for name in ("explore/settings.json", "stages.json"))
