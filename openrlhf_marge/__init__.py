@@ -2,7 +2,7 @@
 
 prompts -> guidance -> states -> completions -> groups -> advantages -> OpenRLHF's trainer
 
-Everything outside ``host`` is the pure core: it imports no ray, vllm, deepspeed or openrlhf.
+Only files in ``host`` import ray, vllm, deepspeed or openrlhf.
 """
 
 from pathlib import Path

@@ -51,14 +51,24 @@ def test_a_bad_value_is_one_sentence_that_names_the_flag(flags, message):
         parse(*flags)
 
 
-def test_the_readme_has_every_flag_with_its_default():
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    rows = {row.split("`")[1]: row for row in readme.splitlines() if row.startswith("| `--marge.")}
-    assert set(rows) == {f"--marge.{f.name}" for f in fields(MargeConfig)}
-    for f in fields(MargeConfig):
-        default = "" if f.default in (None, ()) else str(f.default).replace("\n", "\\n")
-        if f.name != "expected_states":
-            assert rows[f"--marge.{f.name}"].split("|")[2].strip(" `") == default.strip("`"), f.name
+def flag_rows(page: str) -> dict[str, str]:
+    """Field -> its default as the table of flags of a page has it."""
+    lines = (Path(__file__).parents[1] / page).read_text().splitlines()
+    rows = [line.split("|") for line in lines if line.startswith("| `--marge.")]
+    return {cells[1].strip(" `").removeprefix("--marge."): cells[2].strip(" `") for cells in rows}
+
+
+def test_the_methods_page_has_every_flag():
+    assert flag_rows("openrlhf_marge/method/README.md").keys() == {f.name for f in fields(MargeConfig)}
+
+
+@pytest.mark.parametrize("page", ["README.md", "openrlhf_marge/method/README.md"])
+def test_the_pages_have_the_defaults_of_their_flags(page):
+    config, rows = MargeConfig(), flag_rows(page)
+    assert rows
+    for name in rows.keys() - {"expected_states"}:  # its default depends on other flags
+        default = getattr(config, name)
+        assert rows[name] == ("" if default in (None, ()) else str(default).replace("\n", "\\n")), name
 
 
 def test_every_field_has_help():

@@ -1,4 +1,4 @@
-"""Everything of a compare file that can be wrong, checked before anything long starts; ValueError then."""
+"""Checks everything that a compare file can get wrong before anything long starts; raises ValueError."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class Difference:
 
 
 def over_seeds(runs: Mapping[int, Scores]) -> Mean:
-    """Every seed counts the same."""
+    """Mean over the seeds, each with the same weight, and its standard error."""
     means = np.array([scores.mean for scores in runs.values()])
     error = float(means.std(ddof=1) / math.sqrt(len(means))) if len(means) > 1 else None
     return Mean(float(means.mean()), error)
@@ -135,7 +135,7 @@ def holm(differences: Mapping[str, Sequence[Scores]]) -> set[str]:
 
 
 def _covariance(a: Scores, b: Scores) -> float:
-    """Of the two means, by the problems that both have; 0 where these are fewer than two."""
+    """Covariance of the two means, by the problems that both have; 0 where these are fewer than two."""
     mine, others = a.common(b)
     if len(mine) < 2:
         return 0.0

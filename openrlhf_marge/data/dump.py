@@ -157,7 +157,7 @@ def _extra_logs(completion: Completion) -> list[dict[str, Any]]:
 
 
 def group_of(row: Mapping[str, Any], completions: tuple[Completion, ...]) -> StateGroup:
-    """The group that a row is of; all its rows agree on what is read here."""
+    """The group that a row belongs to; every row of the group has the same values in the columns read here."""
     guidance = None
     if row["guidance_id"] is not None:
         guidance = Guidance(

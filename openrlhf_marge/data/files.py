@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and checks of the paths that a command is given."""
+"""Writes files atomically, and checks the paths that a command is given."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What keeps two things from being mixed in one folder: other settings than it was begun with, a second process."""
+"""Protects a run folder: refuses settings that differ from those it was started with, and a second process."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ Values = dict[tuple[Kind, int], Clustered]  # V(s_j) by the kind of the guidance
 
 @dataclass(frozen=True, slots=True)
 class DumpTotals:
-    """Of the groups of a file; ``diversity`` and ``valid_pairs`` as ``metrics.pairs_per_token`` sums them."""
+    """Sums over the groups of a file; ``diversity`` and ``valid_pairs`` as ``metrics.pairs_per_token`` sums them."""
 
     tokens: int = 0  # of completions
     completions: int = 0

@@ -1,4 +1,4 @@
-"""What exploration finds for the tokens that it generates: Fig. 5a."""
+"""Outcomes and pairs that exploration finds per generated token: Fig. 5a."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Found:
 
     @property
     def pair_share(self) -> float | None:
-        """Of the pairs that the completions would make, were half of each group correct (Prop. C.2)."""
+        """Share of the pairs that there would be if half of each group were correct (Prop. C.2)."""
         return 2 * self.valid_pairs / self.completions if self.completions else None
 
 

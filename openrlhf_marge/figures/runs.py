@@ -56,7 +56,7 @@ def find_policies(folder: Path) -> list[list[Path]]:
 
 
 def count_completions(policies: Sequence[Sequence[Path]]) -> int:
-    """Of all files; ValueError naming one that is torn or no dump."""
+    """Completions in all files; ValueError naming a file that is torn or no dump."""
     return sum(check_file(path, COLUMNS) for files in policies for path in files)
 
 

@@ -40,7 +40,7 @@ class Loop:
     launcher: tuple[str, ...]
 
     def folder(self, number: int) -> Path:
-        """Of an iteration, from 1 on; 0 is the model that the loop begins with."""
+        """Folder of an iteration, from 1 on; 0 is the model that the loop begins with."""
         return self.out / f"iteration_{number}"
 
 

@@ -1,4 +1,4 @@
-"""The methods that the loop runs: what they explore, what is built from it, and what trains on that."""
+"""The methods that the loop runs: how they explore, which rows they build, and which trainer reads those rows."""
 
 from __future__ import annotations
 

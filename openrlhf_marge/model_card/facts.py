@@ -1,4 +1,4 @@
-"""What a run's folder tells of a model that it trained."""
+"""Facts about a trained model, read from its run's folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was built, in words: the lines on the terminal and the data card of a folder (Hugging Face's form)."""
+"""Describes the rows that were built: on the terminal, and as the data card of a folder (Hugging Face's form)."""
 
 from __future__ import annotations
 

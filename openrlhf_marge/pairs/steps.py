@@ -65,7 +65,7 @@ class StepLabels:
 
 
 def first_pits(visit: Visit, settings: Settings, left_out: Counter[str]) -> Iterator[Draft]:
-    """Of an incorrect guidance the rest from the last state before the first pit on, against a correct completion.
+    """Pairs of a correct completion and the rest of an incorrect guidance from the last state before its first pit on.
 
     The first pit is the first step after which no completion is correct. What follows the last state leads to the
     wrong answer of the response, so there always is one, unless s_0 has no correct completion either.

@@ -1,4 +1,4 @@
-"""Where the visits of a dump are, from three narrow columns, and the rows of those that were chosen."""
+"""Finds the visits of a dump by three narrow columns, and reads the rows of chosen visits."""
 
 from __future__ import annotations
 

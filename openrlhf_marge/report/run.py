@@ -1,4 +1,4 @@
-"""What a run folder tells beside its dump: results from summary.json, curves from the TensorBoard log."""
+"""Reads a run folder beside its dump: results from summary.json, curves from the TensorBoard log."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def facts(summary: Mapping[str, Any], before: str = "") -> dict[str, str]:
 
 
 def headline(known: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Of the facts what one wants to know of a run first."""
+    """The facts of a run that one wants to know first."""
     names = ("method", "seed", "steps", "generated_tokens")
     found = [(name.replace("_", " "), known[name]) for name in names if name in known]
     for name, value in known.items():

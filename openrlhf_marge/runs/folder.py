@@ -1,4 +1,4 @@
-"""What a run leaves in its folder beside the TensorBoard log: summary, flags, dumps, evaluations.
+"""Reads a run's folder beside the TensorBoard log: summary, flags, dumps, evaluations.
 
 Of train_ppo_ray, as examples/quickstart.py and cli/compare.py write it:  summary.json, before.json, after.json, dump/
 Of a DPO loop (cli/marge_dpo.py):  summary.json, iteration_N/{heldout.json, explore/}, iteration 0 the model before
@@ -61,7 +61,7 @@ def find_dumps(run: Path, flags: Mapping[str, str]) -> list[Path]:
 
 
 def iteration_folders(run: Path) -> list[Path]:
-    """Of a DPO loop: those that are evaluated, iteration 0 first; none when the run is no loop."""
+    """Folders of a DPO loop's evaluated iterations, iteration 0 first; none when the run is no loop."""
     folders = (run / f"iteration_{number}" for number in count())
     return list(takewhile(lambda folder: (folder / "heldout.json").is_file(), folders))
 

@@ -1,4 +1,4 @@
-"""How far a run has come after every update of its policy, and the budget that ends it."""
+"""Progress of a run after every update of its policy, and the budget that ends the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cannot work with MARGE: (is it asked for, a sentence that names the flag, why not, and what to do instead)."""
+"""Refusals of what cannot work with MARGE: (is it asked for, a sentence that names flag, reason and alternative)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Problems through the pure core's Explorer, on the host's engines, grader and tokenizer."""
+"""Runs problems through the Explorer on the host's engines, grader and tokenizer."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class GuidedSamplesGenerator(SamplesGenerator):
     def scheduled_steps(self) -> int:
         """Optimizer steps of the learning-rate schedule: every problem brings ``scheduled_states`` groups.
 
-        In place of the host's count of one group per prompt.
+        This replaces the host's count of one group per prompt.
         """
         if self._replay:
             return planned_steps(self.args, self._replay.n_completions)
