@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
+from openrlhf_marge.evaluation.results import Results
 from openrlhf_marge.figures.plot import Line, Missing, Panel, Plot, Point, Table
 from openrlhf_marge.figures.runs import Run
 from openrlhf_marge.method import metrics
 from openrlhf_marge.runs import log
-from openrlhf_marge.runs.folder import Results
 from openrlhf_marge.runs.log import TRAIN, Series
 
 PROBLEMS, WITHOUT_ROOM = TRAIN + metrics.PROBLEMS, TRAIN + metrics.WITHOUT_ROOM
@@ -84,8 +84,9 @@ def _in_training(series: Series, consumed: Mapping[int, float]) -> Accuracy:
 
 def _held_out(results: Results) -> tuple[float, float | None]:
     """Mean pass@1 over the data sets in %, and its standard error where all of theirs are known."""
-    errors = [numbers.get("pass@1_standard_error") for numbers in results.values()]
-    mean = sum(numbers["pass@1"] for numbers in results.values()) / len(results)
+    found = [result.estimates["pass@1"] for result in results.values()]
+    errors = [estimate.standard_error for estimate in found]
+    mean = sum(estimate.mean for estimate in found) / len(found)
     known = None if None in errors else 100 * math.hypot(*errors) / len(errors)
     return 100 * mean, known
 
