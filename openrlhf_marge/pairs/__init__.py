@@ -5,7 +5,7 @@ dump -> visits -> a builder's drafts, in token ids -> texts, checked against tho
 Imports no torch, ray, vllm, deepspeed, openrlhf or transformers: the tokenizer is injected as a ``Codec``.
 """
 
-from openrlhf_marge.pairs.base import REASONS, Builder, Draft, Settings, Texts, Visit
+from openrlhf_marge.pairs.base import DPO, REASONS, SFT, Builder, Draft, Settings, Texts, Trainer, Visit
 from openrlhf_marge.pairs.building import build_rows
 from openrlhf_marge.pairs.reading import read_visits
 from openrlhf_marge.pairs.registry import BUILDERS, ENTRY_POINT_GROUP, load_builder
@@ -13,13 +13,16 @@ from openrlhf_marge.pairs.texts import Codec
 
 __all__ = [
     "BUILDERS",
+    "DPO",
     "ENTRY_POINT_GROUP",
     "REASONS",
+    "SFT",
     "Builder",
     "Codec",
     "Draft",
     "Settings",
     "Texts",
+    "Trainer",
     "Visit",
     "build_rows",
     "load_builder",
