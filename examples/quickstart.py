@@ -20,6 +20,7 @@ import torch
 
 from openrlhf_marge import REWARD_FILE
 from openrlhf_marge.arithmetic import pretrain
+from openrlhf_marge.data.files import read_object
 from openrlhf_marge.data.redaction import redacted_words
 from openrlhf_marge.figures import figure_3, reward_plot, save, values_of_log
 from openrlhf_marge.host.standalone.local_ray import local_ray
@@ -91,7 +92,7 @@ def evaluate(model: Path, out: Path, name: str, seed: int) -> dict[str, float]:
     result = out / f"{name}.json"
     command = f"-m openrlhf_marge.cli.evaluate --model {model} --data {out}/base/heldout.jsonl --out {result}".split()
     run([*command, "--max_len", str(MAX_LEN), "--seed", str(seed)], out / f"{name}.log", cpu_environment())
-    return json.loads(result.read_text())
+    return read_object(result)
 
 
 def train(flags: list[str], log: Path) -> None:
@@ -138,11 +139,16 @@ def summarise(args: argparse.Namespace, series: Series, evaluations: dict, secon
     }
 
 
-def print_table(summary: dict) -> None:
+def print_scores(summary: dict) -> None:
+    """Those of the held-out problems, before and after."""
     print(f"\n{'held-out problems':20}{'before':>18}{'after':>18}")
     for k in ("pass@1", "pass@8"):
         cells = (f"{summary[w][k]:.3f} +- {summary[w][k + '_standard_error']:.3f}" for w in ("before", "after"))
         print(f"{k:20}{''.join(f'{cell:>18}' for cell in cells)}")
+
+
+def print_table(summary: dict) -> None:
+    print_scores(summary)
     print(f"{summary['method']}: {summary['steps']} steps, {summary['generated_tokens']} generated tokens")
     if summary["optimizer_steps"] is not None:
         print(

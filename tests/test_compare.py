@@ -317,7 +317,7 @@ def scores(*values, texts="abcdefgh"):
 
 def test_means_and_standard_errors_are_over_seeds():
     found = over_seeds({0: scores(0, 1), 1: scores(1, 1), 2: scores(0, 0)})
-    assert found.value == pytest.approx(0.5) and found.standard_error == pytest.approx(0.5 / np.sqrt(3))
+    assert found.mean == pytest.approx(0.5) and found.standard_error == pytest.approx(0.5 / np.sqrt(3))
     assert over_seeds({0: scores(0, 1)}).standard_error is None
 
 

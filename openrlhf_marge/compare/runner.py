@@ -22,7 +22,7 @@ from openrlhf_marge.runs.folder import flag_values
 from openrlhf_marge.runs.processes import Bars, run_logged
 from openrlhf_marge.runs.progress import MARK, UNITS
 
-EVALUATION = "after.json"  # as in run_folder.py, so that report, figures and model_card read it
+EVALUATION = "after.json"  # as in runs/folder.py, so that report, figures and model_card read it
 
 
 @dataclass
