@@ -8,7 +8,7 @@ import openrlhf_marge
 
 ROOT = Path(openrlhf_marge.__file__).parent
 COMMANDS = ["build_pairs", "compare", "evaluate", "explore", "figures", "marge_dpo", "model_card", "report"]
-PACKAGES = ["compare", "evaluation", "figures", "grading", "loop", "model_card", "offline", "pairs", "report"]
+PACKAGES = ["compare", "evaluation", "figures", "grading", "loop", "model_card", "exploration", "pairs", "report"]
 PACKAGES += [f"cli.{name}" for name in COMMANDS]
 CORE = [*sorted(p.stem for p in ROOT.glob("*.py") if p.stem != "__init__"), *PACKAGES]
 
