@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from openrlhf.cli.train_ppo_ray import parse_args
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from openrlhf_marge import MargeConfig
 from openrlhf_marge.host.rollout.reward_client import RewardClient
 
 GOOD_ROWS = [{"input": "1+1?", "label": "2"}, {"input": "1+2?", "label": "3"}]
@@ -49,6 +51,13 @@ def test_a_good_launch_is_completed_and_every_change_is_said(launch, capsys):
     said = capsys.readouterr().out
     for flag in ("--algo.advantage.estimator", "--vllm.enable_prefix_caching", "--algo.kl.use_loss"):
         assert f"[marge] {flag} is set to" in said
+
+
+def test_the_checked_options_take_the_place_of_the_flags(launch):
+    """The trainer's and the engines' processes get them pickled."""
+    args = launch("--marge.stop", "END", "--marge.split", "tokens")
+    assert args.marge == MargeConfig(stop=("END",), split="tokens")
+    assert pickle.loads(pickle.dumps(args)).marge == args.marge
 
 
 def test_reference_initial_leaves_the_kl_as_it_was_asked_for(launch):

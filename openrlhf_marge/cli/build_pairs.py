@@ -50,7 +50,8 @@ def build(args: argparse.Namespace) -> Summary:
         used = {*builder.options, "max_len", "seed"}
         shown = {name: value for name, value in asdict(settings).items() if name in used}
         with writing(args.out / "README.md") as file:
-            file.write(data_card(summary, args.kind, args.model, shown))
+            trainer = getattr(builder, "trainer", None)  # an installed builder may have none
+            file.write(data_card(summary, args.kind, trainer, args.model, shown))
         for other in {args.out / f"train{ending}" for ending in ENDINGS} - {path}:
             other.unlink(missing_ok=True)  # of an earlier build in another format; a data set would hold both
     return summary

@@ -44,6 +44,17 @@ def write_json(path: Path, value: Any) -> None:
         file.write(json.dumps(value, indent=1) + "\n")
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object; ValueError naming the file when it is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as e:
+        raise ValueError(f"{path} is not JSON: {e}; mend it or move it away") from e
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} is JSON but no object with keys; mend it or move it away")
+    return found
+
+
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str | int | float | None]]) -> None:
     """Numbers with six digits, so that rounding of other machines does not show; an empty cell for None."""
     with writing(path) as file:

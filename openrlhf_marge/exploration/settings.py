@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from openrlhf_marge.data.files import write_json
+from openrlhf_marge.data.files import read_object, write_json
 from openrlhf_marge.data.redaction import redacted
 
 
@@ -23,7 +23,7 @@ def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
     """Compare the flags and their values with those there, if any; ValueError naming a flag that differs."""
     if not path.is_file():
         return
-    wanted, there = (_shown(s) for s in (json.loads(json.dumps(settings)), json.loads(path.read_text("utf-8"))))
+    wanted, there = (_shown(s) for s in (json.loads(json.dumps(settings)), read_object(path)))
     for flag in {**there, **wanted}:
         if there.get(flag) != wanted.get(flag):
             raise ValueError(

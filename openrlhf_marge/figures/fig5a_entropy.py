@@ -8,12 +8,10 @@ from itertools import accumulate
 
 from openrlhf_marge.figures.plot import Line, Missing, Panel, Plot, Point, Table
 from openrlhf_marge.figures.runs import Run
-from openrlhf_marge.runs.log import Series
+from openrlhf_marge.method.metrics import COMPLETION_TOKENS, OUTCOME_DIVERSITY, VALID_PAIRS
+from openrlhf_marge.runs.log import TRAIN, Series
 
-TOKENS, DIVERSITY, PAIRS = (
-    f"train/marge/{name}"
-    for name in ("completion_tokens", "outcome_diversity_per_1k_tokens", "valid_pairs_per_1k_tokens")
-)
+TOKENS, DIVERSITY, PAIRS = TRAIN + COMPLETION_TOKENS, TRAIN + OUTCOME_DIVERSITY, TRAIN + VALID_PAIRS
 
 
 @dataclass(frozen=True, slots=True)

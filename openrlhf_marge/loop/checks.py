@@ -77,11 +77,11 @@ def checked(name: str, parse: Callable[[list[str]], argparse.Namespace], words: 
 
 def check_train_flags(kind: Kind, words: list[str]) -> None:
     """Let OpenRLHF's own parser read the flags; exploring would be in vain if it refused them afterwards."""
-    command = [sys.executable, "-m", kind.trainer, *words, "--help"]
+    command = [sys.executable, "-m", kind.trainer.module, *words, "--help"]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     if done.returncode:
         raise ValueError(f"--train does not work: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}")
     known = set(re.findall(r"--[\w.]+", done.stdout))
     for word in (w.split("=")[0] for w in words if w.startswith("--")):
         if word not in known:
-            raise ValueError(f"--train holds {word}, which {kind.trainer} does not know")
+            raise ValueError(f"--train holds {word}, which {kind.trainer.module} does not know")

@@ -89,10 +89,30 @@ class Texts:
         return "".join(self.pieces[index])
 
 
+@dataclass(frozen=True, slots=True)
+class Trainer:
+    """A command of OpenRLHF that trains on rows, and its flags for their columns."""
+
+    module: str
+    data_flags: tuple[str, ...]
+
+
+# Prompts are as the model saw them: the data sets add no chat template, and train_sft none of its own either.
+DPO = Trainer(
+    "openrlhf.cli.train_dpo",
+    ("--data.prompt_key", "prompt", "--data.chosen_key", "chosen", "--data.rejected_key", "rejected"),
+)
+SFT = Trainer(
+    "openrlhf.cli.train_sft",
+    ("--data.input_key", "prompt", "--data.output_key", "response", "--data.input_template", ""),
+)
+
+
 class Builder(Protocol):
     """One ``--kind``; the same object builds all rows of a run, so it must keep nothing between visits."""
 
     options: frozenset[str]  # the fields of Settings that it reads, beside eos_id, seed and max_len
+    trainer: Trainer | None  # what trains on its rows; one that is installed may leave this out
 
     def schema(self, settings: Settings) -> pa.Schema:
         """The columns of its rows."""
@@ -121,6 +141,8 @@ def facts_of(group: StateGroup) -> dict[str, Any]:
 
 class PairRows:
     """Schema and rows of the kinds that RewardDataset reads; the responses are chosen and rejected."""
+
+    trainer = DPO
 
     def schema(self, settings: Settings) -> pa.Schema:
         return PAIR_SCHEMA

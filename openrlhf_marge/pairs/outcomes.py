@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from openrlhf_marge.pairs.base import FACTS, Draft, PairRows, Settings, Texts, Visit, facts_of, unfit_end
+from openrlhf_marge.pairs.base import FACTS, SFT, Draft, PairRows, Settings, Texts, Visit, facts_of, unfit_end
 from openrlhf_marge.seeds import generator
 from openrlhf_marge.types import StateGroup, TokenIds
 
@@ -100,6 +100,7 @@ class Responses:
     """Correct whole responses, the state included: the prompt is x alone."""
 
     options = frozenset({"from_all_states", "responses_per_state"})
+    trainer = SFT
 
     def schema(self, settings: Settings) -> pa.Schema:
         return pa.schema([("prompt", pa.string()), ("response", pa.string()), *FACTS])

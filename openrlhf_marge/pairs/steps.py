@@ -45,6 +45,7 @@ class StepLabels:
     """Steps with the value of the state after each (Math-Shepherd), in TRL's stepwise form."""
 
     options = frozenset({"hard_labels"})
+    trainer = None
 
     def schema(self, settings: Settings) -> pa.Schema:
         labels = pa.list_(pa.bool_() if settings.hard_labels else pa.float64())
@@ -107,6 +108,7 @@ class StepPairs:
     """The one step that goes wrong against a right one, in the columns that Step-DPO published."""
 
     options = frozenset({"step_label", "dataset"})
+    trainer = None
     drafts = staticmethod(first_pits)
 
     def schema(self, settings: Settings) -> pa.Schema:

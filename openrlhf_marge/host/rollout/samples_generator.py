@@ -21,7 +21,7 @@ from openrlhf_marge.host.rollout.explorations import explore_problems
 from openrlhf_marge.host.rollout.given_guidance import given_guidance
 from openrlhf_marge.host.rollout.records import RolloutRecord
 from openrlhf_marge.host.rollout.reward_client import RewardClient
-from openrlhf_marge.method.config import from_namespace
+from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.method.group_queue import GroupQueue
 from openrlhf_marge.method.guidance import GuidancePool
 from openrlhf_marge.method.metrics import exploration_metrics
@@ -38,7 +38,7 @@ class GuidedSamplesGenerator(SamplesGenerator):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.config = from_namespace(self.args.marge)
+        self.config: MargeConfig = self.args.marge
         self.pool = GuidancePool()
         self.queue = GroupQueue(self.args.train.batch_size)
         self.episode = self.rollouts = 0
