@@ -14,10 +14,22 @@ setup(
     description="MARGE (ICML 2025) for OpenRLHF: guided, step-level exploration in RL of language models",
     long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
+    license_expression="Apache-2.0",
+    license_files=["LICENSE"],
+    classifiers=[
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
     python_requires=">=3.10,<3.13",
     packages=[*find_packages(include=["openrlhf_marge", "openrlhf_marge.*"]), "openrlhf_marge._patches"],
     package_dir={"openrlhf_marge._patches": "patches"},
     package_data={
+        "openrlhf_marge": ["py.typed"],
         "openrlhf_marge._patches": ["*.patch", "README.md"],
         "openrlhf_marge.report": ["*.html", "*.css", "*.js"],
     },
@@ -25,7 +37,7 @@ setup(
     # examples/setup_cpu.sh installs the builds that exist there.
     install_requires=[
         *("latex2sympy2==1.9.1", "matplotlib", "msgspec", "pyarrow", "scipy", "tqdm", "unidiff>=1.0"),
-        'tomli; python_version < "3.11"',
+        'tomli; python_version < "3.11"',  # for msgspec.toml
     ],
     extras_require={
         "gpu": [

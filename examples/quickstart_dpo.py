@@ -13,9 +13,10 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from quickstart import MAX_LEN, STACK, make_base_model, phase
+from quickstart import MAX_LEN, STACK, make_base_model, phase, print_scores
 
 from openrlhf_marge.arithmetic import pretrain
+from openrlhf_marge.data.files import read_object
 from openrlhf_marge.host.standalone.local_ray import local_ray
 from openrlhf_marge.loop import KINDS
 
@@ -58,14 +59,11 @@ def run_loop(args: argparse.Namespace, out: Path) -> dict:
         returncode = subprocess.run(command, env=environment, check=False).returncode
     if returncode:
         raise SystemExit(returncode)
-    return json.loads((out / "summary.json").read_text())
+    return read_object(out / "summary.json")
 
 
 def print_table(summary: dict) -> None:
-    print(f"\n{'held-out problems':20}{'before':>18}{'after':>18}")
-    for k in ("pass@1", "pass@8"):
-        cells = (f"{summary[w][k]:.3f} +- {summary[w][k + '_standard_error']:.3f}" for w in ("before", "after"))
-        print(f"{k:20}{''.join(f'{cell:>18}' for cell in cells)}")
+    print_scores(summary)
     rows = ", ".join(str(i["rows"]) for i in summary["iterations"])
     print(f"{summary['kind']}: {summary['generated_tokens']} generated tokens, {rows} rows trained on")
 

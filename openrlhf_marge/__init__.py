@@ -2,17 +2,17 @@
 
 prompts -> guidance -> states -> completions -> groups -> advantages -> OpenRLHF's trainer
 
-Everything outside ``host`` is the pure core: it imports no ray, vllm, deepspeed or openrlhf.
+Only files in ``host`` import ray, vllm, deepspeed or openrlhf.
 """
 
 from pathlib import Path
 
 from openrlhf_marge.method.advantages import group_advantages
 from openrlhf_marge.method.config import MargeConfig
-from openrlhf_marge.method.explorer import Exploration, Explorer
+from openrlhf_marge.method.explorer import Explorer
 from openrlhf_marge.method.guidance import GuidancePool, pick_guidance
 from openrlhf_marge.method.splitters import split_into_states
-from openrlhf_marge.types import Completion, Guidance, Problem, State, StateGroup
+from openrlhf_marge.types import Completion, Exploration, Guidance, Problem, State, StateGroup
 
 __version__ = "0.1.0"
 REWARD_FILE = str(Path(__file__).with_name("host") / "reward_func.py")

@@ -1,4 +1,4 @@
-"""Numbers that depend on what they are for alone: not on the process, the order of events or the machine."""
+"""Seeds that depend only on their purpose: not on the process, the order of events or the machine."""
 
 from __future__ import annotations
 

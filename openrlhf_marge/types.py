@@ -1,4 +1,4 @@
-"""The small frozen types that carry everything: Problem -> Guidance -> State -> Completion -> StateGroup.
+"""The small frozen types that carry everything, from Problem, Guidance and State to Completion and StateGroup.
 
 Token ids are tuples of the ids that the model really read or sampled; no stage decodes and encodes again.
 """
@@ -111,3 +111,31 @@ class StateGroup:
     def crosses_update(self) -> bool:
         """Whether its tokens come from before and after a weight update (partial rollouts only)."""
         return len({v for c in self.completions for v in c.weight_versions}) > 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exploration:
+    """What one visit of a problem gave."""
+
+    problem_id: str
+    groups: tuple[StateGroup, ...] = ()  # one per state, in order of the states; empty when the problem was left out
+    candidates: StateGroup | None = None  # sampled from s_0 to find the first guidance, never trained on
+    no_guidance: bool = False  # no suitable response was found, and none was there
+    no_room: bool = False  # left out: the prompt leaves no room for a response
+    guidance_kept: bool = False  # s_0 gave no suitable response, so the old guidance stays
+    guidance_age: int | None = None  # visits since the guidance of this visit was sampled
+
+    def __post_init__(self) -> None:
+        if self.no_guidance and not self.groups and self.candidates is None:
+            raise ValueError(f"problem {self.problem_id} found no guidance; keep the responses that were tried")
+
+    @property
+    def pass_rate(self) -> float | None:
+        """Of what was sampled from s_0: its group, else the candidates; None where nothing was."""
+        first = self.groups[0] if self.groups else self.candidates
+        return None if first is None else first.pass_rate
+
+    @property
+    def candidate_tokens(self) -> int:
+        """Tokens sampled to find the first guidance."""
+        return sum(len(c.token_ids) for c in self.candidates.completions) if self.candidates else 0

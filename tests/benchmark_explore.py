@@ -49,7 +49,8 @@ def count_tokens(output) -> int:
 def explored(engine, args) -> tuple[float, list]:
     """Tokens per second of an exploration, and its requests."""
     ray.get(engine.reset_prefix_cache.remote())
-    config, recording = from_namespace(args.marge), Recording(engine)
+    config = args.marge = from_namespace(args.marge)
+    recording = Recording(engine)
     tokenizer = offline.load_tokenizer(args)
     problems = offline.read_problems(args, config, tokenizer)
     with tempfile.TemporaryDirectory() as out:

@@ -8,6 +8,32 @@ settings.register_profile("shared", deadline=None)
 settings.load_profile("shared")
 
 
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Install a module and its entry points for one test; what was looked up before is forgotten."""
+    from openrlhf_marge.entry_points import load_installed
+
+    from factories import distribution
+
+    def install(module: str, body: str, entry_points: str) -> None:
+        distribution(tmp_path, module, {f"{module}.py": body}, entry_points)
+        monkeypatch.syspath_prepend(tmp_path)
+
+    load_installed.cache_clear()
+    yield install
+    load_installed.cache_clear()
+
+
+@pytest.fixture
+def install_reward(install):
+    """Install a module's function ``reward`` under a name."""
+
+    def install_reward(name: str, body: str) -> None:
+        install(f"{name}_rewards", body, f"[openrlhf_marge.rewards]\n{name} = {name}_rewards:reward\n")
+
+    return install_reward
+
+
 @pytest.fixture(scope="module")
 def task(tmp_path_factory):
     """A tiny task for runs of the real stack."""

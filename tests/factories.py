@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 from openrlhf_marge import Completion, Explorer, Guidance, GuidancePool, MargeConfig, Problem, State, StateGroup
@@ -78,10 +79,12 @@ def explorer(model, *, pool: GuidancePool | None = None, s0_ids=(), n: int = 4, 
     )
 
 
-def distribution(folder: Path, name: str, body: str) -> None:
-    """A package, installed once ``folder`` is on the path: its ``reward(response, label)`` is the reward ``name``."""
-    (folder / f"{name}_rewards.py").write_text(body)
-    info = folder / f"{name}_rewards-1.0.dist-info"
+def distribution(folder: Path, name: str, files: Mapping[str, str], entry_points: str) -> None:
+    """A package, installed once ``folder`` is on the path; ``files`` are texts by path, ``entry_points`` as pip's."""
+    for path, text in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    info = folder / f"{name}-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}_rewards\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[openrlhf_marge.rewards]\n{name} = {name}_rewards:reward\n")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(entry_points)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +16,8 @@ from openrlhf.cli.train_ppo_ray import parse_args
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from openrlhf_marge import MargeConfig
 from openrlhf_marge.host.rollout.reward_client import RewardClient
-
-from factories import distribution
 
 GOOD_ROWS = [{"input": "1+1?", "label": "2"}, {"input": "1+2?", "label": "3"}]
 
@@ -51,6 +51,13 @@ def test_a_good_launch_is_completed_and_every_change_is_said(launch, capsys):
     said = capsys.readouterr().out
     for flag in ("--algo.advantage.estimator", "--vllm.enable_prefix_caching", "--algo.kl.use_loss"):
         assert f"[marge] {flag} is set to" in said
+
+
+def test_the_checked_options_take_the_place_of_the_flags(launch):
+    """The trainer's and the engines' processes get them pickled."""
+    args = launch("--marge.stop", "END", "--marge.split", "tokens")
+    assert args.marge == MargeConfig(stop=("END",), split="tokens")
+    assert pickle.loads(pickle.dumps(args)).marge == args.marge
 
 
 def test_reference_initial_leaves_the_kl_as_it_was_asked_for(launch):
@@ -176,19 +183,10 @@ def test_a_reward_file_that_cannot_serve_is_refused(launch, tmp_path, body, sent
         launch("--reward.remote_url", path)
 
 
-@pytest.fixture
-def installed(tmp_path, monkeypatch):
-    """Install ``reward(response, label)`` as the reward called ``name``."""
-
-    def install(name: str, body: str) -> None:
-        distribution(tmp_path, name, body)
-        monkeypatch.syspath_prepend(tmp_path)
-
-    return install
-
-
-def test_a_domains_reward_is_in_a_file_that_every_process_can_load(launch, installed, tmp_path, capsys, monkeypatch):
-    installed("length", "def reward(response, label): return min(1.0, len(response) / float(label))")
+def test_a_domains_reward_is_in_a_file_that_every_process_can_load(
+    launch, install_reward, tmp_path, capsys, monkeypatch
+):
+    install_reward("length", "def reward(response, label): return min(1.0, len(response) / float(label))")
     monkeypatch.chdir(tmp_path)
     args = launch("--marge.reward", "length", "--ckpt.path", "checkpoints")
     assert args.reward.remote_url == [str(tmp_path / "checkpoints" / "_marge" / "reward_length.py")]
@@ -209,8 +207,8 @@ def test_a_domains_reward_is_in_a_file_that_every_process_can_load(launch, insta
         ("needy", "import nothing_of_that_name", r"--marge.reward needy \(needy_rewards:reward\) does not load: Mod"),
     ],
 )
-def test_a_domains_reward_that_cannot_serve_is_refused(launch, installed, tmp_path, name, body, sentence):
-    installed(name, body)
+def test_a_domains_reward_that_cannot_serve_is_refused(launch, install_reward, tmp_path, name, body, sentence):
+    install_reward(name, body)
     with pytest.raises(SystemExit, match=sentence):
         launch("--marge.reward", name, "--ckpt.path", str(tmp_path))
 
@@ -223,9 +221,10 @@ def test_the_command_itself_ends_with_the_sentence_and_no_ray_process():
     assert "Started a local Ray" not in done.stderr + done.stdout
 
 
-def test_ones_own_splitter_needs_the_states_that_the_learning_rate_counts_on(launch, monkeypatch):
-    monkeypatch.setattr("openrlhf_marge.method.config.load_splitter", lambda name: None)  # as if one were installed
-    with pytest.raises(SystemExit, match=r"--marge.split names an installed splitter.*set --marge.expected_states"):
-        launch("--marge.split", "halves")
+@pytest.mark.parametrize(("flag", "what"), [("split", "splitter"), ("explore", "exploration")])
+def test_ones_own_way_needs_the_states_that_the_learning_rate_counts_on(launch, install, flag, what):
+    install("own_way", "def way(): pass", f"[openrlhf_marge.{what}s]\nown = own_way:way\n")
+    with pytest.raises(SystemExit, match=rf"--marge.{flag} names an installed {what}, .*set --marge.expected_states"):
+        launch(f"--marge.{flag}", "own")
     for enough in (["--marge.expected_states", "2"], ["--actor.lr_scheduler", "constant"]):
-        assert launch("--marge.split", "halves", *enough).marge.split == "halves"
+        assert getattr(launch(f"--marge.{flag}", "own", *enough).marge, flag) == "own"

@@ -223,7 +223,7 @@ class Attack:
 
 
 @pytest.mark.parametrize(
-    "hidden", [lambda attack: attack, lambda attack: {"pool": attack}, lambda attack: [Totals(), attack]]
+    "hidden", [lambda attack: attack, lambda attack: {"pool": attack}, lambda attack: [PLAIN.problem, attack]]
 )
 def test_a_hostile_pickle_runs_nothing_and_is_refused_with_a_sentence(store, tmp_path, hidden):
     path = pickled(tmp_path / "_marge", 1, pickle.dumps(hidden(Attack(tmp_path / "hit")), protocol=5))

@@ -126,8 +126,23 @@ def test_the_environment_fills_a_file_and_a_variable_that_is_not_set_is_named(tm
         ),
         ("seeds = [0, 1]", "seeds = [0, 1, 0]", "seeds has 0 twice; leave one out"),
         ("seeds = [0, 1]", "seeds = []", "seeds is empty; give at least one"),
-        ("seeds = [0, 1]", 'seeds = ["0"]', r"seeds is \['0'\]; it must be a list of whole numbers"),
-        ("seeds = [0, 1]", "", "the key 'seeds' is missing; add it"),
+        ("seeds = [0, 1]", 'seeds = ["0"]', r"file.toml: Expected `int`, got `str` - at `\$.seeds\[0\]`"),
+        ("seeds = [0, 1]", "seeds = [true]", r"Expected `int`, got `bool` - at `\$.seeds\[0\]`"),
+        ("seeds = [0, 1]", "seeds = 3", r"Expected a list, got `int` - at `\$.seeds`"),
+        ("seeds = [0, 1]", "", "file.toml: add the missing key `seeds`"),
+        ("evaluate.data = ", "evaluate = ", r"\[evaluate\]: Expected a table, got a list"),
+        ("[methods.GRPO]\n", "methods.GRPO = 3\n[methods.X]\n", r"\[methods.GRPO\]: Expected a table, got `int`"),
+        (
+            'kind = "grpo"',
+            'kind = "grpo"\nshare = "1"',
+            r"\[methods.GRPO\]: Expected `float`, got `str` - at `\$.share`",
+        ),
+        (
+            'kind = "grpo"',
+            'kind = "grpo"\nname = "x"',
+            r"\[methods.GRPO\]: the key 'name' is not known; known are kind",
+        ),
+        ("budget.tokens = 1000", 'budget.tokens = "x"', r"\[budget\]: tokens: Expected `float`, got `str`"),
         ("budget.tokens", "budget.prompts", r"\[budget\] has the key 'prompts'; give exactly one of updates, samples"),
         ("budget.tokens = 1000", "budget.tokens = -1", r"\[budget\]: tokens is -1; it must be a number above 0"),
         ("budget.tokens = 1000", "", r"\[methods.GRPO\] is to run and .* has no \[budget\]"),
@@ -278,19 +293,23 @@ def test_a_finished_loop_is_the_model_of_its_last_iteration(tmp_path):
     (tmp_path / "iteration_1").mkdir()
     with pytest.raises(ValueError, match=r"summary.json cannot be read: .*; give a loop's folder after its end"):
         read_run(tmp_path)
+    summary = {"kind": "marge", "before": {"model": "base"}, "best_iteration": 0}
     iteration = {
         "explored": {"completions": 40, "generated_tokens": 300, "pass_rate": 0.5},
         "seconds": {"explore": 2.0, "pairs": 0.5, "train": 1.5, "evaluate": 100.0},
     }
-    (tmp_path / "summary.json").write_text(json.dumps({"iterations": [iteration] * 2}))
+    (tmp_path / "summary.json").write_text(json.dumps(summary | {"iterations": [iteration] * 2}))
     found = read_run(tmp_path)
     assert found.model == str(tmp_path / "iteration_2" / "model")
     assert found.points[-1] == Point(updates=2, samples=80, tokens=600, seconds=8.0, pass_rate=0.5)
     (tmp_path / "iteration_3").mkdir()
     with pytest.raises(ValueError, match="ended in its iteration 3; go on with it first"):
         read_run(tmp_path)
-    (tmp_path / "summary.json").write_text("{}")
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
     with pytest.raises(ValueError, match="ended in its iteration 1; go on with it first"):
+        read_run(tmp_path)
+    (tmp_path / "summary.json").write_text(json.dumps(summary | {"iterations": [{"seconds": {}}]}))
+    with pytest.raises(ValueError, match=r"cannot be read: .* required field `explored` - at `\$\.iterations\[0\]`"):
         read_run(tmp_path)
 
 
@@ -313,7 +332,7 @@ def scores(*values, texts="abcdefgh"):
 
 def test_means_and_standard_errors_are_over_seeds():
     found = over_seeds({0: scores(0, 1), 1: scores(1, 1), 2: scores(0, 0)})
-    assert found.value == pytest.approx(0.5) and found.standard_error == pytest.approx(0.5 / np.sqrt(3))
+    assert found.mean == pytest.approx(0.5) and found.standard_error == pytest.approx(0.5 / np.sqrt(3))
     assert over_seeds({0: scores(0, 1)}).standard_error is None
 
 

@@ -51,14 +51,24 @@ def test_a_bad_value_is_one_sentence_that_names_the_flag(flags, message):
         parse(*flags)
 
 
-def test_the_readme_has_every_flag_with_its_default():
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    rows = {row.split("`")[1]: row for row in readme.splitlines() if row.startswith("| `--marge.")}
-    assert set(rows) == {f"--marge.{f.name}" for f in fields(MargeConfig)}
-    for f in fields(MargeConfig):
-        default = "" if f.default in (None, ()) else str(f.default).replace("\n", "\\n")
-        if f.name != "expected_states":
-            assert rows[f"--marge.{f.name}"].split("|")[2].strip(" `") == default.strip("`"), f.name
+def flag_rows(page: str) -> dict[str, str]:
+    """Field -> its default as the table of flags of a page has it."""
+    lines = (Path(__file__).parents[1] / page).read_text().splitlines()
+    rows = [line.split("|") for line in lines if line.startswith("| `--marge.")]
+    return {cells[1].strip(" `").removeprefix("--marge."): cells[2].strip(" `") for cells in rows}
+
+
+def test_the_methods_page_has_every_flag():
+    assert flag_rows("openrlhf_marge/method/README.md").keys() == {f.name for f in fields(MargeConfig)}
+
+
+@pytest.mark.parametrize("page", ["README.md", "openrlhf_marge/method/README.md"])
+def test_the_pages_have_the_defaults_of_their_flags(page):
+    config, rows = MargeConfig(), flag_rows(page)
+    assert rows
+    for name in rows.keys() - {"expected_states"}:  # its default depends on other flags
+        default = getattr(config, name)
+        assert rows[name] == ("" if default in (None, ()) else str(default).replace("\n", "\\n")), name
 
 
 def test_every_field_has_help():
@@ -75,3 +85,29 @@ def test_every_field_has_help():
 )
 def test_states_that_the_schedule_counts_on(config, states):
     assert MargeConfig(**config).scheduled_states == states
+
+
+@pytest.mark.parametrize(
+    ("option", "group", "is_no"),
+    [
+        ("split", "splitters", r"function \(ids, start, config, decode_pieces\) -> cuts"),
+        ("reward", "rewards", r"function \(response, label\) -> float"),
+        ("guidance_rule", "guidance_rules", "GuidanceRule; see method/guidance_rules.py"),
+        ("explore", "explorations", r"function \(visit\) -> exploration"),
+        ("advantage", "advantages", r"function \(rewards of a group\) -> advantages"),
+    ],
+)
+def test_an_installed_object_of_the_wrong_kind_is_refused(install, option, group, is_no):
+    install("seven", "value = 7", f"[openrlhf_marge.{group}]\nodd = seven:value\ngone = seven:gone\n")
+    with pytest.raises(ValueError, match=rf"^--marge.{option} odd \(seven:value\) is no {is_no}$"):
+        MargeConfig(**{option: "odd"})
+    with pytest.raises(ValueError, match=rf"^--marge.{option} gone \(seven:gone\) does not load: AttributeError: "):
+        MargeConfig(**{option: "gone"})
+
+
+def test_a_rule_that_picks_once_does_not_go_with_fresh_guidance(install):
+    body = "from openrlhf_marge.method.guidance_rules import *\n"
+    body += "ONCE = GuidanceRule(wanted=lambda rate, threshold: (True,), picks_once=True)"
+    install("once_rule", body, "[openrlhf_marge.guidance_rules]\nonce = once_rule:ONCE\n")
+    with pytest.raises(ValueError, match=r"fresh picks at every visit, --marge\.guidance_rule once once$"):
+        MargeConfig(guidance_rule="once", guidance_source="fresh")

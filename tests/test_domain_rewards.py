@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 
 from openrlhf_marge import MargeConfig
-from openrlhf_marge.rewards.domains import BadReward, domain_reward, load_reward
-
-from factories import distribution
+from openrlhf_marge.rewards.domains import BadReward, domain_reward
 
 CODE = """
 calls = []
@@ -25,19 +23,6 @@ def reward(response, label):
 
 
 @pytest.fixture
-def install(tmp_path, monkeypatch):
-    """Install a module with a function ``reward``; what was looked up before is forgotten."""
-
-    def install(name: str, body: str) -> None:
-        distribution(tmp_path, name, body)
-        monkeypatch.syspath_prepend(tmp_path)
-
-    load_reward.cache_clear()
-    yield install
-    load_reward.cache_clear()
-
-
-@pytest.fixture
 def host():
     pytest.importorskip("torch")
     from openrlhf_marge.host import domain_rewards
@@ -45,20 +30,20 @@ def host():
     return domain_rewards
 
 
-def test_an_installed_reward_is_found_by_its_name(install):
-    install("code", CODE)
+def test_an_installed_reward_is_found_by_its_name(install_reward):
+    install_reward("code", CODE)
     assert MargeConfig(reward="code").reward == "code"
     assert domain_reward("code", "return 7", "7") == 1.0
 
 
-def test_an_unknown_name_is_refused_with_the_known_ones(install):
-    install("code", CODE)
+def test_an_unknown_name_is_refused_with_the_known_ones(install_reward):
+    install_reward("code", CODE)
     with pytest.raises(ValueError, match=r"--marge.reward is 'cod'; it must be one of math, code, or another"):
         MargeConfig(reward="cod")
 
 
-def test_what_is_no_function_is_refused(install):
-    install("number", "reward = 1.0")
+def test_what_is_no_function_is_refused(install_reward):
+    install_reward("number", "reward = 1.0")
     with pytest.raises(ValueError, match=r"--marge.reward number \(number_rewards:reward\) is no function"):
         MargeConfig(reward="number")
 
@@ -67,21 +52,21 @@ def test_what_is_no_function_is_refused(install):
     ("response", "returned"),
     [("none", "None"), ("nan", "nan"), ("high", "1.5"), ("low", "-0.5"), ("text", "'x'")],
 )
-def test_what_is_no_reward_is_an_error_and_never_a_zero(install, host, response, returned):
-    install("odd", ODD)
+def test_what_is_no_reward_is_an_error_and_never_a_zero(install_reward, host, response, returned):
+    install_reward("odd", ODD)
     with pytest.raises(BadReward, match=f"--marge.reward odd returned {returned}; it must return a number in"):
         host.reward_func_of("odd")([f"Q {response}"], ["Q "], ["1"])
 
 
-def test_what_it_raises_is_told_with_its_name(install):
-    install("odd", ODD)
+def test_what_it_raises_is_told_with_its_name(install_reward):
+    install_reward("odd", ODD)
     with pytest.raises(RuntimeError, match=r"--marge.reward odd raised KeyError: 'gone'"):
         domain_reward("odd", "raise", "1")
     assert domain_reward("odd", "true", "1") == domain_reward("odd", "one", "1") == 1.0
 
 
-def test_the_reward_function_has_one_number_per_query_and_hides_the_prompt(install, host, tmp_path):
-    install("seen", CODE)
+def test_the_reward_function_has_one_number_per_query_and_hides_the_prompt(install_reward, host, tmp_path):
+    install_reward("seen", CODE)
     path = host.write_reward_file(str(tmp_path / "checkpoints"), "seen")
     reward_func = runpy.run_path(path)["reward_func"]
     returned = reward_func(["is 7? no", "is 7? 7", "is 7? 8"], ["is 7?"] * 3, ["7", 7, "8"])
@@ -94,7 +79,7 @@ def test_the_reward_function_has_one_number_per_query_and_hides_the_prompt(insta
         reward_func(["is 7? no"], ["is 7?"], [None])
 
 
-def test_a_name_of_any_letters_has_a_file(install, host, tmp_path):
+def test_a_name_of_any_letters_has_a_file(install_reward, host, tmp_path):
     path = host.write_reward_file(str(tmp_path), "../a b'c")
     assert path == str(tmp_path / "_marge" / "reward_.._a_b_c.py")
     assert """reward_func_of("../a b'c")""" in Path(path).read_text()

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openrlhf_marge.data.files import write_json
 from openrlhf_marge.evaluation import (
+    Estimate,
     Response,
     choose_prompt,
     maj_at_k,
@@ -20,6 +22,7 @@ from openrlhf_marge.evaluation import (
     render_prompt,
     vote_of,
 )
+from openrlhf_marge.evaluation.results import read_results
 
 RIGHT = "right"
 
@@ -155,3 +158,18 @@ def test_the_prompt_of_a_model_family():
     assert choose_prompt("chat", "runs/metamath-marge", has_chat_template=True) == "chat"
     with pytest.raises(ValueError, match="--prompt chat needs a chat template and the tokenizer of --model m has no"):
         choose_prompt("chat", "m", has_chat_template=False)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_results_are_read_as_they_were_written(tmp_path, several):
+    """The order of the keys, too: a loop's summary holds its results."""
+    one = {
+        "data": "x/heldout.jsonl", "problems": 1, "n": 4, "top_p": 0.95, "pass@1": 0.25, "pass@1_standard_error": None,
+        "truncated": 0.5, "truncated_standard_error": None,
+    }  # fmt: skip
+    write_json(tmp_path / "r.json", {"x/heldout.jsonl": one, "gsm8k=y": one} if several else one)
+    results = read_results(tmp_path / "r.json")
+    assert list(results) == ["heldout", "gsm8k"][: 1 + several]
+    result = results["heldout"]
+    assert list(result.as_dict().items()) == list(one.items())
+    assert result.scores == {"pass@1": Estimate(0.25, None)} and result.told["top_p"] == 0.95

@@ -29,7 +29,7 @@ LOGS = ("grader_no_answer", "grader_unparsable", "grader_timeout", "grader_error
 # The server with a grader whose verdict is the response itself, so that a broken one can be had.
 SCRIPTED = """
 import sys
-from openrlhf_marge import batch_grading
+from openrlhf_marge.rewards import batch as batch_grading
 from openrlhf_marge.cli import serve_grader
 from openrlhf_marge.grading import Grade
 batch_grading.grade = lambda response, gold, symbolic: Grade(response == "correct", response)
@@ -38,8 +38,9 @@ serve_grader.main(sys.argv[1:])
 SECONDS = 1.0  # that the bounded server waits for a whole request; it grades longer than that
 BOUNDED = f"""
 import sys, time
-from openrlhf_marge import batch_grading
-from openrlhf_marge.cli import http_bounds, serve_grader
+from openrlhf_marge.rewards import batch as batch_grading
+from openrlhf_marge.cli import serve_grader
+from openrlhf_marge.rewards import http_bounds
 from openrlhf_marge.grading import Grade
 http_bounds.TimedProtocol.seconds = {SECONDS}
 http_bounds.MAX_HELD = 1000

@@ -1,6 +1,8 @@
 """Who may import whom: a file imports from its own room and from the rooms on the lines below it."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,7 @@ rollout
 """
 STACK = {"openrlhf", "ray", "vllm", "deepspeed"}  # named in host/ alone, at the top of a file or inside a function
 FILES = sorted(PACKAGE.rglob("*.py"))
+CLI = sorted((PACKAGE / "cli").glob("[a-z]*.py"))
 
 
 def ranks(layers: str) -> dict[str, int]:
@@ -76,3 +79,13 @@ def test_every_room_has_its_line():
     assert not {name for path in FILES for name in imports(path) if name.startswith("openrlhf_marge.arithmetic")} - {
         name for path in (PACKAGE / "arithmetic").glob("*.py") for name in imports(path)
     }
+
+
+@pytest.mark.parametrize("module", sorted(ranks(LAYERS).keys() - {"cli", "host"}) + [f"cli.{p.stem}" for p in CLI])
+def test_loading_it_loads_nothing_heavy(module):
+    code = (
+        f"import sys, openrlhf_marge.{module}; "
+        "print([m for m in ('ray', 'vllm', 'deepspeed', 'openrlhf', 'torch') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"

@@ -144,6 +144,7 @@ def spoil_summary(run, **changes):
 
 
 HOSTILE = "a|b\n\n# <script>x</script> [l](javascript:x) `c` *d* &amp; _e_ f_g"
+SUMMARY = "{run}/summary.json is not as a run writes it: "
 ESCAPED = r"a\|b \# \<script\>x\</script\> \[l\](javascript:x) \`c\` \*d\* \&amp; \_e\_ f_g"
 
 
@@ -151,7 +152,7 @@ def test_names_of_every_kind_are_text_and_no_markup(run):
     flags = json.loads((run / "summary.json").read_text())["training_flags"]
     flags[flags.index("openai/gsm8k,train.jsonl")] = "a`b,c\n# d,``"
     flags[flags.index("Qwen/Qwen2-7B-Instruct")] = "`base`\n# model"
-    spoil_summary(run, name=HOSTILE, training_flags=flags, versions={HOSTILE: HOSTILE}, generated_tokens=HOSTILE)
+    spoil_summary(run, name=HOSTILE, training_flags=flags, versions={HOSTILE: HOSTILE})
     for name in ("before", "after"):
         spoil_result(run, name, "data", HOSTILE)
         spoil_result(run, name, "prompt", HOSTILE)
@@ -176,23 +177,39 @@ def test_names_of_every_kind_are_text_and_no_markup(run):
     [
         (lambda run: (run / "summary.json").unlink(), "{run} has no summary.json; --help says what to write"),
         (lambda run: (run / "summary.json").write_text("{"), "{run}/summary.json is not JSON: "),
-        (lambda run: (run / "summary.json").write_text('{"a": 1}'), "the files of {run} lack the key "),
+        (
+            lambda run: (run / "summary.json").write_text('{"a": 1}'),
+            SUMMARY + "Object missing required field `method`; mend it",
+        ),
         (lambda run: (run / "after.json").unlink(), "{run} has no {run}/after.json; write it, and before.json, with"),
         (
             lambda run: spoil_result(run, "after", "pass@1", "high"),
-            "the result pass@1 of 'gsm8k' is 'high' and no number",
+            "{run}/after.json: the result pass@1 of 'gsm8k' is 'high' and no number",
         ),
-        (lambda run: spoil_result(run, "before", "pass@4", [1]), "the result pass@4 of 'gsm8k' is [1] and no number;"),
+        (
+            lambda run: spoil_result(run, "before", "pass@4", [1]),
+            "{run}/before.json: the result pass@4 of 'gsm8k' is [1] and no number;",
+        ),
         (
             lambda run: spoil_result(run, "after", "pass@1", float("nan")),
-            "the result pass@1 of 'gsm8k' is nan and no n",
+            "{run}/after.json: the result pass@1 of 'gsm8k' is nan and no n",
         ),
-        (lambda run: spoil_result(run, "after", "pass@1", True), "the result pass@1 of 'gsm8k' is True and no number"),
+        (
+            lambda run: spoil_result(run, "after", "pass@1", True),
+            "{run}/after.json: the result pass@1 of 'gsm8k' is True and no number",
+        ),
         (
             lambda run: spoil_result(run, "after", "pass@4_standard_error", "small"),
-            "the result pass@4_standard_error of 'gsm8k' is 'small' and no number; evaluate again",
+            "{run}/after.json: the result pass@4_standard_error of 'gsm8k' is 'small' and no number; evaluate again",
         ),
-        (lambda run: spoil_summary(run, versions=["torch"]), "the files of {run} are not as a run writes them ("),
+        (
+            lambda run: spoil_summary(run, versions=["torch"]),
+            SUMMARY + "Expected `object`, got `array` - at `$.versions`",
+        ),
+        (
+            lambda run: spoil_summary(run, generated_tokens="9"),
+            SUMMARY + "Expected `int | float | null`, got `str` - at `$.gen",
+        ),
         (lambda run: (run / "trained").rmdir(), "{run}/trained is no folder; name the model's folder with --model"),
     ],
 )

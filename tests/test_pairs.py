@@ -17,8 +17,10 @@ from openrlhf_marge.cli.build_pairs import main
 from openrlhf_marge.data import dump
 from openrlhf_marge.data.columns import check_file, find_files
 from openrlhf_marge.pairs import reading
+from openrlhf_marge.pairs.base import DPO
 from openrlhf_marge.pairs.card import Summary, data_card
 from openrlhf_marge.pairs.outcomes import all_pairs, common_length
+from openrlhf_marge.pairs.registry import BUILDERS
 from openrlhf_marge.seeds import generator
 
 from factories import group
@@ -149,15 +151,9 @@ class Firsts:
 """
 
 
-def test_a_builder_of_ones_own(tmp_path, model, monkeypatch, capsys):
-    (tmp_path / "own_pairs.py").write_text(OWN)
-    info = tmp_path / "own_pairs-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: own_pairs\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[openrlhf_marge.pair_builders]\nfirsts = own_pairs:Firsts\ngone = own_pairs:Gone\nnone = json:loads\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
+def test_a_builder_of_ones_own(tmp_path, model, install, capsys):
+    entries = "firsts = own_pairs:Firsts\ngone = own_pairs:Gone\nnone = json:loads\n"
+    install("own_pairs", OWN, f"[openrlhf_marge.pair_builders]\n{entries}")
     folder, out = write_dump(tmp_path / "dump", good_visit()), tmp_path / "rows.jsonl"
     flags = (str(folder), "--model", model, "--out", str(out), "--kind")
     assert main([*flags, "firsts"]) == 0 and "2 states after s_0" in capsys.readouterr().out
@@ -172,7 +168,29 @@ def test_the_card_tells_what_was_built_from_what():
     summary = Summary(completions=10)
     summary.left_out.update(too_long=2, one_outcome=3, own=1)
     summary.add({"problem_id": "a", "value": 0.5})
-    card = data_card(summary, "marge", "MODEL", {"seed": 0, "max_len": 99})
+    card = data_card(summary, "marge", DPO, "MODEL", {"seed": 0, "max_len": 99})
     assert "configs" not in card and "- n<1K" in card and "1 rows from 10 completions of 1 problems" in card
     assert "0.5 to 0.5" in card and "--data.max_len 99" in card and "- Settings: `max_len` 99, `seed` 0" in card
     assert card.index("- 3 states") < card.index("- 2 rows longer") < card.index("- 1 own")
+
+
+@pytest.mark.parametrize(
+    ("kinds", "command"),
+    [
+        (
+            ("marge", "outcome", "self_explore"),
+            "python -m openrlhf.cli.train_dpo --data.dataset FOLDER --data.prompt_key prompt --data.chosen_key chosen "
+            "--data.rejected_key rejected --data.max_len 9",
+        ),
+        (
+            ("sft",),
+            "python -m openrlhf.cli.train_sft --data.dataset FOLDER --data.input_key prompt --data.output_key "
+            'response --data.input_template "" --data.max_len 9',
+        ),
+        (("prm", "step_dpo"), None),
+    ],
+)
+def test_the_card_tells_how_to_train_on_the_rows(kinds, command):
+    for kind in kinds:
+        card = data_card(Summary(rows=1), kind, BUILDERS.own[kind].trainer, "MODEL", {"max_len": 9})
+        assert (f"```bash\n{command}\n```" in card) if command else ("## Use" not in card)

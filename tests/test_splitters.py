@@ -1,5 +1,3 @@
-from types import SimpleNamespace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -109,15 +107,9 @@ def test_more_states_than_the_cap_are_thinned_evenly(most, kept):
     assert "".join(s[-1:] or "0" for s in states) == kept
 
 
-def test_ones_own_splitter_is_found_by_its_name(monkeypatch):
-    from openrlhf_marge import entry_points as installed
-    from openrlhf_marge.method import splitters
-
-    def halves(ids, start, config, decode):
-        return [start, len(ids) // 2]
-
-    entry = SimpleNamespace(name="halves", value="own:halves", load=lambda: halves)
-    monkeypatch.setattr(installed, "entry_points", lambda group: [entry] * (group == splitters.ENTRY_POINT_GROUP))
+def test_ones_own_splitter_is_found_by_its_name(install):
+    body = "def cut(ids, start, config, decode_pieces): return [start, len(ids) // 2]"
+    install("halves", body, "[openrlhf_marge.splitters]\nhalves = halves:cut\n")
     assert states_of("abcdefgh", split="halves") == ["", "abcd"]
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from openrlhf_marge.arithmetic.problems import OPERATIONS, Operation, Problem, format_response
 
 SLIPS = (-10, -2, -1, 1, 2, 10)
-"""What a wrong result is off by: a lost or invented carry, or a miscount."""
+"""Differences between a wrong and the right result: a lost or invented carry, or a miscount."""
 
 Fact = tuple[int, Operation]
 """(units digit of the value, operation): what an addition table of one digit has as its entries."""

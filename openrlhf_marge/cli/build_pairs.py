@@ -24,20 +24,20 @@ from openrlhf_marge.data.columns import check_file, find_files
 from openrlhf_marge.data.files import writing
 from openrlhf_marge.data.row_writers import row_writer
 from openrlhf_marge.models import TokenizerCodec
-from openrlhf_marge.pairs import Settings, Visit, build_rows, load_builder, read_visits
+from openrlhf_marge.pairs import BUILDERS, Settings, Visit, build_rows, read_visits
 from openrlhf_marge.pairs.card import Summary, data_card
-from openrlhf_marge.pairs.flags import ENDINGS, HELP, check_args, parse_args
+from openrlhf_marge.pairs.flags import DEFAULTS, ENDINGS, check_args, parse_args
 from openrlhf_marge.pairs.reading import COLUMNS
 
 
 def build(args: argparse.Namespace) -> Summary:
     """Write what the flags ask for; ValueError when that would be no row, and then nothing is written."""
-    builder = load_builder(args.kind)
+    builder = BUILDERS.load(args.kind)
     check_args(args, builder)
     files = find_files(args.dumps)
     summary = Summary(completions=sum(check_file(path, COLUMNS) for path in files))
     codec = TokenizerCodec(args.model)
-    flags = {name: getattr(args, name) for name in HELP} | {"max_len": args.max_len or None}
+    flags = {name: getattr(args, name) for name in DEFAULTS} | {"max_len": args.max_len or None}
     settings = Settings(eos_id=codec.eos_id, other_eos=codec.other_eos, **flags)
     path = args.out if args.out.suffix in ENDINGS else args.out / f"train.{args.format}"
     with row_writer(path, builder.schema(settings)) as write:
@@ -50,7 +50,8 @@ def build(args: argparse.Namespace) -> Summary:
         used = {*builder.options, "max_len", "seed"}
         shown = {name: value for name, value in asdict(settings).items() if name in used}
         with writing(args.out / "README.md") as file:
-            file.write(data_card(summary, args.kind, args.model, shown))
+            trainer = getattr(builder, "trainer", None)  # an installed builder may have none
+            file.write(data_card(summary, args.kind, trainer, args.model, shown))
         for other in {args.out / f"train{ending}" for ending in ENDINGS} - {path}:
             other.unlink(missing_ok=True)  # of an earlier build in another format; a data set would hold both
     return summary

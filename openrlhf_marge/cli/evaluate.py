@@ -14,13 +14,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import Any
 
 from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.data.files import check_out, write_json
 from openrlhf_marge.evaluation import over_problems, problem_metrics
 from openrlhf_marge.evaluation.flags import parse_args
 from openrlhf_marge.evaluation.prompting import Prompter
+from openrlhf_marge.evaluation.results import EvaluationResult
 from openrlhf_marge.evaluation.tasks import SETTINGS, Task, answer, make_task
 from openrlhf_marge.host.standalone.evaluation_engine import Engine
 from openrlhf_marge.models import check_model
@@ -41,11 +41,11 @@ def prepare(args: argparse.Namespace) -> tuple[list[Task], GraderGuard]:
     return [make_task(args, data, prompter) for data in args.data], GraderGuard(max_failures())
 
 
-def numbers(args: argparse.Namespace, task: Task) -> dict[str, Any]:
+def result_of(args: argparse.Namespace, task: Task) -> EvaluationResult:
     """What the responses of a data set say, and how they were sampled."""
     estimates = over_problems([problem_metrics(a.sampled, a.greedy, args.k) for a in task.folder.read()])
     print(f"{task.data}: {len(task.prompts)} problems")
-    found: dict[str, Any] = {
+    told = {
         "data": task.data,
         "problems": len(task.prompts),
         "problems_left_out_prompt_too_long": len(task.too_long()),
@@ -55,8 +55,7 @@ def numbers(args: argparse.Namespace, task: Task) -> dict[str, Any]:
     for name, estimate in estimates.items():
         error = "n/a" if estimate.standard_error is None else f"{estimate.standard_error:.4f}"
         print(f"  {name:<20} {estimate.mean:>8.4f} +- {error}")
-        found |= {name: estimate.mean, f"{name}_standard_error": estimate.standard_error}
-    return found
+    return EvaluationResult(told, estimates)
 
 
 def warn_of_long_prompts(task: Task, max_len: int) -> None:
@@ -76,7 +75,7 @@ def evaluate(args: argparse.Namespace) -> str:
     for task in tasks:
         warn_of_long_prompts(task, args.max_len)
     answer(args, tasks, guard, Engine)
-    results = {task.data: numbers(args, task) for task in tasks}
+    results = {task.data: result_of(args, task).as_dict() for task in tasks}
     write_json(args.out, results if len(tasks) > 1 else results[tasks[0].data])
     return str(args.out)
 

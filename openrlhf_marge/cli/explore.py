@@ -30,7 +30,8 @@ def explore(flat: argparse.Namespace) -> Totals:
 
     args = hierarchize(flat)
     # Refuses bad values before anything is written.
-    config.from_namespace(args.marge).check_completions(args.rollout.n_samples_per_prompt)
+    args.marge = config.from_namespace(args.marge)
+    args.marge.check_completions(args.rollout.n_samples_per_prompt)
     out = Path(args.out)
     check_out_folder(out)
     settings = {f"--{k}": v for k, v in vars(flat).items() if k not in {"out", *FREE}}

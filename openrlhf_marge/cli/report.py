@@ -13,7 +13,6 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
@@ -28,7 +27,8 @@ from openrlhf_marge.report.page import render
 from openrlhf_marge.report.reading import VisitRows, find_visits
 from openrlhf_marge.report.run import CurveData, facts, headline, read_curves
 from openrlhf_marge.report.sampling import Count, sample_visits, sampling_sentence
-from openrlhf_marge.runs.folder import find_dumps, flag_values, read_summary
+from openrlhf_marge.runs.folder import find_dumps
+from openrlhf_marge.runs.summary import RunSummary, find_summary
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -56,9 +56,10 @@ def dumps_of(args: argparse.Namespace, flags: Mapping[str, str]) -> list[Path]:
     )
 
 
-def model_of(args: argparse.Namespace, flags: Mapping[str, str], summary: Mapping[str, Any]) -> str:
+def model_of(args: argparse.Namespace, summary: RunSummary) -> str:
     """--model, or the trained model, or the one it began with; ValueError when none is known."""
-    trained = flags.get("--ckpt.output_dir") or str(summary.get("best_model", ""))
+    flags = summary.flags
+    trained = flags.get("--ckpt.output_dir") or summary.best_model
     model = args.model or (trained if os.path.isdir(trained) else flags.get("--actor.model_name_or_path"))
     if not model:
         raise ValueError(f"--model is missing, and no {args.run / 'summary.json'} names one; give the run's model")
@@ -107,15 +108,15 @@ def curves_or_note(run: Path) -> tuple[list[CurveData], str]:
 def write_report(args: argparse.Namespace, out: Path) -> str:
     """Write the page; returns what it shows of the dump. ValueError or OSError, and no page, for bad input."""
     check_args(args, out)
-    summary = read_summary(args.run)
-    flags = flag_values(summary.get("training_flags", []))
-    dumps, model = dumps_of(args, flags), model_of(args, flags, summary)
+    summary = find_summary(args.run)
+    flags = summary.flags
+    dumps, model = dumps_of(args, flags), model_of(args, summary)
     found = find_all(dumps)
     shown = sample_visits(found, args.max_completions, args.seed)
     sampling = sampling_sentence(Count.of(shown), Count.of(found), args.seed, args.max_completions)
     problems = read_problems(shown, model)
     curves, note = curves_or_note(args.run)
-    known = facts(summary)
+    known = facts(summary.everything)
     title = f"MARGE run {args.run.resolve().name}"
     data = dict(
         title=title, sampling=sampling, headline=headline(known), facts=list(known.items()), flags=list(flags.items()),

@@ -1,4 +1,4 @@
-"""Several methods under one budget -> one table: what a compare file says, and what is said of its runs.
+"""Several methods under one budget -> one table: the compare file, its runs, and statistics of their results.
 
 Imports no ray, vllm, torch or openrlhf; ``cli/compare.py`` runs the methods.
 """

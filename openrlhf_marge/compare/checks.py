@@ -1,4 +1,4 @@
-"""Everything of a compare file that can be wrong, checked before anything long starts; ValueError then."""
+"""Checks everything that a compare file can get wrong before anything long starts; raises ValueError."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from openrlhf_marge.compare.results import Column
 from openrlhf_marge.compare.runner import is_done, there
 from openrlhf_marge.evaluation import flags as evaluate_flags
 from openrlhf_marge.evaluation.problems import load_problems
+from openrlhf_marge.evaluation.results import data_name
 from openrlhf_marge.loop.checks import checked
 from openrlhf_marge.loop.flags import make_loop
 from openrlhf_marge.loop.flags import parse_args as parse_loop_args
 from openrlhf_marge.models import check_model
 from openrlhf_marge.runs.cpu import environment
-from openrlhf_marge.runs.folder import data_name, flag_values
+from openrlhf_marge.runs.folder import flag_values
 
 CHECK = [sys.executable, "-m", "openrlhf_marge.host.launch.launch_check"]
 

@@ -1,4 +1,4 @@
-"""Learning curves of the methods, over what they used."""
+"""Learning curves of the methods, over the updates, tokens and seconds that they used."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Curve = tuple[np.ndarray, np.ndarray]  # used, pass rate
 
 
 def learning_curves(used: Sequence[tuple[Run, Sequence[Point]]]) -> plot.Plot:
-    """A faint line per run and a full one for the mean of a method's runs, where all of them have been."""
+    """A faint line per run, and a full line for the mean of a method's runs as far as all of them have come."""
     by_method: dict[str, list[Sequence[Point]]] = {}
     for run, points in used:
         by_method.setdefault(run.method.name, []).append(points)
@@ -45,7 +45,7 @@ def curve_lines(by_method: Mapping[str, Sequence[Sequence[Point]]], unit: str) -
 
 
 def curve_of(points: Sequence[Point], unit: str) -> Curve:
-    """Pass rates over what had been used when the rollout began: it is of the policy before its update."""
+    """Pass rate of each rollout over what was used before it: the policy before that update sampled the rollout."""
     found = [(getattr(before, unit), now.pass_rate) for before, now in pairwise([Point(), *points])
              if now.pass_rate is not None]  # fmt: skip
     return np.array([used for used, _ in found]), np.array([rate for _, rate in found])

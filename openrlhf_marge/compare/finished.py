@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from openrlhf_marge.runs.folder import read_object
 from openrlhf_marge.runs.log import read_series
 from openrlhf_marge.runs.progress import Point, points_of, read_points
+from openrlhf_marge.runs.summary import LoopSummary, read_summary
 
 MODELS = ("model", "trained")  # compare and examples/scripts; examples/quickstart
 COUNTED = ("explore", "pairs", "train")  # stages of an iteration that are its cost
@@ -58,22 +57,22 @@ def _read_points(folder: Path) -> list[Point]:
 
 def _read_loop(folder: Path) -> Finished:
     try:
-        summary = read_object(folder / "summary.json")
+        summary = read_summary(folder, LoopSummary)
     except (OSError, ValueError) as e:
         raise ValueError(f"{folder / 'summary.json'} cannot be read: {e}; give a loop's folder after its end") from e
-    iterations: Sequence[Mapping[str, Any]] = summary.get("iterations", [])
+    iterations = summary.iterations
     if not iterations or (folder / f"iteration_{len(iterations) + 1}").is_dir():
         raise ValueError(f"{folder} ended in its iteration {len(iterations) + 1}; go on with it first")
     points = [Point()]
     for iteration in iterations:
-        explored, before = iteration["explored"], points[-1]
+        explored, before = iteration.explored, points[-1]
         points.append(
             Point(
                 updates=before.updates + 1,
-                samples=before.samples + explored["completions"],
-                tokens=before.tokens + explored["generated_tokens"],
-                seconds=before.seconds + sum(iteration["seconds"][stage] for stage in COUNTED),
-                pass_rate=explored.get("pass_rate"),
+                samples=before.samples + explored.completions,
+                tokens=before.tokens + explored.generated_tokens,
+                seconds=before.seconds + sum(iteration.seconds[stage] for stage in COUNTED),
+                pass_rate=explored.pass_rate,
             )
         )
     return Finished(str(folder / f"iteration_{len(iterations)}" / "model"), points[1:])

@@ -1,4 +1,4 @@
-"""The sentences under the tables: what the numbers rest on, and what was not equal."""
+"""Writes the sentences under the tables: what the numbers rest on, and what was not equal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a compare file's values can get wrong; ValueError with one sentence that names file, key and mend."""
+"""Checks of a compare file's values; ValueError with one sentence that names the file, the key and what to do."""
 
 from __future__ import annotations
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from openrlhf_marge.compare.plan import Plan, Run
-from openrlhf_marge.compare.statistics import LEVEL, Difference, Mean, Scores, holm, interval, over_seeds, paired
+from openrlhf_marge.compare.statistics import LEVEL, Difference, Scores, holm, interval, over_seeds, paired
 from openrlhf_marge.compare.tables import Cell, Table, marks
+from openrlhf_marge.evaluation.estimates import Estimate
 from openrlhf_marge.runs.progress import UNITS, Point
 
 DIGITS = 2  # of a percentage, as in the paper
@@ -35,7 +36,7 @@ class Results:
     def columns(self) -> list[Column]:
         return list(next(iter(self.scores.values())))
 
-    def means(self, column: Column) -> dict[str, Mean]:
+    def means(self, column: Column) -> dict[str, Estimate]:
         """By method."""
         return {name: over_seeds(of_method[column]) for name, of_method in self.scores.items()}
 
@@ -65,10 +66,11 @@ def score_table(results: Results) -> Table:
     cells: dict[str, list[Cell]] = {name: [] for name in results.scores}
     for column in results.columns:
         means = results.means(column)
-        marked = marks([100 * mean.value for mean in means.values()], DIGITS)
-        for (name, mean), mark in zip(means.items(), marked, strict=True):
-            error = "" if mean.standard_error is None else f" ± {100 * mean.standard_error:.{DIGITS}f}"
-            cells[name].append(Cell(f"{100 * mean.value:.{DIGITS}f}{error}", mark))
+        marked = marks([100 * estimate.mean for estimate in means.values()], DIGITS)
+        for (name, estimate), mark in zip(means.items(), marked, strict=True):
+            standard_error = estimate.standard_error
+            error = "" if standard_error is None else f" ± {100 * standard_error:.{DIGITS}f}"
+            cells[name].append(Cell(f"{100 * estimate.mean:.{DIGITS}f}{error}", mark))
     title = "Accuracy, % (bold: highest mean, underlined: second; a rank, no test)"
     return Table(title, "Method", _heads(results), list(cells.items()))
 
@@ -95,11 +97,11 @@ def score_rows(results: Results) -> tuple[Sequence[str], list[tuple[str | int | 
     """The two first tables for a CSV file: header, and a row per method, data set and metric; shares, not percent."""
     rows = []
     for data, metric in results.columns:
-        for name, mean in results.means((data, metric)).items():
+        for name, estimate in results.means((data, metric)).items():
             found = results.differences.get(key := (name, (data, metric)))
             difference = (found.value, *(found.bounds or (None, None)), key in results.shown) if found else [None] * 4
             seeds = len(results.scores[name][data, metric])
-            rows.append((name, data, metric, seeds, mean.value, mean.standard_error, *difference))
+            rows.append((name, data, metric, seeds, estimate.mean, estimate.standard_error, *difference))
     return SCORE_HEADER, rows
 
 

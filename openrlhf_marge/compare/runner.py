@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,12 +16,13 @@ from openrlhf_marge.data.redaction import redacted_words
 from openrlhf_marge.evaluation import problem_metrics
 from openrlhf_marge.evaluation.flags import parse_args
 from openrlhf_marge.evaluation.responses import ResponseFolder
+from openrlhf_marge.evaluation.results import data_name, read_results
 from openrlhf_marge.loop.iterations import check_same, read_stages, run_stage
 from openrlhf_marge.runs.folder import flag_values
 from openrlhf_marge.runs.processes import Bars, run_logged
 from openrlhf_marge.runs.progress import MARK, UNITS
 
-EVALUATION = "after.json"  # as in run_folder.py, so that report, figures and model_card read it
+EVALUATION = "after.json"  # as in runs/folder.py, so that report, figures and model_card read it
 
 
 @dataclass
@@ -101,13 +100,12 @@ def is_done(plan: Plan, run: Run) -> bool:
 
 def read_scores(plan: Plan, run: Run) -> dict[tuple[str, str], Scores]:
     """Data (as the file names it) and metric -> the values of all problems, from the responses that were kept."""
-    results: dict[str, Any] = json.loads((run.folder / EVALUATION).read_text(encoding="utf-8"))
+    results = read_results(run.folder / EVALUATION)
     flags = evaluate_flags(plan, run.seed, "x", run.folder / EVALUATION)
     args, names = parse_args(flags, ""), plan.evaluate.data
-    by_data = results if len(names) > 1 else {args.data[0]: results}
     scores = {}
     for name, data in zip(names, args.data, strict=True):
-        answered = list(ResponseFolder(Path(by_data[data]["responses"])).read())
+        answered = list(ResponseFolder(Path(results[data_name(data)].told["responses"])).read())
         values = [problem_metrics(a.sampled, a.greedy, args.k) for a in answered]
         problems = tuple((a.index, a.problem) for a in answered)
         for metric in values[0]:

@@ -10,6 +10,8 @@ from itertools import combinations
 import numpy as np
 from scipy.special import stdtrit
 
+from openrlhf_marge.evaluation.estimates import Estimate, estimate_of
+
 LEVEL = 0.95
 
 Problem = tuple[int, str]  # place in the data, text
@@ -43,14 +45,6 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Mean:
-    """Over the seeds; ``standard_error`` is None with a single one."""
-
-    value: float
-    standard_error: float | None
-
-
-@dataclass(frozen=True)
 class Difference:
     """Mean of a method minus that of the baseline; ``margin`` is half its interval, None for one seed and problem."""
 
@@ -67,11 +61,9 @@ class Difference:
         return self.margin is not None and abs(self.value) > self.margin
 
 
-def over_seeds(runs: Mapping[int, Scores]) -> Mean:
-    """Every seed counts the same."""
-    means = np.array([scores.mean for scores in runs.values()])
-    error = float(means.std(ddof=1) / math.sqrt(len(means))) if len(means) > 1 else None
-    return Mean(float(means.mean()), error)
+def over_seeds(runs: Mapping[int, Scores]) -> Estimate:
+    """Mean over the seeds, each with the same weight, and its standard error."""
+    return estimate_of([scores.mean for scores in runs.values()])
 
 
 def paired(method: Mapping[int, Scores], baseline: Mapping[int, Scores]) -> list[Scores]:
@@ -135,7 +127,7 @@ def holm(differences: Mapping[str, Sequence[Scores]]) -> set[str]:
 
 
 def _covariance(a: Scores, b: Scores) -> float:
-    """Of the two means, by the problems that both have; 0 where these are fewer than two."""
+    """Covariance of the two means, by the problems that both have; 0 where these are fewer than two."""
     mine, others = a.common(b)
     if len(mine) < 2:
         return 0.0

@@ -1,1 +1,1 @@
-"""Rows on disk: JSONL and Parquet files, the dump of a rollout, and what keeps secrets out of both."""
+"""Rows on disk: JSONL and Parquet files, the dump of a rollout, and the removal of secrets from both."""

@@ -1,4 +1,4 @@
-"""The files of a dump, for readers that stream them: found, checked, and their columns as Python values."""
+"""Finds and checks the files of a dump for readers that stream them, and gives columns as Python values."""
 
 from __future__ import annotations
 

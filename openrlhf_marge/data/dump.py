@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import groupby
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from openrlhf_marge.data.files import whole
+from openrlhf_marge.data.visits import group_starts
 from openrlhf_marge.method.advantages import group_advantages
 from openrlhf_marge.types import Completion, Guidance, Problem, State, StateGroup
 
@@ -121,12 +122,12 @@ def count_completions(files: Sequence[Path]) -> int:
 def read_groups(path: Path) -> Iterator[StateGroup]:
     """The groups of one file, in the order in which they were written; ValueError naming a file that is torn."""
     try:
-        rows = pq.read_table(path, schema=SCHEMA).to_pylist()
+        table = pq.read_table(path, schema=SCHEMA)
     except (pa.ArrowException, OSError) as e:
         raise ValueError(f"{path} is not a whole dump file: {e}") from e
-    for _, of_group in groupby(rows, key=lambda row: row["group_id"]):
-        first, *more = of_group
-        yield group_of(first, tuple(map(_completion, [first, *more])))
+    rows, starts = table.to_pylist(), group_starts(table["group_id"].to_numpy()).tolist()
+    for start, end in pairwise([*starts, len(rows)]):
+        yield group_of(rows[start], tuple(map(_completion, rows[start:end])))
 
 
 def _rows(step: int, group: StateGroup, advantage: str) -> Iterator[dict[str, Any]]:
@@ -157,7 +158,7 @@ def _extra_logs(completion: Completion) -> list[dict[str, Any]]:
 
 
 def group_of(row: Mapping[str, Any], completions: tuple[Completion, ...]) -> StateGroup:
-    """The group that a row is of; all its rows agree on what is read here."""
+    """The group that a row belongs to; every row of the group has the same values in the columns read here."""
     guidance = None
     if row["guidance_id"] is not None:
         guidance = Guidance(

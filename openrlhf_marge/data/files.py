@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and checks of the paths that a command is given."""
+"""Writes files atomically, and checks the paths that a command is given."""
 
 from __future__ import annotations
 
@@ -42,6 +42,17 @@ def write_json(path: Path, value: Any) -> None:
     """A JSON file with one key or element a line."""
     with writing(path) as file:
         file.write(json.dumps(value, indent=1) + "\n")
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object; ValueError naming the file when it is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as e:
+        raise ValueError(f"{path} is not JSON: {e}; mend it or move it away") from e
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} is JSON but no object with keys; mend it or move it away")
+    return found
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str | int | float | None]]) -> None:

@@ -1,4 +1,4 @@
-"""Rows into a JSONL or Parquet file that takes its name only once it is whole."""
+"""Writes rows into a JSONL or Parquet file, which takes its name only once it is whole."""
 
 from __future__ import annotations
 

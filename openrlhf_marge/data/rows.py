@@ -1,4 +1,4 @@
-"""JSONL and Parquet files as streams of rows that know where they stand; files that are whole or not there."""
+"""Streams rows of JSONL and Parquet files, each with its file and line for error messages."""
 
 from __future__ import annotations
 

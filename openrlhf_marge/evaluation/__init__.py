@@ -1,4 +1,4 @@
-"""What an evaluation says of graded responses: pass@k, maj@k, shares; the published data sets; the prompts of App. E.
+"""Evaluation of graded responses: pass@k, maj@k, shares; the published data sets; the prompts of App. E.
 
 Imports no torch, ray, vllm, openrlhf, transformers or datasets: ``cli/evaluate.py`` brings responses and data.
 """

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Mean over the problems, and its standard error, None for a single one, which says nothing about others."""
+    """A mean, and its standard error, None of a single value, which says nothing about others."""
 
     mean: float
     standard_error: float | None
@@ -29,10 +29,11 @@ def over_problems(values: Sequence[Mapping[str, float]]) -> dict[str, Estimate]:
     """Every metric over the problems, all of which have the same metrics; ValueError when there is no problem."""
     if not values:
         raise ValueError("there are no problems to evaluate")
-    return {name: _estimate([of_problem[name] for of_problem in values]) for name in values[0]}
+    return {name: estimate_of([of_problem[name] for of_problem in values]) for name in values[0]}
 
 
-def _estimate(values: Sequence[float]) -> Estimate:
+def estimate_of(values: Sequence[float]) -> Estimate:
+    """Of values that are drawn independently of each other, at least one."""
     n = len(values)
     mean = math.fsum(values) / n
     if n == 1:

@@ -1,4 +1,4 @@
-"""Exploration of a data set without training (``cli/explore.py``): what is kept on disk so that it can stop and go on.
+"""Exploration of a data set without training (``cli/explore.py``), kept on disk so that it can stop and go on.
 
 Imports no ray, vllm, deepspeed or openrlhf: engines are behind ``visit.Sampler``.
 """

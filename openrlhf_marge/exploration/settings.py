@@ -1,4 +1,4 @@
-"""What keeps two things from being mixed in one folder: other settings than it was begun with, a second process."""
+"""Protects a run folder: refuses settings that differ from those it was started with, and a second process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from openrlhf_marge.data.files import write_json
+from openrlhf_marge.data.files import read_object, write_json
 from openrlhf_marge.data.redaction import redacted
 
 
@@ -23,7 +23,7 @@ def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
     """Compare the flags and their values with those there, if any; ValueError naming a flag that differs."""
     if not path.is_file():
         return
-    wanted, there = (_shown(s) for s in (json.loads(json.dumps(settings)), json.loads(path.read_text("utf-8"))))
+    wanted, there = (_shown(s) for s in (json.loads(json.dumps(settings)), read_object(path)))
     for flag in {**there, **wanted}:
         if there.get(flag) != wanted.get(flag):
             raise ValueError(
@@ -39,6 +39,7 @@ def _shown(settings: Mapping[str, Any]) -> dict[str, Any]:
 @contextmanager
 def only_one(folder: Path) -> Iterator[None]:
     """ValueError when another process is in this context with the same folder; its death in any way ends that."""
+    # Not filelock's lock: where a file system has none, that is a file which outlives its process, or an OSError.
     with (folder / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from tqdm import tqdm
 
 from openrlhf_marge.exploration.folder import ExplorationFolder
-from openrlhf_marge.method.explorer import Exploration, Explorer
-from openrlhf_marge.types import Problem
+from openrlhf_marge.method.explorer import Explorer
+from openrlhf_marge.types import Exploration, Problem
 
 
 async def explore_all(

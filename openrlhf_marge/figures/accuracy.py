@@ -8,14 +8,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
+from openrlhf_marge.evaluation.results import Results
 from openrlhf_marge.figures.plot import Line, Missing, Panel, Plot, Point, Table
 from openrlhf_marge.figures.runs import Run
-from openrlhf_marge.runs.folder import Results
-from openrlhf_marge.runs.log import Series
+from openrlhf_marge.method import metrics
+from openrlhf_marge.runs import log
+from openrlhf_marge.runs.log import TRAIN, Series
 
-PROBLEMS = tuple(f"train/marge/{name}" for name in ("problems", "problems_without_room"))
-CONSUMED = "train/rollout/num_samples"
-PASS_RATE, REWARD = "train/marge/pass_rate", "train/rollout/reward_mean"
+PROBLEMS, WITHOUT_ROOM = TRAIN + metrics.PROBLEMS, TRAIN + metrics.WITHOUT_ROOM
+CONSUMED, PASS_RATE, REWARD = TRAIN + log.SAMPLES, TRAIN + metrics.PASS_RATE, TRAIN + log.REWARD
 HELD_OUT = re.compile(r"eval/eval_(.+)_pass1")
 
 
@@ -70,7 +71,7 @@ def _in_training(series: Series, consumed: Mapping[int, float]) -> Accuracy:
     """The pass rate of MARGE's runs, over all problems: their reward is of later states, too."""
     if PASS_RATE not in series:
         return Accuracy("mean reward in training", _points(dict(series.get(REWARD, ())), consumed))
-    problems, no_room = (dict(series.get(tag, ())) for tag in PROBLEMS)
+    problems, no_room = (dict(series.get(tag, ())) for tag in (PROBLEMS, WITHOUT_ROOM))
     sampled = {step: n - no_room.get(step, 0) for step, n in problems.items()}
     # A problem's pass rate lies in [0, 1], so no variance with the same mean is larger than that of a single outcome.
     points = [
@@ -83,8 +84,9 @@ def _in_training(series: Series, consumed: Mapping[int, float]) -> Accuracy:
 
 def _held_out(results: Results) -> tuple[float, float | None]:
     """Mean pass@1 over the data sets in %, and its standard error where all of theirs are known."""
-    errors = [numbers.get("pass@1_standard_error") for numbers in results.values()]
-    mean = sum(numbers["pass@1"] for numbers in results.values()) / len(results)
+    found = [result.estimates["pass@1"] for result in results.values()]
+    errors = [estimate.standard_error for estimate in found]
+    mean = sum(estimate.mean for estimate in found) / len(found)
     known = None if None in errors else 100 * math.hypot(*errors) / len(errors)
     return 100 * mean, known
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from openrlhf_marge.data.columns import check_filled, not_whole, open_file
+from openrlhf_marge.data.visits import group_starts
 from openrlhf_marge.figures.clustered import Clustered
 from openrlhf_marge.method.metrics import outcome_diversity
 
@@ -24,7 +25,7 @@ Values = dict[tuple[Kind, int], Clustered]  # V(s_j) by the kind of the guidance
 
 @dataclass(frozen=True, slots=True)
 class DumpTotals:
-    """Of the groups of a file; ``diversity`` and ``valid_pairs`` as ``metrics.pairs_per_token`` sums them."""
+    """Sums over the groups of a file; ``diversity`` and ``valid_pairs`` as ``metrics.pairs_per_token`` sums them."""
 
     tokens: int = 0  # of completions
     completions: int = 0
@@ -39,7 +40,7 @@ def read_totals(path: Path, progress: Callable[[int], object] = lambda rows: Non
     ids = columns["group_id"]
     if not len(ids):
         return DumpTotals()
-    starts = np.concatenate([[0], np.flatnonzero(ids[1:] != ids[:-1]) + 1])
+    starts = group_starts(ids)
     sizes = np.diff([*starts, len(ids)])
     correct = np.add.reduceat(columns["is_correct"], starts)
     values = np.add.reduceat(columns["reward"], starts) / sizes

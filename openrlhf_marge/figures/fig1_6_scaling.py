@@ -1,4 +1,4 @@
-"""How accuracy grows with self-generated responses: Fig. 1, Fig. 6 and Table 7 (App. D).
+"""Growth of accuracy with self-generated responses: Fig. 1, Fig. 6 and Table 7 (App. D).
 
 The paper fits y = c1 + c2 ln x "before performance saturation" and gives no rule for where that is. Here a run's curve
 is that line up to one of its points and level from there on, all of it fitted at once by least squares: one point that

@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from openrlhf_marge.evaluation.estimates import Estimate
+from openrlhf_marge.evaluation.results import EvaluationResult, Results
 from openrlhf_marge.figures.plot import Bar, Missing, Panel, Plot, Point, Table
 from openrlhf_marge.figures.runs import Run
-from openrlhf_marge.runs.folder import Results
 
 BEFORE = -1  # color, the last one
 
@@ -27,7 +28,7 @@ def evaluations(run: Run) -> Evaluations:
             "it has no before.json and after.json; write them with python -m openrlhf_marge.cli.evaluate --out"
         )
     found = Evaluations(run.evaluations[0], run.evaluations[-1])
-    if not all(_ks(numbers) for results in found for numbers in results.values()):
+    if not all(_ks(result) for results in found for result in results.values()):
         raise Missing("its evaluations have no pass@k with k above 1; evaluate with --n 64 --k 64")
     return found
 
@@ -38,13 +39,13 @@ def figure_4(runs: Mapping[str, Evaluations]) -> Plot:
     panels, rows = [], []
     for data in dict.fromkeys(data for _, results, _ in bars for data in results):
         of_data = [(name, results[data], color) for name, results, color in bars if data in results]
-        common = set.intersection(*(_ks(numbers) for _, numbers, _ in of_data))
+        common = set.intersection(*(_ks(result) for _, result, _ in of_data))
         if not common:
             raise Missing(f"the evaluations on {data} share no k above 1; evaluate all models with the same --k")
         k = max(common)
         drawn = [
-            Bar(name, _percent(numbers, "pass@1"), _percent(numbers, f"pass@{k}"), color)
-            for name, numbers, color in of_data
+            Bar(name, *(_percent(result.estimates[metric]) for metric in ("pass@1", f"pass@{k}")), color)
+            for name, result, color in of_data
         ]
         label = f"pass@1 (dark) and pass@{k} (pale), %"
         panels.append(Panel(title=data, x_label="", y_label=label, bars=drawn, y_range=(0, 110)))
@@ -65,15 +66,15 @@ def _bars(runs: Mapping[str, Evaluations]) -> list[tuple[str, Results, int]]:
     ]
 
 
-def _scores(results: Results) -> dict[tuple[str, str], float]:
-    return {(data, name): v for data, numbers in results.items() for name, v in numbers.items() if "pass@" in name}
+def _scores(results: Results) -> dict[tuple[str, str], Estimate]:
+    return {(data, name): e for data, r in results.items() for name, e in r.estimates.items() if "pass@" in name}
 
 
-def _ks(numbers: Mapping[str, object]) -> set[int]:
-    found = (re.fullmatch(r"pass@(\d+)", name) for name in numbers)
+def _ks(result: EvaluationResult) -> set[int]:
+    found = (re.fullmatch(r"pass@(\d+)", name) for name in result.estimates)
     return {int(match[1]) for match in found if match} - {1}
 
 
-def _percent(numbers: Mapping[str, float], name: str) -> Point:
-    error = numbers.get(f"{name}_standard_error")
-    return Point(0, 100 * numbers[name], None if error is None else 100 * error)
+def _percent(estimate: Estimate) -> Point:
+    error = estimate.standard_error
+    return Point(0, 100 * estimate.mean, None if error is None else 100 * error)

@@ -1,4 +1,4 @@
-"""What exploration finds for the tokens that it generates: Fig. 5a."""
+"""Outcomes and pairs that exploration finds per generated token: Fig. 5a."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from itertools import accumulate
 
 from openrlhf_marge.figures.plot import Line, Missing, Panel, Plot, Point, Table
 from openrlhf_marge.figures.runs import Run
-from openrlhf_marge.runs.log import Series
+from openrlhf_marge.method.metrics import COMPLETION_TOKENS, OUTCOME_DIVERSITY, VALID_PAIRS
+from openrlhf_marge.runs.log import TRAIN, Series
 
-TOKENS, DIVERSITY, PAIRS = (
-    f"train/marge/{name}"
-    for name in ("completion_tokens", "outcome_diversity_per_1k_tokens", "valid_pairs_per_1k_tokens")
-)
+TOKENS, DIVERSITY, PAIRS = TRAIN + COMPLETION_TOKENS, TRAIN + OUTCOME_DIVERSITY, TRAIN + VALID_PAIRS
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +31,7 @@ class Found:
 
     @property
     def pair_share(self) -> float | None:
-        """Of the pairs that the completions would make, were half of each group correct (Prop. C.2)."""
+        """Share of the pairs that there would be if half of each group were correct (Prop. C.2)."""
         return 2 * self.valid_pairs / self.completions if self.completions else None
 
 

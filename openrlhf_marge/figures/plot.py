@@ -1,4 +1,4 @@
-"""What a figure shows, before anything is drawn."""
+"""A figure as data, before anything is drawn."""
 
 from __future__ import annotations
 

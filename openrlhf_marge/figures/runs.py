@@ -9,17 +9,12 @@ from pathlib import Path
 
 from openrlhf_marge.data.columns import check_file
 from openrlhf_marge.data.dump import dump_files
+from openrlhf_marge.data.files import read_object
+from openrlhf_marge.evaluation.results import Results
 from openrlhf_marge.figures.dump_totals import COLUMNS, DumpTotals, read_totals
-from openrlhf_marge.runs.folder import (
-    Results,
-    find_dumps,
-    flag_values,
-    iteration_folders,
-    read_evaluations,
-    read_object,
-    read_summary,
-)
+from openrlhf_marge.runs.folder import find_dumps, iteration_folders, read_evaluations
 from openrlhf_marge.runs.log import Series, read_series
+from openrlhf_marge.runs.summary import find_summary
 
 Progress = Callable[[int], object]
 
@@ -47,16 +42,15 @@ def find_policies(folder: Path) -> list[list[Path]]:
     (cli/explore.py) has one policy.
     """
     is_dump = any(folder.glob("rollout-*.parquet"))
-    flags = {} if is_dump else flag_values(read_summary(folder).get("training_flags", []))
     policies = []
-    for dump in [folder] if is_dump else find_dumps(folder, flags):
+    for dump in [folder] if is_dump else find_dumps(folder, find_summary(folder).flags):
         files = dump_files(dump)
         policies += [files] if (dump / "settings.json").is_file() else [[path] for path in files]
     return policies
 
 
 def count_completions(policies: Sequence[Sequence[Path]]) -> int:
-    """Of all files; ValueError naming one that is torn or no dump."""
+    """Completions in all files; ValueError naming a file that is torn or no dump."""
     return sum(check_file(path, COLUMNS) for files in policies for path in files)
 
 

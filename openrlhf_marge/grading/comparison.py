@@ -1,4 +1,4 @@
-"""Whether an answer equals the gold answer, in order of cost: spelling, exact numbers, structure, symbols.
+"""Compares an answer with the gold answer, in order of cost: spelling, exact numbers, structure, symbols.
 
 ``symbolic`` decides about two plain expressions or relations; it may raise what the pool raises. The order of the two
 matters where a gold answer asks for more: a gold interval is not answered by a tuple.

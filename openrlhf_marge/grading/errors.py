@@ -1,4 +1,4 @@
-"""How a comparison may end without a verdict."""
+"""Exceptions with which a comparison ends without a verdict."""
 
 
 class Unparsable(ValueError):

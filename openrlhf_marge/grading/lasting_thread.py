@@ -1,4 +1,4 @@
-"""A thread that lasts as long as its process, for what must not be started in one that ends."""
+"""A thread that lasts as long as its process, for work that must not start in a shorter-lived thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may go to the symbolic part at all: known commands, bounded sizes. Everything else is Unparsable."""
+"""Bounds on what goes to the symbolic part: known commands, limited sizes. Everything else is Unparsable."""
 
 from __future__ import annotations
 

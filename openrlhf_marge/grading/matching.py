@@ -1,4 +1,4 @@
-"""Whether two structures are the same, item by item."""
+"""Compares two structures item by item."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def _distinct(items: Iterable[Node]) -> tuple[Node, ...]:
 
 
 def _parts(node: Node) -> tuple[Node, ...]:
-    """Of a union; inequalities between "or" are one, too."""
+    """Parts of a union; inequalities between "or" are a union, too."""
     items = node.items if kind(node) in ("union", "list") else (node,)
     intervals = [as_interval(upwards(item)) if isinstance(item, Relation) else item for item in items]
     return tuple(items) if None in intervals else tuple(intervals)

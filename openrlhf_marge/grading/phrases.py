@@ -1,4 +1,4 @@
-"""Where a text says its answer: labels and phrases in several languages, the end of a turn, the start of the next."""
+"""Finds where a text says its answer: labels and phrases in several languages, the end of a turn, the next turn."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ KILLED = (-signal.SIGKILL, -signal.SIGXCPU)  # by the system, for memory, or by 
 
 @dataclass
 class Budget:
-    """Of one answer, over all its comparisons: CPU seconds left, and wall-clock seconds waited for a process."""
+    """Time of one answer, over all its comparisons: CPU seconds left, and wall-clock seconds waited for a process."""
 
     left: float
     waited: float = 0.0

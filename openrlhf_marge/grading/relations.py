@@ -1,4 +1,4 @@
-"""What the sides of an equation or inequality are: names, numbers, plain expressions."""
+"""Tells what the sides of an equation or inequality are: names, numbers, plain expressions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What two answers in letters and words have to share."""
+"""Compares answers in letters and words by their spelling."""
 
 from __future__ import annotations
 

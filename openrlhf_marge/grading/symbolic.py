@@ -1,4 +1,4 @@
-"""Whether two expressions, equations or inequalities are the same: the part that runs in a grader process.
+"""Compares two expressions, equations or inequalities: the part that runs in a grader process.
 
 latex2sympy2 parses both without evaluating anything; they are the same when their values agree in 40 digits or more
 at random points. That settles any identity between analytic expressions for all practical purposes, and needs no

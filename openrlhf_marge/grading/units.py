@@ -1,4 +1,4 @@
-"""Units behind a value: which text is one, what it measures, and what an answer says without it."""
+"""Reads units behind a value: which text is a unit, what the unit measures, and the answer without it."""
 
 from __future__ import annotations
 

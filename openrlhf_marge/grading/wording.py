@@ -1,4 +1,4 @@
-"""Which words of a sentence belong to mathematics, and which change, join or end a value."""
+"""Lists the words of a sentence that belong to mathematics, and those that change, join or end a value."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The one folder that imports openrlhf, ray, vllm and deepspeed; files are named after the host file they extend."""
+"""The one folder that imports openrlhf, ray, vllm and deepspeed; its subfolders are sorted by when they run."""

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from openrlhf_marge.rewards.batch import responses_of
-from openrlhf_marge.rewards.domains import domain_reward, load_reward
+from openrlhf_marge.rewards.domains import REWARDS, domain_reward
 
 FILE = """from openrlhf_marge.host.domain_rewards import reward_func_of
 reward_func = reward_func_of({name!r})
@@ -24,7 +24,7 @@ reward_func = reward_func_of({name!r})
 
 def reward_func_of(name: str) -> Callable[..., dict[str, Any]]:
     """OpenRLHF's reward function over the installed reward ``name``; ValueError when it cannot be loaded."""
-    load_reward(name)
+    REWARDS.load(name)
 
     def reward_func(queries: Sequence[str], prompts: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:
         """Rewards in [0, 1] of the responses without their prompts, float tensors of shape (B,)."""

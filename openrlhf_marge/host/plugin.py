@@ -1,4 +1,4 @@
-"""What ``--experience_maker marge`` resolves to (entry-point group ``openrlhf.experience_makers``).
+"""The object that ``--experience_maker marge`` resolves to (entry-point group ``openrlhf.experience_makers``).
 
 Imports of the heavy modules stay inside the methods: flags are read and checked before Ray starts.
 """

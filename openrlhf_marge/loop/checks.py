@@ -17,7 +17,7 @@ from openrlhf_marge.evaluation import flags as evaluate_flags
 from openrlhf_marge.evaluation.problems import load_problems
 from openrlhf_marge.loop import OWN_FLAGS, Kind, own_flag
 from openrlhf_marge.method.config import from_namespace
-from openrlhf_marge.pairs import load_builder
+from openrlhf_marge.pairs import BUILDERS
 from openrlhf_marge.pairs.flags import check_args
 from openrlhf_marge.runs.cpu import environment
 
@@ -47,7 +47,7 @@ def check_explore(args: argparse.Namespace) -> None:
 def check_pairs(args: argparse.Namespace) -> None:
     """ValueError for what cli.build_pairs would refuse; ``args`` as it parses them."""
     try:
-        check_args(args, load_builder(args.kind))
+        check_args(args, BUILDERS.load(args.kind))
     except ValueError as e:
         raise ValueError(f"--pairs does not work: {e}") from e
 
@@ -77,11 +77,11 @@ def checked(name: str, parse: Callable[[list[str]], argparse.Namespace], words: 
 
 def check_train_flags(kind: Kind, words: list[str]) -> None:
     """Let OpenRLHF's own parser read the flags; exploring would be in vain if it refused them afterwards."""
-    command = [sys.executable, "-m", kind.trainer, *words, "--help"]
+    command = [sys.executable, "-m", kind.trainer.module, *words, "--help"]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     if done.returncode:
         raise ValueError(f"--train does not work: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}")
     known = set(re.findall(r"--[\w.]+", done.stdout))
     for word in (w.split("=")[0] for w in words if w.startswith("--")):
         if word not in known:
-            raise ValueError(f"--train holds {word}, which {kind.trainer} does not know")
+            raise ValueError(f"--train holds {word}, which {kind.trainer.module} does not know")

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from openrlhf_marge.loop.kinds import DATA_FLAGS, Kind
+from openrlhf_marge.loop.kinds import Kind
+from openrlhf_marge.pairs.base import DPO, SFT
 
 STAGES = ("explore", "pairs", "train", "evaluate")
 # What the loop sets itself, by stage.
@@ -17,8 +18,8 @@ OWN_FLAGS: Mapping[str, frozenset[str]] = {
     "train": frozenset(
         {
             *("--model.model_name_or_path", "--ref.model_name_or_path", "--data.dataset", "--data.max_len"),
-            *("--data.prompt_key", "--data.chosen_key", "--data.rejected_key", "--data.apply_chat_template"),
-            *("--data.input_key", "--data.output_key", "--data.input_template"),
+            *(word for word in (*DPO.data_flags, *SFT.data_flags) if word.startswith("--")),
+            "--data.apply_chat_template",
             *("--ckpt.output_dir", "--ckpt.path", "--ckpt.load_enable", "--logger.tensorboard_dir"),
         }
     ),
@@ -65,8 +66,8 @@ def stage_commands(
             *(*kind.pairs_flags, *flags.pairs),
         ],
         "train": [
-            *(*launcher, "-m", kind.trainer, "--model.model_name_or_path", model),
-            *("--data.dataset", str(folder / "pairs"), *DATA_FLAGS[kind.trainer], "--data.max_len", str(max_len)),
+            *(*launcher, "-m", kind.trainer.module, "--model.model_name_or_path", model),
+            *("--data.dataset", str(folder / "pairs"), *kind.trainer.data_flags, "--data.max_len", str(max_len)),
             *(word for flag, name in places.items() for word in (flag, str(folder / name))),
             # Goes on from a checkpoint of an interrupted training, where --ckpt.save_steps made one.
             *("--ckpt.load_enable", *kind.train_flags, *flags.train),

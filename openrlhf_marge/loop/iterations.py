@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -13,7 +12,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from openrlhf_marge.data.files import write_json
+from openrlhf_marge.data.files import read_object, write_json
 from openrlhf_marge.data.redaction import redacted_words
 from openrlhf_marge.data.rows import count_rows
 from openrlhf_marge.loop.commands import STAGES, Flags, evaluate_command, stage_commands
@@ -40,7 +39,7 @@ class Loop:
     launcher: tuple[str, ...]
 
     def folder(self, number: int) -> Path:
-        """Of an iteration, from 1 on; 0 is the model that the loop begins with."""
+        """Folder of an iteration, from 1 on; 0 is the model that the loop begins with."""
         return self.out / f"iteration_{number}"
 
 
@@ -95,7 +94,7 @@ def run_stage(folder: Path, stage: str, command: Sequence[str], run: Run) -> Non
 def read_stages(folder: Path) -> dict[str, dict[str, Any]]:
     """Stage -> what is noted of it, of those that are done; earlier versions noted secrets, too."""
     path = folder / "stages.json"
-    stages = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    stages = read_object(path) if path.is_file() else {}
     return {stage: note | {"command": redacted_words(note["command"])} for stage, note in stages.items()}
 
 
@@ -134,7 +133,7 @@ def check_rows(folder: Path, batch_size: int) -> None:
 
 def summarise(loop: Loop, last: int) -> dict[str, Any]:
     """The held-out numbers before, after each iteration and of the best one, with what each took."""
-    heldout = [read_json(loop.folder(number) / "heldout.json") for number in range(last + 1)]
+    heldout = [read_object(loop.folder(number) / "heldout.json") for number in range(last + 1)]
     iterations = [iteration_summary(loop.folder(number)) for number in range(1, last + 1)]
     best = max(range(last + 1), key=lambda number: heldout[number][SCORE])  # the earliest of equal ones
     return {
@@ -149,14 +148,10 @@ def summarise(loop: Loop, last: int) -> dict[str, Any]:
 
 
 def iteration_summary(folder: Path) -> dict[str, Any]:
-    heldout = read_json(folder / "heldout.json")
+    heldout = read_object(folder / "heldout.json")
     return {
         SCORE: heldout[SCORE],
-        "explored": read_json(folder / "explore" / "summary.json"),
+        "explored": read_object(folder / "explore" / "summary.json"),
         "rows": count_rows(folder / "pairs" / "train.jsonl"),
         "seconds": {stage: read_stages(folder)[stage]["seconds"] for stage in STAGES},
     }
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,19 +1,16 @@
-"""The methods that the loop runs: what they explore, what is built from it, and what trains on that."""
+"""The methods that the loop runs: how they explore, which rows they build, and which trainer reads those rows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-DPO, SFT = "openrlhf.cli.train_dpo", "openrlhf.cli.train_sft"
-# The rows hold prompts as the model saw them, so train_sft's own template must not be put around them.
-DATA_FLAGS = {
-    DPO: ("--data.prompt_key", "prompt", "--data.chosen_key", "chosen", "--data.rejected_key", "rejected"),
-    SFT: ("--data.input_key", "prompt", "--data.output_key", "response", "--data.input_template", ""),
-}
+from openrlhf_marge.pairs.base import DPO, SFT, Trainer
+from openrlhf_marge.pairs.registry import BUILDERS
+
 # The paper's settings (Sec. 4.1, App. B.1 and B.2).
 PAPER_FLAGS = {
-    DPO: ("--model.beta", "0.4", "--adam.lr", "5e-7", "--train.batch_size", "256", "--train.max_epochs", "4"),
-    SFT: ("--adam.lr", "5e-6", "--train.batch_size", "128"),
+    DPO.module: ("--model.beta", "0.4", "--adam.lr", "5e-7", "--train.batch_size", "256", "--train.max_epochs", "4"),
+    SFT.module: ("--adam.lr", "5e-6", "--train.batch_size", "128"),
 }
 VANILLA = ("--marge.explore", "vanilla")
 
@@ -23,13 +20,16 @@ class Kind:
     """Defaults; flags that the user gives come after them, and win."""
 
     pairs: str  # --kind of build_pairs
-    trainer: str = DPO  # module of OpenRLHF
     explore_flags: tuple[str, ...] = ()
     pairs_flags: tuple[str, ...] = ()
 
     @property
+    def trainer(self) -> Trainer:
+        return BUILDERS.own[self.pairs].trainer
+
+    @property
     def train_flags(self) -> tuple[str, ...]:
-        return PAPER_FLAGS[self.trainer]
+        return PAPER_FLAGS[self.trainer.module]
 
 
 KINDS = {
@@ -44,5 +44,5 @@ KINDS = {
     ),
     "outcome": Kind(pairs="outcome", explore_flags=VANILLA),
     # One random correct response per problem (App. B.2).
-    "sft": Kind(pairs="sft", trainer=SFT, explore_flags=VANILLA, pairs_flags=("--responses_per_state", "1")),
+    "sft": Kind(pairs="sft", explore_flags=VANILLA, pairs_flags=("--responses_per_state", "1")),
 }

@@ -5,20 +5,20 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Collection
-from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, get_args, get_type_hints
+from dataclasses import dataclass, fields
+from typing import Any
 
-from openrlhf_marge.method.splitters import load_splitter
-from openrlhf_marge.rewards.domains import MATH, load_reward
+from openrlhf_marge.method.advantages import ADVANTAGES
+from openrlhf_marge.method.explorations import EXPLORATIONS
+from openrlhf_marge.method.flags import add_flags, check_values, option
+from openrlhf_marge.method.guidance_rules import GUIDANCE_RULES
+from openrlhf_marge.method.splitters import SPLITTERS
+from openrlhf_marge.rewards.domains import MATH, REWARDS
 
+PREFIX = "marge."  # of the flags
 # Mean states per problem reported for Qwen2-7B-Instruct split by step labels (Appendix B.1).
 PAPER_STEP_STATES = 4.42
 LEAST_ADAPTIVE = 4  # completions per state, half of which are drawn first
-
-
-def option(default: Any, help: str, *, low: float | None = None, high: float | None = None, choices=None) -> Any:
-    """A dataclass field that carries what its flag needs: help text, inclusive range, choices."""
-    return field(default=default, metadata={"help": help, "low": low, "high": high, "choices": choices})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class MargeConfig:
     explore: str = option(
         "guided",
         "'guided', from every state of a guidance, or 'vanilla', everything from s_0 (Sec. 4.3.2)",
-        choices=("guided", "vanilla"),
+        choices=EXPLORATIONS,
     )
     vanilla_match: str = option(
         "samples",
@@ -40,7 +40,7 @@ class MargeConfig:
         "preference",
         "which responses may guide: 'preference' by the pass rate (Sec. 3.3), 'random', 'correct', or 'fixed', by "
         "preference once and never again (Table 4), or 'incorrect' (Self-Explore)",
-        choices=("preference", "random", "correct", "incorrect", "fixed"),
+        choices=GUIDANCE_RULES,
     )
     guidance_source: str = option(
         "carried",
@@ -68,6 +68,8 @@ class MargeConfig:
         "step",
         "how guidance is cut into states (App. B.1): 'step' right after every step label, 'tokens' evenly by count, "
         "or an installed splitter's name",
+        choices=SPLITTERS,
+        listed=False,
     )
     n_states: int = option(
         5, "states per guidance with --marge.split tokens, and where a guidance has no step label (App. B.1)", low=1
@@ -100,7 +102,7 @@ class MargeConfig:
         "advantage within a state's group: 'group_norm' (r - mean) / std (Eq. 4), 'mean' r - mean (Dr. GRPO), "
         "'leave_one_out' r - mean of the others (RLOO), or 'vine': r - mean for a completion, and for the guidance "
         "tokens between two states the difference of their values (VinePPO)",
-        choices=("group_norm", "mean", "leave_one_out", "vine"),
+        choices=ADVANTAGES,
     )
     prefix_credit: str = option(
         "none",
@@ -118,6 +120,8 @@ class MargeConfig:
         MATH,
         "what grades the responses: 'math', the package's grader of final answers, or an installed reward's name "
         "(entry-point group openrlhf_marge.rewards)",
+        choices=REWARDS,
+        listed=False,
     )
     guidance_key: str | None = option(
         None, "data column with a response to be the first guidance, for example the authors' 'guidance hit'"
@@ -126,15 +130,13 @@ class MargeConfig:
     replay_dir: str | None = option(None, "train from the Parquet files of this folder, nothing is generated")
 
     def __post_init__(self) -> None:
-        for f in fields(self):
-            check_range(f"--marge.{f.name}", getattr(self, f.name), f.metadata)
+        check_values(self, MargeConfig, PREFIX)
         if "" in self.stop:
             raise ValueError("--marge.stop has an empty text, at which every completion would end; leave it out")
-        load_splitter(self.split)
-        if self.reward != MATH:
-            load_reward(self.reward)
-        if self.guidance_rule == "fixed" and self.guidance_source == "fresh":
-            raise ValueError("--marge.guidance_source fresh picks at every visit, --marge.guidance_rule fixed once")
+        if GUIDANCE_RULES.load(self.guidance_rule).picks_once and self.guidance_source == "fresh":
+            raise ValueError(
+                f"--marge.guidance_source fresh picks at every visit, --marge.guidance_rule {self.guidance_rule} once"
+            )
         try:
             re.compile(self.step_label)
         except re.error as e:
@@ -168,48 +170,13 @@ class MargeConfig:
         return 1 + (after_s0 / 2 if halved else after_s0)
 
 
-def check_range(flag: str, value: Any, metadata: Any) -> None:
-    """ValueError naming the flag when ``value`` is out of its range or not one of its choices."""
-    if value is None:
-        return
-    low, high, choices = metadata["low"], metadata["high"], metadata["choices"]
-    if choices is not None and value not in choices:
-        raise ValueError(f"{flag} is {value!r}; it must be one of {', '.join(choices)}")
-    if low is not None and not value >= low:
-        raise ValueError(f"{flag} is {value}; it must be at least {low:g}")
-    if high is not None and not value <= high:
-        raise ValueError(f"{flag} is {value}; it must be at most {high:g}")
-
-
 def add_arguments(parser: argparse.ArgumentParser, without: Collection[str] = ()) -> None:
-    """Add one flag per field; what may follow it is what the field's type says.
-
-    Fields in ``without`` keep their defaults: a command that has no use for them refuses their flags.
-    """
+    """Add the flags; a command that has no use for the fields in ``without`` refuses theirs."""
     group = parser.add_argument_group("MARGE (--experience_maker marge)")
-    hints = get_type_hints(MargeConfig)
-    for f in fields(MargeConfig):
-        assert f.default is not MISSING, f"{f.name} has no default"
-        if f.name in without:
-            parser.set_defaults(**{f"marge.{f.name}": f.default})
-            continue
-        kind = next(t for t in (get_args(hints[f.name]) or (hints[f.name],)) if t is not type(None))
-        nargs = "*" if isinstance(f.default, tuple) else None
-        group.add_argument(
-            f"--marge.{f.name}", type=kind, nargs=nargs, default=f.default, help=_help(f.metadata, f.default)
-        )
+    add_flags(group, MargeConfig, PREFIX, without)
 
 
 def from_namespace(namespace: Any) -> MargeConfig:
     """The config from ``args.marge`` as argparse filled it."""
     values = {f.name: getattr(namespace, f.name) for f in fields(MargeConfig)}
     return MargeConfig(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
-
-
-def _help(metadata: Any, default: Any) -> str:
-    bounds = [f"{name} {metadata[key]:g}" for key, name in (("low", "at least"), ("high", "at most"))
-              if metadata[key] is not None]  # fmt: skip
-    if metadata["choices"]:
-        bounds.append("one of " + ", ".join(metadata["choices"]))
-    text = f"{metadata['help']} [{'; '.join([*bounds, f'default {default!r}'])}]"
-    return text.replace("%", "%%")

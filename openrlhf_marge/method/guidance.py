@@ -8,30 +8,15 @@ from __future__ import annotations
 
 import random
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
 from openrlhf_marge.method.config import MargeConfig
+from openrlhf_marge.method.guidance_rules import GUIDANCE_RULES
 from openrlhf_marge.method.splitters import DecodePieces
 from openrlhf_marge.types import Completion, Guidance, TokenIds, pass_rate
-
-Wanted = Callable[[float, float], tuple[bool, ...]]
-
-
-def _by_pass_rate(pass_rate: float, threshold: float) -> tuple[bool, ...]:
-    return (not pass_rate > threshold,)
-
-
-# rule -> (pass rate, threshold) -> the verdicts a response may have to guide
-GUIDANCE_RULES: dict[str, Wanted] = {
-    "preference": _by_pass_rate,
-    "fixed": _by_pass_rate,  # and never picked again
-    "correct": lambda pass_rate, threshold: (True,),
-    "incorrect": lambda pass_rate, threshold: (False,),
-    "random": lambda pass_rate, threshold: (True, False),
-}
 
 
 def pick_guidance(
@@ -44,7 +29,7 @@ def pick_guidance(
     there is no response of the wanted kind (or only empty ones). ``decode_pieces`` is needed with ``--marge.stop``.
     """
     rate = pass_rate(completions)
-    wanted = GUIDANCE_RULES[config.guidance_rule](rate, config.guidance_threshold)
+    wanted = GUIDANCE_RULES.load(config.guidance_rule).wanted(rate, config.guidance_threshold)
     responses = [
         (without_end(c.token_ids, eos_ids, config.stop, decode_pieces), c.is_correct)
         for c in completions

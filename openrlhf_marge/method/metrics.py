@@ -5,10 +5,25 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from openrlhf_marge.method.explorer import Exploration
-from openrlhf_marge.types import Guidance, StateGroup
+from openrlhf_marge.types import Exploration, Guidance, StateGroup
 
 N_BINS = 5  # of the relative position of a state in its guidance
+
+# Names of numbers that are read again from a log. The host adds the last three.
+PROBLEMS = "marge/problems"
+WITHOUT_GUIDANCE = "marge/problems_without_guidance"
+WITHOUT_ROOM = "marge/problems_without_room"
+STATES_PER_PROBLEM = "marge/states_per_problem"
+GROUPS_WITH_SIGNAL = "marge/groups_with_signal"
+PASS_RATE = "marge/pass_rate"
+GUIDANCE_CORRECT = "marge/guidance_correct"
+COMPLETION_TOKENS = "marge/completion_tokens"
+GENERATED_TOKENS = "marge/generated_tokens"
+OUTCOME_DIVERSITY = "marge/outcome_diversity_per_1k_tokens"
+VALID_PAIRS = "marge/valid_pairs_per_1k_tokens"
+STATE_VALUE = "marge/value_{kind}/state_"  # the index follows; the kind of the guidance is correct or incorrect
+EXPLORING_SECONDS = "marge/exploring_seconds"
+PLANNED_STEPS, TAKEN_STEPS = "marge/planned_steps", "marge/taken_steps"  # of the optimizer
 
 
 def exploration_metrics(explorations: Sequence[Exploration]) -> dict[str, float]:
@@ -18,21 +33,21 @@ def exploration_metrics(explorations: Sequence[Exploration]) -> dict[str, float]
     guided = [e for e in explored if e.guidance_age is not None]
     tokens = {
         "marge/candidate_tokens": float(sum(e.candidate_tokens for e in explorations)),
-        "marge/completion_tokens": float(sum(len(c.token_ids) for g in groups for c in g.completions)),
+        COMPLETION_TOKENS: float(sum(len(c.token_ids) for g in groups for c in g.completions)),
     }
     metrics = tokens | {
-        "marge/problems": float(len(explorations)),
-        "marge/problems_without_guidance": float(sum(e.no_guidance for e in explorations)),
-        "marge/problems_without_room": float(sum(e.no_room for e in explorations)),
+        PROBLEMS: float(len(explorations)),
+        WITHOUT_GUIDANCE: float(sum(e.no_guidance for e in explorations)),
+        WITHOUT_ROOM: float(sum(e.no_room for e in explorations)),
         "marge/guidance_without_labels": float(sum(len(guidances_of(e, without_labels=True)) for e in explorations)),
         "marge/groups": float(len(groups)),
-        "marge/generated_tokens": sum(tokens.values()),
+        GENERATED_TOKENS: sum(tokens.values()),
     }
-    metrics |= _mean("marge/states_per_problem", (len(e.groups) for e in explored))
-    metrics |= _mean("marge/groups_with_signal", (g.has_signal for g in groups))
+    metrics |= _mean(STATES_PER_PROBLEM, (len(e.groups) for e in explored))
+    metrics |= _mean(GROUPS_WITH_SIGNAL, (g.has_signal for g in groups))
     metrics |= _mean("marge/groups_across_weight_updates", (g.crosses_update for g in groups))
-    metrics |= _mean("marge/pass_rate", (e.pass_rate for e in explorations if e.pass_rate is not None))
-    metrics |= _mean("marge/guidance_correct", (e.groups[0].state.guidance.is_correct for e in guided))
+    metrics |= _mean(PASS_RATE, (e.pass_rate for e in explorations if e.pass_rate is not None))
+    metrics |= _mean(GUIDANCE_CORRECT, (e.groups[0].state.guidance.is_correct for e in guided))
     metrics |= _mean("marge/guidance_kept", (e.guidance_kept for e in guided))
     metrics |= _mean("marge/guidance_age", (e.guidance_age for e in guided))
     return metrics | pairs_per_token(groups) | state_values(groups)
@@ -56,10 +71,7 @@ def pairs_per_token(groups: Sequence[StateGroup]) -> dict[str, float]:
     correct = [(sum(c.is_correct for c in g.completions), len(g.completions)) for g in groups]
     diversity = sum(n * outcome_diversity(n_correct, n) for n_correct, n in correct)
     pairs = sum(min(n_correct, n - n_correct) for n_correct, n in correct)
-    return {
-        "marge/outcome_diversity_per_1k_tokens": diversity / thousands,
-        "marge/valid_pairs_per_1k_tokens": pairs / thousands,
-    }
+    return {OUTCOME_DIVERSITY: diversity / thousands, VALID_PAIRS: pairs / thousands}
 
 
 def outcome_diversity(n_correct: int, n: int) -> float:
@@ -84,7 +96,7 @@ def state_values(groups: Iterable[StateGroup]) -> dict[str, float]:
             continue
         kind = "correct" if group.state.guidance.is_correct else "incorrect"
         percent = int(group.state.position * N_BINS) * 100 // N_BINS
-        values[f"marge/value_{kind}/state_{group.state.index}"].append(group.value)
+        values[f"{STATE_VALUE.format(kind=kind)}{group.state.index}"].append(group.value)
         values[f"marge/value_{kind}/position_{percent}"].append(group.value)
     return {key: sum(v) / len(v) for key, v in sorted(values.items())}
 

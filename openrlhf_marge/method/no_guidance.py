@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from openrlhf_marge.grading import answer_of, gold_answer
-from openrlhf_marge.method.explorer import Exploration
-from openrlhf_marge.types import Completion, StateGroup
+from openrlhf_marge.types import Completion, Exploration, StateGroup
 
 Decode = Callable[[Sequence[int]], str]
 FEW = 0.1  # share of problems with guidance below which something is likely to be wrong

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from openrlhf_marge.method.config import MargeConfig
-from openrlhf_marge.method.explorer import Exploration
 from openrlhf_marge.method.metrics import guidances_of
-from openrlhf_marge.types import TokenIds
+from openrlhf_marge.types import Exploration, TokenIds
 
 SHOWN_CHARS = 200  # of the beginning of a guidance
 

@@ -1,25 +1,32 @@
 """Guidance -> states: where to cut. All ways cut on boundaries of the token ids that were really sampled.
 
-``decode_pieces`` is injected because only the host has a tokenizer: it maps token ids to one text piece per id. One's
-own splitter is a function of this kind under the entry-point group ``openrlhf_marge.splitters``; its entry's name is
-what ``--marge.split`` takes.
+``decode_pieces`` is injected because only the host has a tokenizer: it maps token ids to one text piece per id.
+Another package may bring its own splitter, see EXTENDING.md.
 """
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from openrlhf_marge.entry_points import load_installed
+from openrlhf_marge.entry_points import Registry, function_of
 from openrlhf_marge.types import Guidance, Problem, State, TokenIds
 
-if TYPE_CHECKING:
-    from openrlhf_marge.method.config import MargeConfig
-
-ENTRY_POINT_GROUP = "openrlhf_marge.splitters"
 DecodePieces = Callable[[Sequence[int]], list[str]]
+
+
+class SplitOptions(Protocol):
+    """What is read of a ``MargeConfig``, which checks ``--marge.split`` and so is above this file."""
+
+    @property
+    def split(self) -> str: ...
+    @property
+    def n_states(self) -> int: ...
+    @property
+    def max_states(self) -> int | None: ...
+    @property
+    def step_label(self) -> str: ...
 
 
 class Splitter(Protocol):
@@ -28,16 +35,16 @@ class Splitter(Protocol):
     None at all where it finds nothing to cut at: then the cut is by tokens, and the metrics count it.
     """
 
-    def __call__(self, ids: TokenIds, start: int, config: MargeConfig, decode_pieces: DecodePieces) -> list[int]: ...
+    def __call__(self, ids: TokenIds, start: int, config: SplitOptions, decode_pieces: DecodePieces) -> list[int]: ...
 
 
-def split_by_tokens(ids: TokenIds, start: int, config: MargeConfig, decode_pieces: DecodePieces) -> list[int]:
+def split_by_tokens(ids: TokenIds, start: int, config: SplitOptions, decode_pieces: DecodePieces) -> list[int]:
     """``n_states`` prefixes whose token counts grow evenly from s_0 (``start`` tokens) on (Appendix B.1)."""
     n, rest = config.n_states, len(ids) - start
     return [start + rest * j // n for j in range(n)]
 
 
-def split_by_steps(ids: TokenIds, start: int, config: MargeConfig, decode_pieces: DecodePieces) -> list[int]:
+def split_by_steps(ids: TokenIds, start: int, config: SplitOptions, decode_pieces: DecodePieces) -> list[int]:
     """s_0, then one state right after every step label in order of appearance (Appendix B.1).
 
     A state ends with the token that holds the label's last character. The labels that are there decide, whatever
@@ -56,19 +63,20 @@ def split_by_steps(ids: TokenIds, start: int, config: MargeConfig, decode_pieces
     return [start, *cuts] if cuts else []
 
 
-SPLITTERS: dict[str, Splitter] = {"step": split_by_steps, "tokens": split_by_tokens}
-
-
-@functools.cache  # every guidance asks, and entry points are read from disk
-def load_splitter(name: str) -> Splitter:
-    """The splitter called ``name``; ValueError when nothing of that name is installed."""
-    if name in SPLITTERS:
-        return SPLITTERS[name]
-    return load_installed("--marge.split", name, ENTRY_POINT_GROUP, SPLITTERS)[0]
+SPLITTERS: Registry[Splitter] = Registry(
+    flag="--marge.split",
+    group="openrlhf_marge.splitters",
+    own={"step": split_by_steps, "tokens": split_by_tokens},
+    check=function_of("(ids, start, config, decode_pieces) -> cuts"),
+)
 
 
 def split_into_states(
-    problem: Problem, guidances: Sequence[Guidance], s0_ids: TokenIds, config: MargeConfig, decode_pieces: DecodePieces
+    problem: Problem,
+    guidances: Sequence[Guidance],
+    s0_ids: TokenIds,
+    config: SplitOptions,
+    decode_pieces: DecodePieces,
 ) -> list[State]:
     """The states of all guidances, s_0 first, each before those that go on from it.
 
@@ -102,13 +110,13 @@ def split_into_states(
 
 
 def _cuts(
-    problem: Problem, guidance: Guidance, s0_ids: TokenIds, config: MargeConfig, decode_pieces: DecodePieces
+    problem: Problem, guidance: Guidance, s0_ids: TokenIds, config: SplitOptions, decode_pieces: DecodePieces
 ) -> tuple[list[int], bool]:
     """Where the guidance is cut, and whether that is by tokens because the splitter found nothing to cut at."""
     ids = guidance.token_ids
     if ids[: len(s0_ids)] != s0_ids:
         raise ValueError(f"guidance of problem {problem.id} does not start with s_0; was --marge.cot_prefix changed?")
-    found = load_splitter(config.split)(ids, len(s0_ids), config, decode_pieces)
+    found = SPLITTERS.load(config.split)(ids, len(s0_ids), config, decode_pieces)
     cuts = found or split_by_tokens(ids, len(s0_ids), config, decode_pieces)
     kept = sorted({len(s0_ids)} | {c for c in cuts if len(s0_ids) < c < min(len(ids), problem.max_response_tokens)})
     return _thinned(kept, config.max_states) if config.max_states else kept, not found

@@ -1,18 +1,22 @@
-"""One visit of one problem: sampling, picking guidance and completing states, each with seeds of its own."""
+"""One visit of one problem, as a strategy in ``explorations/`` gets it: what it samples, picks and remembers with.
+
+All choices and requests have seeds of their own.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from openrlhf_marge.method.allocation import allocate
 from openrlhf_marge.method.config import MargeConfig
-from openrlhf_marge.method.guidance import pick_guidance
-from openrlhf_marge.method.splitters import DecodePieces
+from openrlhf_marge.method.guidance import GuidancePool, pick_guidance, without_end
+from openrlhf_marge.method.guidance_rules import GUIDANCE_RULES
+from openrlhf_marge.method.splitters import DecodePieces, split_into_states
 from openrlhf_marge.seeds import generator, stable_hash
-from openrlhf_marge.types import Completion, Guidance, Problem, State, StateGroup, TokenIds
+from openrlhf_marge.types import Completion, Exploration, Guidance, Problem, State, StateGroup, TokenIds, pass_rate
 
 
 class Sampler(Protocol):
@@ -27,7 +31,7 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Visit:
-    """Changes nothing: what is to be remembered of a visit is the explorer's business."""
+    """A problem, and what a strategy explores it with; it changes nothing but what the pool knows of this problem."""
 
     problem: Problem
     number: int  # 0 at the first visit of the problem
@@ -38,9 +42,25 @@ class Visit:
     n_completions: int  # per state
     sampler: Sampler
     decode_pieces: DecodePieces
+    pool: GuidancePool  # of all problems
+    _asked: set[tuple[TokenIds, str]] = field(default_factory=set, init=False, repr=False)
+
+    @property
+    def s0(self) -> State:
+        """The state s_0, of no guidance."""
+        return State(index=0, prefix_ids=self.s0_ids)
 
     async def sample(self, prefix_ids: TokenIds, n: int, purpose: str) -> list[Completion]:
-        """n completions of a prefix; ``purpose`` tells requests of the same prefix apart."""
+        """n completions of a prefix; ``purpose`` tells requests of the same prefix apart, and is part of their seeds.
+
+        ValueError when a purpose has been used before for the prefix: the same completions might come again.
+        """
+        if (prefix_ids, purpose) in self._asked:
+            raise ValueError(
+                f"problem {self.problem.id}: the prefix of {len(prefix_ids)} tokens was completed for the purpose "
+                f"{purpose!r} before, with the same seed; give another purpose"
+            )
+        self._asked.add((prefix_ids, purpose))
         seed = stable_hash(self.run_seed, self.problem.id, self.number, purpose, prefix_ids) % 2**31
         completions = await self.sampler.complete(self.problem, prefix_ids, n, seed)
         if len(completions) != n:
@@ -51,21 +71,59 @@ class Visit:
         return completions
 
     async def candidates(self) -> StateGroup:
-        """Responses from s_0 among which a first guidance is looked for; they are not trained on."""
+        """Responses from s_0 among which a first guidance is looked for; they are not trained on.
+
+        Their pass rate is remembered.
+        """
+        completions = await self.sample(self.s0_ids, self.config.n_candidates, "candidates")
+        self.pool.set_pass_rate(self.problem.id, pass_rate(completions))
         return StateGroup(
-            id=self._group_id("candidates"),
-            problem=self.problem,
-            state=State(index=0, prefix_ids=self.s0_ids),
-            n_states=1,
-            completions=tuple(await self.sample(self.s0_ids, self.config.n_candidates, "candidates")),
-        )
+            id=self._group_id("candidates"), problem=self.problem, state=self.s0, n_states=1,
+            completions=tuple(completions),
+        )  # fmt: skip
+
+    async def known_guidance(self) -> tuple[Guidance, ...]:
+        """What the pool holds, or the response given with the data; empty without either."""
+        given = self.problem.given_guidance
+        if (known := self.pool.get(self.problem.id)) or given is None:
+            return known
+        ids = without_end(given, self.eos_ids, self.config.stop, self.decode_pieces)
+        if len(ids) <= len(self.s0_ids):
+            return ()
+        is_correct = await self.sampler.is_correct(self.problem, ids)
+        return (Guidance(token_ids=ids, is_correct=is_correct, pass_rate=float(is_correct), visit=self.number),)
 
     def pick(self, completions: Sequence[Completion], purpose: str) -> tuple[Guidance, ...]:
-        """Guidance among completions of s_0."""
+        """Guidance among completions of s_0 by ``--marge.guidance_rule``; nothing is remembered of it."""
         rng = generator(self.run_seed, self.problem.id, self.number, purpose)
         return pick_guidance(
             completions, self.s0_ids, self.eos_ids, self.config, rng, self.number, self.decode_pieces
         )  # fmt: skip
+
+    def remember(self, guidances: Sequence[Guidance]) -> None:
+        """Let these be the known guidance of the next visit."""
+        self.pool.set(self.problem.id, guidances)
+
+    def refresh(self, completions: Sequence[Completion]) -> bool:
+        """Remember the pass rate of completions of s_0, and new guidance among them; False when they give none."""
+        self.pool.set_pass_rate(self.problem.id, pass_rate(completions))
+        if GUIDANCE_RULES.load(self.config.guidance_rule).picks_once:
+            return False
+        picked = self.pick(completions, "s_0")
+        if picked:
+            self.remember(picked)
+        return bool(picked)
+
+    def split(self, guidances: Sequence[Guidance]) -> list[State]:
+        """All states of the guidances, s_0 first (``--marge.split``)."""
+        return split_into_states(self.problem, guidances, self.s0_ids, self.config, self.decode_pieces)
+
+    def states(self, guidances: Sequence[Guidance]) -> list[State]:
+        """The states to complete: all, or s_0 alone where ``--marge.guide_when`` says that guidance does not pay."""
+        states = self.split(guidances)
+        rate = self.pool.pass_rate(self.problem.id)  # of this visit after refresh; unknown where guidance was given
+        easy = rate is not None and rate > self.config.guidance_threshold
+        return states[:1] if easy and self.config.guide_when == "hard" else states
 
     async def complete(self, states: list[State], first: list[Completion] | None = None) -> list[list[Completion]]:
         """All completions of all states, in their order; ``first`` are those that s_0 has already."""
@@ -83,11 +141,19 @@ class Visit:
         self, states: list[State], counts: list[int], purpose: str, first: list[Completion] | None = None
     ) -> list[list[Completion]]:
         async def complete(state: State, n: int) -> list[Completion]:
-            if first is not None and state.parent is None:
+            if first is not None and state.index == 0:
                 return first
             return await self.sample(state.prefix_ids, n, purpose) if n else []
 
         return list(await asyncio.gather(*map(complete, states, counts)))
+
+    def exploration(self, states: list[State], completed: list[list[Completion]], **facts: Any) -> Exploration:
+        """The outcome of the visit: one group per state, and further fields of ``Exploration``."""
+        guidance = states[0].guidance
+        return Exploration(
+            problem_id=self.problem.id, groups=self.groups(states, completed),
+            guidance_age=None if guidance is None else self.number - guidance.visit, **facts,
+        )  # fmt: skip
 
     def groups(self, states: list[State], completed: list[list[Completion]]) -> tuple[StateGroup, ...]:
         """One group per state, each with what its value is above that of the state before it."""

@@ -1,4 +1,4 @@
-"""What a run's folder tells of a model that it trained."""
+"""Facts about a trained model, read from its run's folder."""
 
 from __future__ import annotations
 
@@ -7,18 +7,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from openrlhf_marge.data.files import read_object
 from openrlhf_marge.data.redaction import redacted, redacted_words
+from openrlhf_marge.evaluation.results import Results, read_results
 from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.model_card.markup import code
-from openrlhf_marge.runs.folder import (
-    Results,
-    flag_values,
-    iteration_folders,
-    read_evaluations,
-    read_object,
-    read_results,
-    read_summary,
-)
+from openrlhf_marge.runs.folder import flag_values, iteration_folders, read_evaluations
+from openrlhf_marge.runs.summary import SUMMARY, LoopSummary, RlSummary, read_summary
 
 DEFAULTS = {f"--marge.{f.name}": f.default for f in fields(MargeConfig)}
 # Flags that say where a run wrote and logged, W&B's key among them, are no settings.
@@ -40,7 +35,7 @@ class Trained:
     settings: Mapping[str, Settings]
     before: Results
     after: Results
-    generated_tokens: int | None
+    generated_tokens: int | float | None
     versions: Mapping[str, str]
 
 
@@ -49,8 +44,7 @@ def read_trained(run: Path, model: Path | None) -> Trained:
 
     ValueError naming what the run's folder lacks.
     """
-    summary = read_summary(run)
-    if not summary:
+    if not (run / SUMMARY).exists():
         raise ValueError(f"{run} has no summary.json; --help says what to write there for a run of your own script")
     results = read_evaluations(run)
     if not results and (run / "after.json").is_file():
@@ -61,38 +55,39 @@ def read_trained(run: Path, model: Path | None) -> Trained:
             "python -m openrlhf_marge.cli.evaluate --out"
         )
     try:
-        found = _of_loop if iteration_folders(run) else _of_rl
-        return found(run, model, summary, results)
+        if iteration_folders(run):
+            return _of_loop(run, model, read_summary(run, LoopSummary), results)
+        return _of_rl(run, model, read_summary(run, RlSummary), results)
     except KeyError as e:
         raise ValueError(f"the files of {run} lack the key {e}; give the folder of a finished run") from e
     except (AttributeError, TypeError) as e:
         raise ValueError(f"the files of {run} are not as a run writes them ({e}); give the folder of one") from e
 
 
-def _of_rl(run: Path, model: Path | None, summary: Mapping[str, Any], results: Sequence[Results]) -> Trained:
+def _of_rl(run: Path, model: Path | None, summary: RlSummary, results: Sequence[Results]) -> Trained:
     """Of a run of train_ppo_ray."""
-    flags = flag_values(summary["training_flags"])
+    flags, method = summary.flags, summary.method
     return Trained(
-        name=summary.get("name", run.resolve().name),
+        name=summary.name or run.resolve().name,
         folder=model or Path(flags["--ckpt.output_dir"]),
         base_model=flags["--actor.model_name_or_path"],
-        method=summary.get("kind", summary["method"]),
-        how=f"reinforcement learning ({code('openrlhf.cli.train_ppo_ray --experience_maker ' + summary['method'])})",
+        method=summary.kind or method,
+        how=f"reinforcement learning ({code(f'openrlhf.cli.train_ppo_ray --experience_maker {method}')})",
         datasets=flags["--data.prompt_dataset"].split(","),
-        settings=({"Method": _method_flags(flags)} if summary["method"] == "marge" else {})
-        | ({"Budget": {summary["budget"]: ""}} if "budget" in summary else {})
+        settings=({"Method": _method_flags(flags)} if method == "marge" else {})
+        | ({"Budget": {summary.budget: ""}} if summary.budget else {})
         | {"Training": _training_flags(flags)},
         before=results[0],
         after=results[-1],
-        generated_tokens=summary.get("generated_tokens"),
-        versions={**summary.get("versions", {})},
+        generated_tokens=summary.generated_tokens,
+        versions=summary.versions,
     )
 
 
-def _of_loop(run: Path, model: Path | None, summary: Mapping[str, Any], results: Sequence[Results]) -> Trained:
+def _of_loop(run: Path, model: Path | None, summary: LoopSummary, results: Sequence[Results]) -> Trained:
     """Of an iteration of a DPO loop."""
     folders = iteration_folders(run)
-    number = _iteration(run, model, folders, summary["best_iteration"])
+    number = _iteration(run, model, folders, summary.best_iteration)
     explored, noted = (read_object(folders[number] / name) for name in ("explore/settings.json", "stages.json"))
     stages = {
         title: _training_flags(flag_values(redacted_words(noted[stage]["command"])))
@@ -102,9 +97,9 @@ def _of_loop(run: Path, model: Path | None, summary: Mapping[str, Any], results:
     return Trained(
         name=f"{run.resolve().name}-iteration_{number}",
         folder=folders[number] / "model",
-        base_model=summary["before"]["model"],
-        method=f"{summary['kind']}_dpo" if summary["kind"] != "sft" else "sft",
-        how=f"iteration {number} of a loop of exploring, pairs of the kind {code(summary['kind'])} and training on "
+        base_model=summary.before.model,
+        method=f"{summary.kind}_dpo" if summary.kind != "sft" else "sft",
+        how=f"iteration {number} of a loop of exploring, pairs of the kind {code(summary.kind)} and training on "
         "them (`openrlhf_marge.cli.marge_dpo`)",
         datasets=str(explored["--data.prompt_dataset"]).split(","),
         settings={"Method": _method_flags(explored), **stages},
@@ -113,7 +108,7 @@ def _of_loop(run: Path, model: Path | None, summary: Mapping[str, Any], results:
         generated_tokens=sum(
             read_object(folder / "explore" / "summary.json")["generated_tokens"] for folder in folders[1 : number + 1]
         ),
-        versions={**summary.get("versions", {})},
+        versions=summary.versions,
     )  # fmt: skip
 
 

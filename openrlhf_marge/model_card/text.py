@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from openrlhf_marge.evaluation import DATA_SETS
+from openrlhf_marge.evaluation import DATA_SETS, Estimate
+from openrlhf_marge.evaluation.results import Results
 from openrlhf_marge.model_card.facts import Settings, Trained
 from openrlhf_marge.model_card.markup import code, plain
-from openrlhf_marge.runs.folder import Results
 
 MARKER = "<!-- written by openrlhf_marge.cli.model_card, which writes it anew while this line is here -->"
-METRIC = re.compile(r"(greedy_)?(pass|maj)@\d+")
 SAMPLING = ("problems", "n", "greedy_runs", "temperature", "top_p", "max_len", "prompt", "seed")  # of evaluate's JSON
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -51,7 +48,7 @@ def _head(trained: Trained) -> str:
         pipeline_tag="text-generation",
         tags=["openrlhf", "openrlhf_marge", trained.method],
         model_name=trained.name,
-        eval_results=[_eval_result(*row) for row in _metrics(trained.after)],
+        eval_results=[_eval_result(*row) for row in _scores(trained.after)],
     ).to_yaml()
 
 
@@ -60,21 +57,14 @@ def _is_on_hub(name: str) -> bool:
     return bool(HUB_NAME.fullmatch(name)) and not Path(name).exists() and not name.endswith((".jsonl", ".parquet"))
 
 
-def _metrics(results: Results) -> Iterator[tuple[str, str, float]]:
-    """(data set, metric, value); ValueError for a value that is none."""
-    for data, numbers in results.items():
-        for name in filter(METRIC.fullmatch, numbers):
-            yield data, name, _number(numbers, name, data)
+def _scores(results: Results) -> Iterator[tuple[str, str, Estimate]]:
+    """(data set, metric, its estimate)."""
+    for data, result in results.items():
+        for metric, estimate in result.scores.items():
+            yield data, metric, estimate
 
 
-def _number(numbers: Mapping[str, Any], name: str, data: str) -> float:
-    value = numbers[name]
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(f"the result {name} of {data!r:.80} is {value!r:.80} and no number; evaluate again")
-    return value
-
-
-def _eval_result(data: str, metric: str, value: float) -> EvalResult:
+def _eval_result(data: str, metric: str, estimate: Estimate) -> EvalResult:
     known = DATA_SETS.get(data)
     return EvalResult(
         task_type="text-generation",
@@ -83,7 +73,7 @@ def _eval_result(data: str, metric: str, value: float) -> EvalResult:
         dataset_split=known.split if known else None,
         metric_type=metric,
         metric_name=metric,
-        metric_value=round(value, 4),
+        metric_value=round(estimate.mean, 4),
     )
 
 
@@ -102,17 +92,18 @@ def _results(before: Results, after: Results) -> Iterator[str]:
     """Mean over the problems and its standard error, and how the responses were sampled."""
     yield "| data | metric | before | after |"
     yield "| --- | --- | --- | --- |"
-    for data, name, _ in _metrics(after):
-        cells = (_cell(results.get(data, {}), name, data) for results in (before, after))
+    for data, name, estimate in _scores(after):
+        began = before[data].estimates.get(name) if data in before else None
+        cells = map(_cell, (began, estimate))
         yield f"| {plain(data)} | {name} | {' | '.join(cells)} |"
     yield ""
-    for data, numbers in after.items():
-        yield f"- {plain(data)}: " + ", ".join(f"{n} {plain(numbers[n])}" for n in SAMPLING if n in numbers)
+    for data, result in after.items():
+        told = result.told
+        yield f"- {plain(data)}: " + ", ".join(f"{n} {plain(told[n])}" for n in SAMPLING if n in told)
 
 
-def _cell(numbers: Mapping[str, Any], name: str, data: str) -> str:
-    if name not in numbers:
+def _cell(estimate: Estimate | None) -> str:
+    if estimate is None:
         return "not evaluated"
-    error = f"{name}_standard_error"
-    shown = f" \u00b1 {_number(numbers, error, data):.4f}" if numbers.get(error) is not None else ""
-    return f"{_number(numbers, name, data):.4f}{shown}"
+    shown = "" if estimate.standard_error is None else f" \u00b1 {estimate.standard_error:.4f}"
+    return f"{estimate.mean:.4f}{shown}"

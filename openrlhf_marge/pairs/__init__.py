@@ -5,23 +5,24 @@ dump -> visits -> a builder's drafts, in token ids -> texts, checked against tho
 Imports no torch, ray, vllm, deepspeed, openrlhf or transformers: the tokenizer is injected as a ``Codec``.
 """
 
-from openrlhf_marge.pairs.base import REASONS, Builder, Draft, Settings, Texts, Visit
+from openrlhf_marge.pairs.base import DPO, REASONS, SFT, Builder, Draft, Settings, Texts, Trainer, Visit
 from openrlhf_marge.pairs.building import build_rows
 from openrlhf_marge.pairs.reading import read_visits
-from openrlhf_marge.pairs.registry import BUILDERS, ENTRY_POINT_GROUP, load_builder
+from openrlhf_marge.pairs.registry import BUILDERS
 from openrlhf_marge.pairs.texts import Codec
 
 __all__ = [
     "BUILDERS",
-    "ENTRY_POINT_GROUP",
+    "DPO",
     "REASONS",
+    "SFT",
     "Builder",
     "Codec",
     "Draft",
     "Settings",
     "Texts",
+    "Trainer",
     "Visit",
     "build_rows",
-    "load_builder",
     "read_visits",
 ]

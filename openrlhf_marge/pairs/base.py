@@ -1,7 +1,6 @@
 """What builders get and give. A builder works on token ids and never on text: texts are made, and checked, later.
 
-One's own is an object with ``schema``, ``drafts`` and ``row`` (see ``Builder``) under the entry-point group
-``openrlhf_marge.pair_builders``; its entry's name is what ``--kind`` takes.
+Another package may bring its own ``Builder``, see EXTENDING.md.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from openrlhf_marge.method.flags import option
 from openrlhf_marge.types import StateGroup, TokenIds
 
 Visit = tuple[StateGroup, ...]  # the groups of one visit of one problem, s_0 first
@@ -38,22 +38,32 @@ REASONS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The flags of ``build_pairs``; lengths in tokens."""
+    """What the tokenizer says of a response's end, and the flags of ``build_pairs``; lengths in tokens."""
 
     eos_id: int
     other_eos: Mapping[int, str] = field(default_factory=dict)  # further ids that end a response, with their texts
-    seed: int = 0
-    max_len: int | None = 2048  # prompt and longest response together; the paper's for DPO
-    min_value: float = 0.3
-    max_value: float = 0.7
-    pairs_per_state: int = 1
-    closest_only: bool = False
-    longest_common: bool = False
-    from_all_states: bool = False
-    responses_per_state: int = 0  # 0: all
-    hard_labels: bool = False
-    step_label: str = r"Step \d+:"
-    dataset: str = "marge"
+    min_value: float = option(0.3, "marge: lowest share of correct completions of a state [%(default)s]")
+    max_value: float = option(0.7, "marge: highest share of correct completions of a state [%(default)s]")
+    pairs_per_state: int = option(1, "marge, outcome: most pairs of a state [%(default)s]", low=1)
+    closest_only: bool = option(
+        False, "marge: of every visit of a problem only the state with the value closest to 0.5"
+    )
+    longest_common: bool = option(False, "marge, outcome: prefer pairs that share the most tokens at their start")
+    from_all_states: bool = option(
+        False, "sft: also the correct completions of later states, their guidance prefix included"
+    )
+    responses_per_state: int = option(
+        0, "sft: most responses of a state, chosen at random; 0 for all [%(default)s]", low=0
+    )
+    hard_labels: bool = option(False, "prm: labels are true for a value above 0, not the values")
+    step_label: str = option(
+        r"Step \d+:", "step_dpo: regular expression of a step label, as --marge.step_label [%(default)r]"
+    )
+    dataset: str = option("marge", "step_dpo: text of the column dataset [%(default)r]")
+    max_len: int | None = option(  # the paper's for DPO
+        2048, "most tokens of prompt and response, 0 for no limit; as --data.max_len later [%(default)s]", low=0
+    )
+    seed: int = option(0, "seed of every choice [%(default)s]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,10 +89,30 @@ class Texts:
         return "".join(self.pieces[index])
 
 
+@dataclass(frozen=True, slots=True)
+class Trainer:
+    """A command of OpenRLHF that trains on rows, and its flags for their columns."""
+
+    module: str
+    data_flags: tuple[str, ...]
+
+
+# Prompts are as the model saw them: the data sets add no chat template, and train_sft none of its own either.
+DPO = Trainer(
+    "openrlhf.cli.train_dpo",
+    ("--data.prompt_key", "prompt", "--data.chosen_key", "chosen", "--data.rejected_key", "rejected"),
+)
+SFT = Trainer(
+    "openrlhf.cli.train_sft",
+    ("--data.input_key", "prompt", "--data.output_key", "response", "--data.input_template", ""),
+)
+
+
 class Builder(Protocol):
     """One ``--kind``; the same object builds all rows of a run, so it must keep nothing between visits."""
 
     options: frozenset[str]  # the fields of Settings that it reads, beside eos_id, seed and max_len
+    trainer: Trainer | None  # what trains on its rows; one that is installed may leave this out
 
     def schema(self, settings: Settings) -> pa.Schema:
         """The columns of its rows."""
@@ -111,6 +141,8 @@ def facts_of(group: StateGroup) -> dict[str, Any]:
 
 class PairRows:
     """Schema and rows of the kinds that RewardDataset reads; the responses are chosen and rejected."""
+
+    trainer = DPO
 
     def schema(self, settings: Settings) -> pa.Schema:
         return PAIR_SCHEMA

@@ -49,6 +49,6 @@ def fitting(drafts: Iterable[Draft], settings: Settings, left_out: Counter[str])
 
 
 def _digest(row: dict[str, Any]) -> bytes:
-    """Of what is trained on: the same pair may come from states of other visits, of another value."""
+    """Digest of what is trained on: the same pair may come from states of other visits, of another value."""
     told = {k: v for k, v in row.items() if k not in ("problem_id", "state_index", "value")}
     return hashlib.blake2b(json.dumps(told, default=str).encode(), digest_size=16).digest()

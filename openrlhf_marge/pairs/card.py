@@ -1,4 +1,4 @@
-"""What was built, in words: the lines on the terminal and the data card of a folder (Hugging Face's form)."""
+"""Describes the rows that were built: on the terminal, and as the data card of a folder (Hugging Face's form)."""
 
 from __future__ import annotations
 
@@ -7,18 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from openrlhf_marge.pairs.base import REASONS
+from openrlhf_marge.pairs.base import REASONS, Trainer
 
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
-USE = {
-    "marge": "openrlhf.cli.train_dpo", "outcome": "openrlhf.cli.train_dpo", "self_explore": "openrlhf.cli.train_dpo",
-    "sft": "openrlhf.cli.train_sft",
-}  # fmt: skip
-# Both data sets must get the text as it is: no chat template, and no template of train_sft's own either.
-KEYS = {
-    "openrlhf.cli.train_dpo": "--data.prompt_key prompt --data.chosen_key chosen --data.rejected_key rejected",
-    "openrlhf.cli.train_sft": '--data.input_key prompt --data.output_key response --data.input_template ""',
-}
 
 
 @dataclass
@@ -46,7 +37,7 @@ class Summary:
         return [f"{count} {REASONS.get(reason, reason)}" for reason, count in ordered]
 
 
-def data_card(summary: Summary, kind: str, model: str, settings: Mapping[str, Any]) -> str:
+def data_card(summary: Summary, kind: str, trainer: Trainer | None, model: str, settings: Mapping[str, Any]) -> str:
     """The README.md of a folder with one file train.*; the same for the same rows, whenever it is made.
 
     Without a list of ``configs``: with one, ``datasets`` takes any folder of the same name for the same data, and
@@ -65,13 +56,14 @@ def data_card(summary: Summary, kind: str, model: str, settings: Mapping[str, An
         lines.append(f"- Value of the states (mean reward of their completions): {summary.low:g} to {summary.high:g}")
     lines += ["- Settings: " + ", ".join(f"`{name}` {value}" for name, value in sorted(settings.items())), ""]
     lines += ["## Left out", "", *(f"- {line}" for line in summary.left_out_lines() or ["nothing"]), ""]
-    return "\n".join([*lines, *_use(kind, settings)])
+    return "\n".join([*lines, *_use(trainer, settings)])
 
 
-def _use(kind: str, settings: Mapping[str, Any]) -> list[str]:
-    if kind not in USE:
+def _use(trainer: Trainer | None, settings: Mapping[str, Any]) -> list[str]:
+    if trainer is None:
         return []
-    command = f"python -m {USE[kind]} --data.dataset FOLDER {KEYS[USE[kind]]}"
+    columns = " ".join(word or '""' for word in trainer.data_flags)
+    command = f"python -m {trainer.module} --data.dataset FOLDER {columns}"
     if settings.get("max_len"):
         command += f" --data.max_len {settings['max_len']}"
     told = "Prompts are as the model saw them, so no chat template is applied again:"

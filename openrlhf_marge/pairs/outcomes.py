@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from openrlhf_marge.pairs.base import FACTS, Draft, PairRows, Settings, Texts, Visit, facts_of, unfit_end
+from openrlhf_marge.pairs.base import FACTS, SFT, Draft, PairRows, Settings, Texts, Visit, facts_of, unfit_end
 from openrlhf_marge.seeds import generator
 from openrlhf_marge.types import StateGroup, TokenIds
 
@@ -64,7 +64,7 @@ def pair_drafts(group: StateGroup, pairs: IdPairs) -> Iterator[Draft]:
 
 
 class MargePairs(PairRows):
-    """Of every state that is neither too easy nor too hard by the verdicts that make its pairs (MARGE-DPO)."""
+    """Pairs of every state that is neither too easy nor too hard by the verdicts that make its pairs (MARGE-DPO)."""
 
     options = frozenset({"min_value", "max_value", "pairs_per_state", "closest_only", "longest_common"})
 
@@ -86,7 +86,7 @@ class MargePairs(PairRows):
 
 
 class OutcomePairs(PairRows):
-    """Of whole responses, the usual pairs of offline DPO: from s_0 only, whatever its value."""
+    """Pairs of whole responses, as usual in offline DPO: from s_0 only, whatever its value."""
 
     options = frozenset({"pairs_per_state", "longest_common"})
 
@@ -100,6 +100,7 @@ class Responses:
     """Correct whole responses, the state included: the prompt is x alone."""
 
     options = frozenset({"from_all_states", "responses_per_state"})
+    trainer = SFT
 
     def schema(self, settings: Settings) -> pa.Schema:
         return pa.schema([("prompt", pa.string()), ("response", pa.string()), *FACTS])

@@ -45,6 +45,7 @@ class StepLabels:
     """Steps with the value of the state after each (Math-Shepherd), in TRL's stepwise form."""
 
     options = frozenset({"hard_labels"})
+    trainer = None
 
     def schema(self, settings: Settings) -> pa.Schema:
         labels = pa.list_(pa.bool_() if settings.hard_labels else pa.float64())
@@ -65,7 +66,7 @@ class StepLabels:
 
 
 def first_pits(visit: Visit, settings: Settings, left_out: Counter[str]) -> Iterator[Draft]:
-    """Of an incorrect guidance the rest from the last state before the first pit on, against a correct completion.
+    """Pairs of a correct completion and the rest of an incorrect guidance from the last state before its first pit on.
 
     The first pit is the first step after which no completion is correct. What follows the last state leads to the
     wrong answer of the response, so there always is one, unless s_0 has no correct completion either.
@@ -107,6 +108,7 @@ class StepPairs:
     """The one step that goes wrong against a right one, in the columns that Step-DPO published."""
 
     options = frozenset({"step_label", "dataset"})
+    trainer = None
     drafts = staticmethod(first_pits)
 
     def schema(self, settings: Settings) -> pa.Schema:

@@ -1,20 +1,18 @@
 """Applies our series of unified diffs to the installed openrlhf: `python -m openrlhf_marge.patches --help`.
 
-    *.patch --series--> FileChange    installed openrlhf --installed--> Installed (checksums of the wheel)
-                            |                                    |
-                            +---------------states---------------+--> Report --actions--> writing
+    *.patch --series--> Change    installed openrlhf --installed--> Installed (checksums of the wheel)
+                          |                               |
+                          +------------states-------------+--> Report --actions--> writing
 
-The host is found and read but never imported.
+The host is found and read but never imported. Beside every patched file its stock text is kept; a revert renames it.
 """
 
-from .actions import apply, copy_to, report, revert, status
-from .errors import PatchError
-from .installed import OPENRLHF, Host, locate
-from .states import FileReport, FileState, PatchState, Report
+from .actions import apply, copy_to, report, revert
+from .installed import OPENRLHF, Host, PatchError, locate
+from .states import FileState, PatchState, Report
 
 __all__ = [
     "OPENRLHF",
-    "FileReport",
     "FileState",
     "Host",
     "PatchError",
@@ -25,5 +23,4 @@ __all__ = [
     "locate",
     "report",
     "revert",
-    "status",
 ]

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .actions import apply, copy_to, report, revert
-from .errors import COMMAND, PatchError
-from .installed import OPENRLHF, Host, locate
+from .installed import COMMAND, OPENRLHF, Host, PatchError, locate
 from .states import PatchState
 
 EPILOG = """\
@@ -20,16 +19,16 @@ Each file is told by the checksums of the wheel: stock, patched, or foreign (cha
 Nothing is written unless every file is stock or patched. Run `revert` before openrlhf_marge itself is upgraded."""
 
 
-def main(argv: Sequence[str] | None = None, host: Host = OPENRLHF, patches: Path | None = None) -> int:
+def main(argv: Sequence[str] | None = None, host: Host = OPENRLHF) -> int:
     """Runs one command; returns the exit code."""
     arguments = _parser(host).parse_args(argv)
     try:
         if arguments.command == "status":
-            return _status(host, patches)
+            return _status(host)
         if arguments.command == "copy":
-            _copy(arguments.to, host, patches)
+            _copy(arguments.to, host)
         else:
-            _change(arguments.command, host, patches)
+            _change(arguments.command, host)
     except PatchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -39,7 +38,7 @@ def main(argv: Sequence[str] | None = None, host: Host = OPENRLHF, patches: Path
 def _parser(host: Host) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=COMMAND,
-        description=f"Applies the patches of openrlhf_marge to the installed {host.install}, all or none.",
+        description=f"Applies the patches of openrlhf_marge to the installed {host.requirement}, all or none.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -54,8 +53,8 @@ def _parser(host: Host) -> argparse.ArgumentParser:
     return parser
 
 
-def _status(host: Host, patches: Path | None) -> int:
-    looked = report(host, patches)
+def _status(host: Host) -> int:
+    looked = report(host)
     print(looked.package)
     for file in looked.files:
         print(f"  {file.state.value:8}{file.path} ({', '.join(file.patches)})")
@@ -65,8 +64,8 @@ def _status(host: Host, patches: Path | None) -> int:
     return 0 if looked.state is PatchState.APPLIED else 1
 
 
-def _change(command: str, host: Host, patches: Path | None) -> None:
-    changed = (apply if command == "apply" else revert)(host, patches)
+def _change(command: str, host: Host) -> None:
+    changed = (apply if command == "apply" else revert)(host)
     installed = locate(host)
     state = PatchState.APPLIED if command == "apply" else PatchState.NOT_APPLIED
     print(f"{'now' if changed else 'already'} {state.value}: {installed.package}")
@@ -74,7 +73,7 @@ def _change(command: str, host: Host, patches: Path | None) -> None:
         print(f"note: Python imports {installed.shadow} instead; take it off PYTHONPATH to use the installed one")
 
 
-def _copy(folder: Path, host: Host, patches: Path | None) -> None:
-    target = copy_to(folder, host, patches)
+def _copy(folder: Path, host: Host) -> None:
+    target = copy_to(folder, host)
     print(f"patched copy: {target}")
     print(f"export PYTHONPATH={shlex.quote(str(target.parent))}${{PYTHONPATH:+:$PYTHONPATH}}")

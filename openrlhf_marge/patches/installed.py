@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
-from .errors import PatchError
+COMMAND = "python -m openrlhf_marge.patches"
+PLUGIN = Path(__file__).resolve().parents[1]
+SHIPPED = PLUGIN / "_patches"
+
+
+class PatchError(Exception):
+    """An expected refusal: what is wrong, in one sentence that names the file or flag and the mend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,30 +25,29 @@ class Host:
     """The distribution that the series is for; its package has the same name."""
 
     name: str = "openrlhf"
-    versions: frozenset[str] = frozenset({"0.11.2"})
-    """Versions whose files the series fits, exactly."""
+    version: str = "0.11.2"
+    patches: Path = SHIPPED if SHIPPED.is_dir() else PLUGIN.parent / "patches"
+    """Folder of the series: in the wheel, else that of the checkout."""
 
     @property
-    def install(self) -> str:
-        """The requirement to name in a mend."""
-        return f"{self.name}=={max(self.versions)}"
+    def requirement(self) -> str:
+        """As pip takes it."""
+        return f"{self.name}=={self.version}"
 
     @property
     def reinstall(self) -> str:
         """The command that brings back the files of the wheel and leaves its dependencies alone."""
-        return f"pip install --force-reinstall --no-deps {self.install}"
+        return f"pip install --force-reinstall --no-deps {self.requirement}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Installed:
-    """Where the host's files are."""
+    """Where the host's files are, by the folders that hold its package: site-packages, or that of a copy."""
 
     host: Host
-    version: str
     root: Path
-    """Folder of the installed package's folder: site-packages."""
     imported_root: Path
-    """As root, of the package that `import` takes: another one when a copy on PYTHONPATH comes first."""
+    """Of the package that `import` takes: another one when a copy on PYTHONPATH comes first."""
     checksums: Mapping[str, str]
     """RECORD of the wheel: path from root -> sha256=..."""
 
@@ -62,34 +67,26 @@ OPENRLHF = Host()
 
 def locate(host: Host = OPENRLHF) -> Installed:
     """The installed host, or a PatchError that says how to install the right one."""
+    install = f"install it with: pip install {host.requirement}"
     try:
         distribution = metadata.distribution(host.name)
     except metadata.PackageNotFoundError as error:
-        here = f"{host.name} is not installed for {sys.executable}"
-        raise PatchError(f"{here}; install it with: pip install {host.install}") from error
-    version = distribution.version
-    if version not in host.versions:
-        fitting = ", ".join(sorted(host.versions))
-        mend = f"the patches fit only {fitting}; install it with: pip install {host.install}"
-        raise PatchError(f"{host.name} {version} is installed but {mend}")
+        raise PatchError(f"{host.name} is not installed for {sys.executable}; {install}") from error
+    if distribution.version != host.version:
+        found = f"{host.name} {distribution.version} is installed"
+        raise PatchError(f"{found} but the patches fit only {host.version}; {install}")
     record = distribution.read_text("RECORD")
     if record is None:
         raise PatchError(f"{host.name} is not installed from a wheel (it has no RECORD); run: {host.reinstall}")
     checksums = {row[0]: row[1] for row in csv.reader(record.splitlines()) if row}
     root = Path(str(distribution.locate_file(""))).resolve()
-    imported = _imported_root(host) or root
-    return Installed(host=host, version=version, root=root, imported_root=imported, checksums=checksums)
+    spec = util.find_spec(host.name)  # follows sys.path and PYTHONPATH as `import` would, and runs nothing
+    imported = Path(spec.origin).resolve().parents[1] if spec and spec.origin else root
+    return Installed(host, root, imported, checksums)
 
 
-def checksum(content: bytes) -> str:
-    """As RECORD writes it."""
-    digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest())
-    return "sha256=" + digest.decode("ascii").rstrip("=")
-
-
-def _imported_root(host: Host) -> Path | None:
-    """Follows sys.path and PYTHONPATH as `import` would, and runs nothing."""
-    spec = util.find_spec(host.name)
-    if spec is None or spec.origin is None or not spec.submodule_search_locations:
+def checksum(content: bytes | None) -> str | None:
+    """As RECORD writes it; None when there is no such file."""
+    if content is None:
         return None
-    return Path(spec.origin).resolve().parents[1]
+    return "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode("ascii").rstrip("=")

@@ -1,19 +1,19 @@
-"""What state each file is in: `Installed, Series -> inspect -> Report`; reads only.
+"""What state each file is in: `Installed -> inspect -> Report`; reads only.
 
-The wheel's checksums tell the stock text, and the series alone the patched one: there is no state file to go stale.
+The wheel's checksums tell the stock text, which stands in its place or is kept beside, and the series makes the
+patched one from it: there is no state file to go stale.
 """
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from .errors import COMMAND, PatchError
-from .hunks import FileChange, apply_all, unapply_all
-from .installed import Installed, checksum
-from .series import Series
+from .installed import COMMAND, Installed, checksum
+from .series import Change, read_series
 
 
 class FileState(Enum):
@@ -22,7 +22,7 @@ class FileState(Enum):
     STOCK = "stock"
     PATCHED = "patched"
     FOREIGN = "foreign"
-    """Neither: changed by hand, or by an older series."""
+    """Neither: changed by hand or by an older series, or patched without its stock text being kept."""
 
 
 class PatchState(Enum):
@@ -35,83 +35,82 @@ class PatchState(Enum):
     FOREIGN = "foreign changes"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class FileReport:
-    """One file and its two good contents (None: no such file)."""
+    """One file, the patches that change it, and its two good contents (None: no such file, or not known)."""
 
     path: str
-    state: FileState
     patches: tuple[str, ...]
-    """Names of the patches that change it."""
+    state: FileState
     stock: bytes | None = None
-    """Not known when foreign."""
     patched: bytes | None = None
-    """Not known when foreign."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, slots=True)
 class Report:
-    """The files that the series changes, in one package."""
+    """The files that the series changes, in the package of a root folder."""
 
-    package: Path
+    installed: Installed
+    root: Path
     files: tuple[FileReport, ...]
-    state: PatchState
-    mend: str | None
-    """What to do to have all patches applied; None when they are."""
+
+    @property
+    def package(self) -> Path:
+        return self.root / self.installed.host.name
+
+    @property
+    def state(self) -> PatchState:
+        states = {file.state for file in self.files}
+        if FileState.FOREIGN in states:
+            return PatchState.FOREIGN
+        if len(states) > 1:
+            return PatchState.PARTLY_APPLIED
+        return PatchState.APPLIED if FileState.PATCHED in states else PatchState.NOT_APPLIED
+
+    @property
+    def mend(self) -> str | None:
+        """What to do to have all patches applied; None when they are.
+
+        A reinstall brings back the wheel's files only, so an unknown file where a patch creates one must go by hand.
+        """
+        if self.state is PatchState.APPLIED:
+            return None
+        host, foreign = self.installed.host, [file.path for file in self.files if file.state is FileState.FOREIGN]
+        names = f"{', '.join(foreign)} {'is' if len(foreign) == 1 else 'are'}"
+        cause = f"{names} neither as in {host.requirement} nor as this version applies its patches; " * bool(foreign)
+        if self.package == self.installed.shadow:
+            folder = shlex.quote(str(self.root))
+            return f"{cause}take {folder} off PYTHONPATH, or write it again with: {COMMAND} copy --to {folder}"
+        unknown = [path for path in foreign if path not in self.installed.checksums]
+        steps = [f"delete {self.root / path}" for path in unknown]
+        steps += [f"run: {host.reinstall}"] if len(unknown) < len(foreign) else []
+        return f"{cause}{', then '.join([*steps, f'run: {COMMAND} apply'])}"
 
 
-def inspect(installed: Installed, series: Series, root: Path) -> Report:
+def inspect(installed: Installed, root: Path) -> Report:
     """Looks at the package in root: the installed one or a copy of it."""
-    looks = (_look(path, _read(root / path), changes, installed) for path, changes in series.items())
-    files = tuple(file for file in looks if file.state is FileState.FOREIGN or file.stock != file.patched)
-    state = _combine({file.state for file in files})
-    package = root / installed.host.name
-    mend = None if state is PatchState.APPLIED else _mend(installed, files, package)
-    return Report(package=package, files=files, state=state, mend=mend)
+    series = read_series(installed.host.patches)
+    return Report(installed, root, tuple(_look(installed, root, *item) for item in series.items()))
 
 
-def _combine(states: set[FileState]) -> PatchState:
-    if FileState.FOREIGN in states:
-        return PatchState.FOREIGN
-    if len(states) > 1:
-        return PatchState.PARTLY_APPLIED
-    return PatchState.APPLIED if states == {FileState.PATCHED} else PatchState.NOT_APPLIED
+def kept(path: Path) -> Path:
+    """Where the stock text of a patched file is."""
+    return path.with_name(f".{path.name}.marge-old")
 
 
-def _read(path: Path) -> bytes | None:
+def read(path: Path) -> bytes | None:
+    """Its content; None when there is no such file."""
     return path.read_bytes() if path.is_file() else None
 
 
-def _look(path: str, content: bytes | None, changes: tuple[FileChange, ...], installed: Installed) -> FileReport:
+def _look(installed: Installed, root: Path, path: str, changes: Sequence[Change]) -> FileReport:
     patches = tuple(change.patch for change in changes)
-    recorded = installed.checksums.get(path)
-    if recorded == _checksum(content):
-        patched = apply_all(changes, content)
-        if unapply_all(changes, patched) != content:
-            raise PatchError(f"{', '.join(patches)} cannot be reverted in {path}; write it again with git diff")
-        return FileReport(path=path, state=FileState.STOCK, patches=patches, stock=content, patched=patched)
-    try:
-        stock = unapply_all(changes, content)
-    except PatchError:
-        return FileReport(path=path, state=FileState.FOREIGN, patches=patches)
-    if recorded != _checksum(stock):
-        return FileReport(path=path, state=FileState.FOREIGN, patches=patches)
-    return FileReport(path=path, state=FileState.PATCHED, patches=patches, stock=stock, patched=content)
-
-
-def _checksum(content: bytes | None) -> str | None:
-    return None if content is None else checksum(content)
-
-
-def _mend(installed: Installed, files: tuple[FileReport, ...], package: Path) -> str:
-    """A reinstall brings back the wheel's files only, so an unknown file where a patch creates one must go by hand."""
-    foreign = [file.path for file in files if file.state is FileState.FOREIGN]
-    names = f"{', '.join(foreign)} {'is' if len(foreign) == 1 else 'are'}"
-    cause = f"{names} neither as in {installed.host.install} nor as these patches make it; " if foreign else ""
-    if package == installed.shadow:
-        folder = shlex.quote(str(package.parent))
-        return f"{cause}take {folder} off PYTHONPATH, or write it again with: {COMMAND} copy --to {folder}"
-    unknown = [path for path in foreign if path not in installed.checksums]
-    steps = [f"delete {package.parent / path}" for path in unknown]
-    steps += [f"run: {installed.host.reinstall}"] if len(unknown) < len(foreign) else []
-    return f"{cause}{', then '.join([*steps, f'run: {COMMAND} apply'])}"
+    recorded, here = installed.checksums.get(path), installed.root / path
+    texts = [text for text in (read(here), read(kept(here))) if checksum(text) == recorded] if recorded else [None]
+    if not texts:
+        return FileReport(path, patches, FileState.FOREIGN)
+    stock = patched = texts[0]
+    for change in changes:
+        patched = change.apply(patched)
+    known = {stock: FileState.STOCK, patched: FileState.PATCHED}
+    return FileReport(path, patches, known.get(read(root / path), FileState.FOREIGN), stock, patched)

@@ -1,7 +1,7 @@
-"""All-or-nothing writing of a few files: `{path: bytes | None} -> write_all` (None: delete).
+"""All-or-nothing change of a few files: `FileReport... -> bring_to`.
 
-New contents and backups are staged beside the files before the first one is replaced, so what can fail for lack of
-space or permission fails before anything has changed; a failure later on moves the backups back.
+A file is patched by a rename after its stock text is kept beside it, and reverted by the rename of that text: at every
+moment it is whole, and a killed run leaves files that are stock or patched.
 """
 
 from __future__ import annotations
@@ -10,15 +10,11 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .errors import COMMAND, PatchError
-
-Replace = Callable[[Path, Path], None]
-LEFTOVER_SUFFIXES = (".marge-new", ".marge-old")
-"""Of the staged contents and the backups, which only a killed run leaves behind."""
+from .installed import COMMAND, PatchError
+from .states import FileReport, FileState, kept, read
 
 
 @contextlib.contextmanager
@@ -33,76 +29,58 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def write_all(contents: Mapping[Path, bytes | None], replace: Replace = os.replace) -> None:
-    """Gives all files their new content, or raises and leaves all as they were."""
-    with ExitStack() as cleanup, ExitStack() as undo:
-        cleanup.callback(sweep, contents)
-        for path, content in contents.items():
-            _stage(path, content)
-        for path, content in contents.items():
-            undo.callback(_put_back, path, path.exists())
-            if content is None:
-                path.unlink()
-            else:
-                replace(_staged(path), path)
+def bring_to(state: FileState, files: Sequence[FileReport], root: Path) -> bool:
+    """Gives all files the state, or raises and leaves all as they were; False when all have it already."""
+    changes = [file for file in files if file.state is not state]
+    with contextlib.ExitStack() as cleanup, contextlib.ExitStack() as undo:
+        for file in files:
+            _sweep(root / file.path, file)
+            cleanup.callback(_sweep, root / file.path, file)
+        for file in changes:
+            _change(root / file.path, file, state)
+            undo.callback(_put_back, root / file.path, file)
         undo.pop_all()
+    return bool(changes)
 
 
-def sweep(paths: Iterable[Path]) -> None:
-    """Removes what a killed run left beside the files, and folders that hold nothing any more."""
-    for path in paths:
-        for leftover in (_staged(path), _backup(path)):
-            if os.path.lexists(leftover):  # a link that leads nowhere would be written through, or be in the way
-                leftover.unlink()
-        _prune(path.parent)
-
-
-def check_writable(paths: Iterable[Path]) -> None:
-    """Raises the PermissionError now that the writing would raise half way."""
-    for path in paths:
-        folder = next(parent for parent in path.parents if parent.exists())
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(f"{folder} is not writable")
-
-
-def _stage(path: Path, content: bytes | None) -> None:
+def _change(path: Path, file: FileReport, state: FileState) -> None:
     """Also drops the bytecode, which Python would believe if size and second of the two versions were equal."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists():
-        shutil.copy2(path, _backup(path))
-    if content is not None:
-        with _staged(path).open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            shutil.copymode(path, _staged(path))
     for bytecode in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
         bytecode.unlink()
+    if state is FileState.PATCHED:
+        if file.stock is not None:
+            _write(kept(path), file.stock, like=path)
+        os.replace(_write(_staged(path), file.patched, like=path), path)
+    elif file.stock is None:
+        path.unlink()
+    else:
+        os.replace(kept(path), path)
 
 
-def _put_back(path: Path, existed: bool) -> None:
+def _put_back(path: Path, file: FileReport) -> None:
     try:
-        if existed:
-            os.replace(_backup(path), path)
-        else:
-            path.unlink(missing_ok=True)
+        _change(path, file, file.state)
     except OSError as error:
         raise PatchError(f"{path} could not be put back ({error}); run {COMMAND} revert") from error
 
 
-def _prune(folder: Path) -> None:
-    """Wheels have no empty folders, so an empty one is ours; rmdir refuses every other."""
-    with contextlib.suppress(OSError):
-        if [entry.name for entry in folder.iterdir()] == ["__pycache__"]:
-            (folder / "__pycache__").rmdir()
-        folder.rmdir()
-        _prune(folder.parent)
+def _write(path: Path, content: bytes, like: Path) -> Path:
+    """On the disk before the file is replaced that it is like; with that one's mode, if there is one."""
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    if like.exists():
+        shutil.copymode(like, path)
+    return path
+
+
+def _sweep(path: Path, file: FileReport) -> None:
+    """Removes what a killed or failed run left beside the file; links, too, which would be in the way."""
+    for leftover in (_staged(path), *([kept(path)] if read(path) == file.stock else [])):
+        if os.path.lexists(leftover):
+            leftover.unlink()
 
 
 def _staged(path: Path) -> Path:
-    return path.with_name(f".{path.name}{LEFTOVER_SUFFIXES[0]}")
-
-
-def _backup(path: Path) -> Path:
-    return path.with_name(f".{path.name}{LEFTOVER_SUFFIXES[1]}")
+    return path.with_name(f".{path.name}.marge-new")

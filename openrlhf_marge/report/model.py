@@ -1,4 +1,4 @@
-"""What page.js reads: problems with their visits, of each visit guidance and states, of each state its completions."""
+"""The data that page.js reads: problems, their visits, guidance and states of a visit, completions of a state."""
 
 from __future__ import annotations
 

@@ -1,20 +1,20 @@
-"""Where the visits of a dump are, from three narrow columns, and the rows of those that were chosen."""
+"""Finds the visits of a dump by three narrow columns, and reads the rows of chosen visits."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from openrlhf_marge.data.columns import OF_GUIDANCE, check_file, check_filled, not_whole, open_file, values_of
+from openrlhf_marge.data.visits import OF_VISIT, group_starts, visit_starts
 
 BATCH_ROWS = 2048
-OF_VISIT = ("group_id", "problem_id", "state_index")
 OF_GROUP = (
     *OF_VISIT, "step", "prompt", "label", "prompt_ids", "prefix_ids", "value_gain", "guidance_id", *OF_GUIDANCE,
 )  # fmt: skip
@@ -43,19 +43,9 @@ def find_visits(path: Path) -> list[VisitRows]:
     except (pa.ArrowException, OSError) as e:
         raise not_whole(path, e) from e
     _check_filled(path, table)
-    if not len(table):
-        return []
-    problems = table["problem_id"].combine_chunks().dictionary_encode()
-    starts = [0, *_changes(table, problems), len(table)]
-    ids = problems.take(pa.array(starts[:-1])).to_pylist()
-    return [VisitRows(*visit) for visit in zip(ids, [path] * len(ids), starts, starts[1:], strict=False)]
-
-
-def _changes(table: pa.Table, problems: pa.DictionaryArray) -> list[int]:
-    """Rows at which another visit begins: another problem, or another group of s_0."""
-    group, problem, index = (c.to_numpy() for c in (table["group_id"], problems.indices, table["state_index"]))
-    is_first = (group[1:] != group[:-1]) & ((problem[1:] != problem[:-1]) | (index[1:] == 0))
-    return (np.flatnonzero(is_first) + 1).tolist()
+    starts = visit_starts(table).tolist()
+    ids = table["problem_id"].take(pa.array(starts)).to_pylist()
+    return [VisitRows(of, path, *rows) for of, rows in zip(ids, pairwise([*starts, len(table)]), strict=True)]
 
 
 def read_visits(path: Path, visits: Sequence[VisitRows]) -> Iterator[list[tuple[Row, list[Row]]]]:
@@ -92,11 +82,10 @@ def _tables(path: Path, visits: Sequence[VisitRows]) -> Iterator[pa.Table]:
 
 
 def _groups(table: pa.Table) -> list[tuple[Row, list[Row]]]:
-    group_ids = table["group_id"].to_numpy()
-    starts = [0, *(np.flatnonzero(group_ids[1:] != group_ids[:-1]) + 1).tolist(), len(table)]
-    shared = _rows(table.select(OF_GROUP).take(pa.array(starts[:-1])))
+    starts = group_starts(table["group_id"].to_numpy()).tolist()
+    shared = _rows(table.select(OF_GROUP).take(pa.array(starts)))
     rows = _rows(table.select(OF_COMPLETION))
-    return [(row, rows[start:end]) for row, start, end in zip(shared, starts, starts[1:], strict=False)]
+    return [(row, rows[a:b]) for row, (a, b) in zip(shared, pairwise([*starts, len(table)]), strict=True)]
 
 
 def _rows(table: pa.Table) -> list[Row]:

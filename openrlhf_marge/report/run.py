@@ -1,4 +1,4 @@
-"""What a run folder tells beside its dump: results from summary.json, curves from the TensorBoard log."""
+"""Reads a run folder beside its dump: results from summary.json, curves from the TensorBoard log."""
 
 from __future__ import annotations
 
@@ -8,27 +8,24 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from openrlhf_marge.data.redaction import redacted
-from openrlhf_marge.report.model import number
+from openrlhf_marge.method import metrics
+from openrlhf_marge.report.model import FAILURES, number
+from openrlhf_marge.runs import log
 from openrlhf_marge.runs.log import Series, read_series, state_value_curve
 
 # Title -> the series in it, by their names.
 CURVES = {
-    "Reward of completions, mean": {"": "train/rollout/reward_mean"},
-    "Pass rate, from s_0": {"": "train/marge/pass_rate"},
-    "Groups with signal, share": {"": "train/marge/groups_with_signal"},
-    "Outcome diversity per 1000 tokens": {"": "train/marge/outcome_diversity_per_1k_tokens"},
-    "States per problem": {"": "train/marge/states_per_problem"},
-    "Generated tokens": {"": "train/marge/generated_tokens"},
-    "Correct guidance, share": {"": "train/marge/guidance_correct"},
-    "Completion length, tokens": {"": "train/rollout/response_length_mean"},
-    "KL to the reference": {"": "train/kl"},
-    "Problems without guidance": {"": "train/marge/problems_without_guidance"},
-    "Grader failures, share": {
-        "no answer": "train/grader_no_answer",
-        "unparsable": "train/grader_unparsable",
-        "timeout": "train/grader_timeout",
-        "error": "train/grader_error",
-    },
+    "Reward of completions, mean": {"": log.REWARD},
+    "Pass rate, from s_0": {"": metrics.PASS_RATE},
+    "Groups with signal, share": {"": metrics.GROUPS_WITH_SIGNAL},
+    "Outcome diversity per 1000 tokens": {"": metrics.OUTCOME_DIVERSITY},
+    "States per problem": {"": metrics.STATES_PER_PROBLEM},
+    "Generated tokens": {"": metrics.GENERATED_TOKENS},
+    "Correct guidance, share": {"": metrics.GUIDANCE_CORRECT},
+    "Completion length, tokens": {"": log.LENGTH},
+    "KL to the reference": {"": log.KL},
+    "Problems without guidance": {"": metrics.WITHOUT_GUIDANCE},
+    "Grader failures, share": {reason.replace("_", " "): name for name, reason in FAILURES.items()},
 }
 MAX_POINTS = 500  # of a curve
 
@@ -52,7 +49,7 @@ def facts(summary: Mapping[str, Any], before: str = "") -> dict[str, str]:
 
 
 def headline(known: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Of the facts what one wants to know of a run first."""
+    """The facts of a run that one wants to know first."""
     names = ("method", "seed", "steps", "generated_tokens")
     found = [(name.replace("_", " "), known[name]) for name in names if name in known]
     for name, value in known.items():
@@ -70,7 +67,8 @@ def read_curves(run: Path) -> list[CurveData]:
     return [curve for curve in found if any(points for _, points in curve["series"])]
 
 
-def _over_steps(title: str, tags: Mapping[str, str], series: Series) -> CurveData:
+def _over_steps(title: str, shown: Mapping[str, str], series: Series) -> CurveData:
+    tags = {name: log.TRAIN + logged for name, logged in shown.items()}
     return CurveData(
         title=title, x="step", series=[(name, _points(series[tag])) for name, tag in tags.items() if tag in series]
     )

@@ -1,4 +1,4 @@
-"""Which visits are shown of a dump that is too large for a page: whole ones, all those of a problem together."""
+"""Chooses visits of a dump that is too large for a page: whole visits, and all visits of a problem together."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ class Decoder(Protocol):
 
 
 def added_texts(decoder: Decoder, spans: Sequence[tuple[TokenIds, TokenIds]]) -> list[str]:
-    """Of each (ids before, ids) what the second add to the text of the first; all are decoded at once."""
+    """For each (ids before, ids) the text that the second add to that of the first; all are decoded at once."""
     windows = [(before[-WINDOW:], before[-WINDOW:] + ids) for before, ids in spans]
     distinct = list(dict.fromkeys(ids for window in windows for ids in window))
     texts = dict(zip(distinct, decoder.decode(distinct), strict=True))

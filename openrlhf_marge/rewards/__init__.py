@@ -1,1 +1,1 @@
-"""What grades a response: the math grader in batches, other domains' rewards, and what guards against failures."""
+"""Rewards of responses: the math grader in batches, other domains' functions, and a guard against broken graders."""

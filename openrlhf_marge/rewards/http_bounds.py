@@ -1,4 +1,4 @@
-"""What keeps an HTTP server from being held: bounds on the time and the bytes of its requests, and a token."""
+"""Protects an HTTP server from being held: bounds the time and the bytes of requests, and asks for a token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a reward function returns for one query -> Reward."""
+"""Checks what a reward function returns for one query, and makes a Reward of it."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from typing import BinaryIO, Protocol, TypeVar
 
 import msgspec
 
-from openrlhf_marge.data.files import whole, writing
+from openrlhf_marge.data.files import read_object, whole, writing
 from openrlhf_marge.method.guidance import PoolState
 from openrlhf_marge.runs.pickled_states import read_pickled
 
@@ -85,7 +85,7 @@ class CheckpointStore:
 
     def complete(self) -> dict[str, int]:
         """Tag -> step of all checkpoints that were saved to the end, oldest first."""
-        return json.loads(self._index.read_text()) if self._index.is_file() else {}
+        return read_object(self._index) if self._index.is_file() else {}
 
     def commit(self, tag: str, step: int, present: set[str]) -> None:
         """Note that the checkpoint ``tag`` is complete; forget those whose tags are not ``present`` any more."""

@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from openrlhf_marge.method.metrics import STATE_VALUE
+
+# Names that OpenRLHF gives to numbers that are read again.
+TRAIN = "train/"  # its loggers put this before those of a step, MARGE's among them
+REWARD, LENGTH, SAMPLES = "rollout/reward_mean", "rollout/response_length_mean", "rollout/num_samples"
+KL, LEARNING_RATE = "kl", "actor_lr"
+TIMING = "timing/"  # the names of its phases follow
+
 Series = dict[str, list[tuple[int, float]]]  # tag -> (step, value), in order of the steps
 
 
@@ -53,5 +61,5 @@ def state_value_curve(series: Series, kind: str) -> list[tuple[int, float]]:
 
 def value_tags(series: Series, kind: str) -> list[tuple[int, str]]:
     """(state index, tag of its values) for guidance of one kind, in order."""
-    prefix = f"train/marge/value_{kind}/state_"
+    prefix = TRAIN + STATE_VALUE.format(kind=kind)
     return sorted((int(tag.removeprefix(prefix)), tag) for tag in series if tag.startswith(prefix))

@@ -1,4 +1,4 @@
-"""States as versions up to 0.1 pickled them, read without running anything: a pickle may name only what stands here.
+"""Reads states that versions up to 0.1 pickled, without running anything: a pickle may name only what is listed here.
 
 What it names is not even loaded: stand-ins take the values, and the types that are used now are made from these.
 """

@@ -1,4 +1,4 @@
-"""Commands that run for long: everything they print goes to a log, their progress bars to the terminal."""
+"""Runs long commands: everything that they print goes to a log, their progress bars to the terminal."""
 
 from __future__ import annotations
 

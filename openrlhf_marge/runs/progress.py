@@ -1,4 +1,4 @@
-"""How far a run has come after every update of its policy, and the budget that ends it."""
+"""Progress of a run after every update of its policy, and the budget that ends the run."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from openrlhf_marge.runs.log import Series
+from openrlhf_marge.method.metrics import EXPLORING_SECONDS, GENERATED_TOKENS, PASS_RATE
+from openrlhf_marge.runs.log import LENGTH, REWARD, SAMPLES, TIMING, TRAIN, Series
 
 UNITS = {"updates": "updates", "samples": "samples", "tokens": "generated tokens", "seconds": "seconds"}
 MARK = "[budget] "  # before a line of a run's output that tells how far it is
-TRAIN = "train/"  # what OpenRLHF's loggers put before the names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,17 +55,17 @@ class Budget:
 
 def advanced(before: Point, logs: Mapping[str, float]) -> Point:
     """The point after an update that logged ``logs`` (OpenRLHF's status, ``_compute_rollout_stats``; marge/)."""
-    samples = logs["rollout/num_samples"]
-    guided = "marge/generated_tokens" in logs
-    tokens = logs["marge/generated_tokens"] if guided else samples * logs["rollout/response_length_mean"]
+    samples = logs[SAMPLES]
+    guided = GENERATED_TOKENS in logs
+    tokens = logs[GENERATED_TOKENS] if guided else samples * logs[LENGTH]
     # The host forgets the generation of rollouts that filled no training batch; MARGE's own seconds hold it.
-    forgotten = max(0.0, logs["marge/exploring_seconds"] - logs["timing/generation"]) if guided else 0.0
+    forgotten = max(0.0, logs[EXPLORING_SECONDS] - logs[f"{TIMING}generation"]) if guided else 0.0
     return Point(
         updates=before.updates + 1,
         samples=before.samples + round(samples),
         tokens=before.tokens + round(tokens),
-        seconds=before.seconds + logs["timing/step_total"] + forgotten,
-        pass_rate=logs.get("marge/pass_rate") if guided else logs["rollout/reward_mean"],
+        seconds=before.seconds + logs[f"{TIMING}step_total"] + forgotten,
+        pass_rate=logs.get(PASS_RATE) if guided else logs[REWARD],
     )
 
 

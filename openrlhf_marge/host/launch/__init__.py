@@ -1,1 +1,1 @@
-"""Before Ray starts: the flags of a launch script and its data, checked and completed."""
+"""Checks and completes the flags of a launch script and its data, before Ray starts."""

@@ -23,9 +23,12 @@ from openrlhf_marge.runs.checkpoints import repair
 
 
 def check_arguments(args: Any) -> None:
-    """Refuse what cannot work, set what MARGE fixes (with a printed line each), read the data once."""
+    """Refuse what cannot work, set what MARGE fixes (with a printed line each), read the data once.
+
+    ``args.marge`` is the checked ``MargeConfig`` from here on.
+    """
     check_patches()
-    config = from_namespace(args.marge)
+    config = args.marge = from_namespace(args.marge)
     on_cpu = os.environ.get("DS_ACCELERATOR") == "cpu"
     for is_asked_for, sentence in REFUSED + (REFUSED_ON_CPU if on_cpu else ()):
         if is_asked_for(args):

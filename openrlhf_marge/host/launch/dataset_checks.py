@@ -9,7 +9,7 @@ from datasets.exceptions import DatasetNotFoundError
 from openrlhf_marge.data.files import check_local_files
 from openrlhf_marge.host.rollout.data import read_rows
 from openrlhf_marge.host.rollout.tokens import s0_text
-from openrlhf_marge.method.config import MargeConfig, from_namespace
+from openrlhf_marge.method.config import MargeConfig
 
 
 def check_datasets(args: Any) -> None:
@@ -21,7 +21,7 @@ def check_datasets(args: Any) -> None:
     data = args.data
     rows = check_dataset(args, "--data.prompt_dataset", data.prompt_dataset, data.prompt_probs, data.prompt_split)
     if hasattr(args, "marge") and args.marge.guidance_key:
-        check_guidance(f"--data.prompt_dataset {data.prompt_dataset}", rows, from_namespace(args.marge))
+        check_guidance(f"--data.prompt_dataset {data.prompt_dataset}", rows, args.marge)
     if args.eval.dataset:
         check_dataset(args, "--eval.dataset", args.eval.dataset, None, args.eval.split)
 

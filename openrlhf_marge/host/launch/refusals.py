@@ -1,4 +1,4 @@
-"""What cannot work with MARGE: (is it asked for, a sentence that names the flag, why not, and what to do instead)."""
+"""Refusals of what cannot work with MARGE: (is it asked for, a sentence that names flag, reason and alternative)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from openrlhf_marge.method.config import MargeConfig
+from openrlhf_marge.method.explorations import EXPLORATIONS
 from openrlhf_marge.method.splitters import SPLITTERS
 from openrlhf_marge.rewards.domains import MATH
 
@@ -52,6 +53,17 @@ REFUSED: tuple[tuple[Callable[[Any], bool], str], ...] = (
     ),
 )
 
+UNPLANNED = (
+    "and how many states it makes of a problem is not known to the learning-rate schedule; set "
+    "--marge.expected_states, to a guess if need be: the first iteration corrects it"
+)
+
+
+def _plans_steps(args: Any, config: MargeConfig) -> bool:
+    """Whether the learning-rate schedule counts on the states that the package's own ways would make of a problem."""
+    return config.expected_states is None and not config.replay_dir and args.actor.lr_scheduler != "constant"
+
+
 # Flags of MARGE that do not go with some of the host's.
 REFUSED_TOGETHER: tuple[tuple[Callable[[Any, MargeConfig], bool], str], ...] = (
     (
@@ -76,14 +88,12 @@ REFUSED_TOGETHER: tuple[tuple[Callable[[Any, MargeConfig], bool], str], ...] = (
         "--marge.reward does not work with --reward.remote_url: both say what grades the responses; leave one out",
     ),
     (
-        lambda a, c: (
-            c.split not in SPLITTERS
-            and c.expected_states is None
-            and not c.replay_dir
-            and a.actor.lr_scheduler != "constant"
-        ),
-        "--marge.split names an installed splitter, and how many states it makes of a problem is not known to the "
-        "learning-rate schedule; set --marge.expected_states, to a guess if need be: the first iteration corrects it",
+        lambda a, c: c.split not in SPLITTERS.own and _plans_steps(a, c),
+        f"--marge.split names an installed splitter, {UNPLANNED}",
+    ),
+    (
+        lambda a, c: c.explore not in EXPLORATIONS.own and _plans_steps(a, c),
+        f"--marge.explore names an installed exploration, {UNPLANNED}",
     ),
     (
         lambda a, c: a.ckpt.save_steps > 0 and a.ckpt.max_num < 2,

@@ -1,1 +1,1 @@
-"""In the process that generates: engines, prompts and rewards of OpenRLHF for the explorer."""
+"""Connects the explorer to OpenRLHF's engines, prompts and rewards, in the process that generates."""

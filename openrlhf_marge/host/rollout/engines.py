@@ -1,4 +1,4 @@
-"""Whether the vLLM engines still answer, asked where a dead one would keep everybody waiting."""
+"""Asks whether the vLLM engines still answer, where a dead engine would keep everybody waiting."""
 
 from __future__ import annotations
 

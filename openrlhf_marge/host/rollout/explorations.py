@@ -1,4 +1,4 @@
-"""Problems through the pure core's Explorer, on the host's engines, grader and tokenizer."""
+"""Runs problems through the Explorer on the host's engines, grader and tokenizer."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from openrlhf_marge.decoding import decode_pieces
 from openrlhf_marge.host.rollout import tokens
 from openrlhf_marge.host.rollout.sampler import EngineSampler
 from openrlhf_marge.method.config import MargeConfig
-from openrlhf_marge.method.explorer import Exploration, Explorer
+from openrlhf_marge.method.explorer import Explorer
 from openrlhf_marge.method.guidance import GuidancePool
+from openrlhf_marge.method.metrics import EXPLORING_SECONDS
 from openrlhf_marge.method.no_labels import without_labels
 from openrlhf_marge.method.visit import Sampler
-from openrlhf_marge.types import Problem
+from openrlhf_marge.types import Exploration, Problem
 
 logger = init_logger(__name__)
 
@@ -66,5 +67,5 @@ async def explore_problems(
         explorations = list(await asyncio.gather(*map(explore, problems)))
     if generator.rollouts == 1 and (sentence := without_labels(explorations, generator.config, tokenizer.decode)):
         logger.warning(sentence)
-    counts = sampler.counts | {"exploring_seconds": time.monotonic() - start}
-    return explorations, {f"marge/{name}": value for name, value in counts.items()}
+    counts = {f"marge/{name}": value for name, value in sampler.counts.items()}
+    return explorations, counts | {EXPLORING_SECONDS: time.monotonic() - start}

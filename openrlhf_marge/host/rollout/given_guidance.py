@@ -7,7 +7,6 @@ from typing import Any
 
 from openrlhf_marge.host.rollout import tokens
 from openrlhf_marge.host.rollout.data import read_rows
-from openrlhf_marge.method.config import from_namespace
 from openrlhf_marge.types import TokenIds
 
 
@@ -16,7 +15,7 @@ def given_guidance(args: Any, prompts: Any, tokenizer: Any) -> Mapping[str, Toke
 
     ``prompts`` is OpenRLHF's PromptDataset of the same rows.
     """
-    config = from_namespace(args.marge)
+    config = args.marge
     if config.guidance_key is None:
         return {}
     data = read_rows(args, args.data.prompt_dataset, args.data.prompt_probs, args.data.prompt_split)

@@ -1,4 +1,4 @@
-"""What a rollout leaves behind, on its way from the generator to the checkpoint and the log.
+"""The record of a rollout, on its way from the generator to the checkpoint and the log.
 
 OpenRLHF asks its prompt loader for a state after every rollout and hands that through to the checkpoint, in the
 asynchronous trainer across actors. So the record of a rollout travels inside the loader's state.

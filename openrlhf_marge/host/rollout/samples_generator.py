@@ -21,15 +21,14 @@ from openrlhf_marge.host.rollout.explorations import explore_problems
 from openrlhf_marge.host.rollout.given_guidance import given_guidance
 from openrlhf_marge.host.rollout.records import RolloutRecord
 from openrlhf_marge.host.rollout.reward_client import RewardClient
-from openrlhf_marge.method.config import from_namespace
-from openrlhf_marge.method.explorer import Exploration
+from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.method.group_queue import GroupQueue
 from openrlhf_marge.method.guidance import GuidancePool
 from openrlhf_marge.method.metrics import exploration_metrics
 from openrlhf_marge.method.no_guidance import without_guidance
 from openrlhf_marge.method.no_signal import no_groups
 from openrlhf_marge.method.schedule import planned_steps, wrong_plan
-from openrlhf_marge.types import Problem, StateGroup
+from openrlhf_marge.types import Exploration, Problem, StateGroup
 
 logger = init_logger(__name__)
 
@@ -39,7 +38,7 @@ class GuidedSamplesGenerator(SamplesGenerator):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.config = from_namespace(self.args.marge)
+        self.config: MargeConfig = self.args.marge
         self.pool = GuidancePool()
         self.queue = GroupQueue(self.args.train.batch_size)
         self.episode = self.rollouts = 0
@@ -83,7 +82,7 @@ class GuidedSamplesGenerator(SamplesGenerator):
     def scheduled_steps(self) -> int:
         """Optimizer steps of the learning-rate schedule: every problem brings ``scheduled_states`` groups.
 
-        In place of the host's count of one group per prompt.
+        This replaces the host's count of one group per prompt.
         """
         if self._replay:
             return planned_steps(self.args, self._replay.n_completions)

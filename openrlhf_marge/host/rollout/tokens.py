@@ -1,4 +1,4 @@
-"""What only a tokenizer and its model's folder can tell: problems from prompts, s_0, where a response has ended."""
+"""Uses the tokenizer and its model's folder: makes problems from prompts, gives s_0, finds where a response ended."""
 
 from __future__ import annotations
 

@@ -19,18 +19,20 @@ from openrlhf_marge.host.rollout.given_guidance import given_guidance
 from openrlhf_marge.host.rollout.reward_client import RewardClient
 from openrlhf_marge.host.rollout.sampler import EngineSampler
 from openrlhf_marge.host.standalone.engines import offline_engines, ray_cluster
-from openrlhf_marge.method.config import MargeConfig, from_namespace
-from openrlhf_marge.method.explorer import Exploration
+from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.method.no_guidance import WithoutGuidance
 from openrlhf_marge.method.no_labels import WithoutLabels
-from openrlhf_marge.types import Problem
+from openrlhf_marge.types import Exploration, Problem
 
 __all__ = ["explore_data", "hierarchize"]
 
 
 def explore_data(args: Any, begin: Callable[[], None]) -> Totals:
-    """Explore what ``args.out`` does not hold yet; ValueError for input that cannot work, and then not ``begin``."""
-    config = from_namespace(args.marge)
+    """Explore what ``args.out`` does not hold yet; ValueError for input that cannot work, and then not ``begin``.
+
+    ``args.marge`` is a ``MargeConfig``.
+    """
+    config = args.marge
     complete_reward(args, config, args.out)
     check_reward_file(args.reward.remote_url)
     tokenizer = tokens.load_tokenizer(args)

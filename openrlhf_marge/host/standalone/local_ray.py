@@ -2,7 +2,8 @@
 
 OpenRLHF asks Ray for GPUs, so Ray is told of some that are not there. The cluster belongs to the process that opens
 it: leaving the context stops it, and when that process dies in any way, Ray's processes die with it. Whoever may join
-a Ray cluster runs code on it, so only who has its token may: this process, and commands with its environment.
+a Ray cluster can run code on it. Joining therefore needs a token, which this process and commands with its environment
+have.
 """
 
 from __future__ import annotations

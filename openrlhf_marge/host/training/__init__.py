@@ -1,1 +1,1 @@
-"""In the trainer's process: OpenRLHF's trainers and experience maker, extended."""
+"""Extends OpenRLHF's trainers and experience maker, in the trainer's process."""

@@ -27,7 +27,8 @@ class MargeGeneratorActor(LocalGenerateSamplesActor):
         super().__init__(pretrain, strategy, *args, **kwargs)
         clock = weight_clock()
 
-        async def weight_version() -> int:  # no method: one coroutine method makes Ray run the whole actor in a loop
+        # A function and no method: Ray runs an actor with a coroutine method as a whole in an event loop.
+        async def weight_version() -> int:
             return await clock.version.remote()
 
         self.samples_generator.weight_version = weight_version

@@ -1,4 +1,4 @@
-"""Experiences -> nothing, or the end of the run: the first value that is not finite is named, and where to look.
+"""Ends the run where experiences are not finite, and names the first such value and where to look.
 
 Loss and gradients are checked where they arise, in OpenRLHF's strategy (patch 0006).
 """

@@ -22,7 +22,8 @@ class BudgetMet(Exception):
 class MeteredTrainer(LocalPPOTrainer):
     """Notes every update in ``progress`` and begins none after the budget; the model is then saved as ever.
 
-    Between MARGE's trainer and the host's in the order of classes, so that it sees what is logged in the end.
+    In the method resolution order this class stands between MARGE's trainer and OpenRLHF's, so it receives the final
+    metrics, MARGE's included.
     """
 
     budget: Budget

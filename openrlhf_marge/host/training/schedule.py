@@ -7,8 +7,6 @@ from typing import Any
 
 import ray
 
-PLANNED, TAKEN = "marge/planned_steps", "marge/taken_steps"
-
 
 def hold_end(schedule: Callable[[int], float], planned: int) -> Callable[[int], float]:
     """``schedule``, a factor by optimizer step, staying at its end: transformers' cosines would climb back.

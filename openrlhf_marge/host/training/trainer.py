@@ -15,10 +15,10 @@ from openrlhf_marge.host.rollout.experiences import EPISODE
 from openrlhf_marge.host.rollout.records import RECORD, RecordingLoader, RolloutRecord
 from openrlhf_marge.host.training.adam import forget_powers
 from openrlhf_marge.host.training.reference import EpisodeReference
-from openrlhf_marge.host.training.schedule import PLANNED, TAKEN, hold_ends, taken_steps
+from openrlhf_marge.host.training.schedule import hold_ends, taken_steps
 from openrlhf_marge.host.training.weight_clock import TellsWeightVersion
-from openrlhf_marge.method.config import from_namespace
 from openrlhf_marge.method.guidance import GuidancePool
+from openrlhf_marge.method.metrics import PLANNED_STEPS, TAKEN_STEPS
 from openrlhf_marge.method.no_signal import check_learned, no_signal
 from openrlhf_marge.method.schedule import end_of_plan
 from openrlhf_marge.runs.checkpoints import CheckpointStore
@@ -40,7 +40,7 @@ class KeepsRecords(BasePPOTrainer):
         self._planned_steps = hold_ends(self.actor_model_group)
         super().fit(global_step)
         check_learned(self._trained_steps, self._had_signal, self.args.train.batch_size)
-        states = from_namespace(self.args.marge).scheduled_states
+        states = self.args.marge.scheduled_states
         logger.info(end_of_plan(self._planned_steps, taken_steps(self.actor_model_group), states))
 
     def train_step(self, rollout_samples: list, global_step: int) -> tuple[dict[str, Any], int]:
@@ -55,7 +55,7 @@ class KeepsRecords(BasePPOTrainer):
         if not self.experience_maker.has_signal:
             logger.warning(no_signal(global_step))
         self._had_signal = self._had_signal or self.experience_maker.has_signal
-        steps = {PLANNED: float(self._planned_steps), TAKEN: float(taken_steps(self.actor_model_group))}
+        steps = {PLANNED_STEPS: float(self._planned_steps), TAKEN_STEPS: float(taken_steps(self.actor_model_group))}
         return status | steps, global_step
 
     def _seed_actors(self, global_step: int) -> None:

@@ -1,4 +1,4 @@
-"""Which weights the engines have: the trainer's step after which they got them, told across actors."""
+"""Tells actors which weights the engines have: the trainer's step after which the engines got them."""
 
 from __future__ import annotations
 

@@ -1,0 +1,26 @@
+"""The strategies of ``--marge.explore``: what one visit of a problem samples, trains on and remembers, a file each.
+
+Another package may bring its own, see EXTENDING.md; ``visit.py`` has what a strategy is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from openrlhf_marge.entry_points import Registry, function_of
+from openrlhf_marge.method.explorations.guided import guided
+from openrlhf_marge.method.explorations.vanilla import vanilla
+from openrlhf_marge.types import Exploration
+
+if TYPE_CHECKING:
+    from openrlhf_marge.method.visit import Visit
+
+Strategy = Callable[["Visit"], Awaitable[Exploration]]
+
+EXPLORATIONS: Registry[Strategy] = Registry(
+    flag="--marge.explore",
+    group="openrlhf_marge.explorations",
+    own={"guided": guided, "vanilla": vanilla},
+    check=function_of("(visit) -> exploration"),
+)

@@ -1,0 +1,23 @@
+"""Everything from s_0 (Sec. 4.3.2, Tables 3 and 5), to compare guided exploration with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from openrlhf_marge.types import Exploration
+
+if TYPE_CHECKING:
+    from openrlhf_marge.method.visit import Visit
+
+
+async def vanilla(visit: Visit) -> Exploration:
+    """As many completions of s_0, or tokens, as guided exploration would have taken after the same first ones."""
+    first = await visit.sample(visit.s0_ids, visit.n_completions, "s_0")
+    guidances = visit.pick(first, "s_0")
+    after_s0 = visit.split(guidances)[1:]
+    more = visit.n_completions * len(after_s0)
+    if visit.config.vanilla_match == "tokens":
+        # Of a whole response, a completion of a state takes the share that lies after it.
+        more = visit.n_completions * round(sum(1 - state.position for state in after_s0))
+    rest = await visit.sample(visit.s0_ids, more, "more") if more else []
+    return visit.exploration([visit.s0], [[*first, *rest]], no_guidance=not guidances)
