@@ -5,7 +5,7 @@ from contextlib import suppress
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("latex2sympy2", reason="the symbolic part is not installed")
@@ -38,6 +38,7 @@ NUMBERS = st.fractions(max_denominator=10**4).filter(lambda f: abs(f) < 10**9)
 
 
 @given(ANY, ANY)
+@example("\\cup", "\\cup , 1")  # a list that begins with a union and has no condition
 @settings(max_examples=600)
 def test_every_text_gets_a_verdict(response, gold):
     def symbolic(a, b):

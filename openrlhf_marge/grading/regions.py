@@ -84,7 +84,7 @@ def _of_list(items: tuple[Node, ...]) -> Intervals | None:
     """All conditions at once; but x < 1, x > 3 holds for no number and means either."""
     points = [item for item in items if not isinstance(item, Relation)]
     regions = [region(item) for item in items if isinstance(item, Relation)]
-    if None in regions or (points and not is_region(items[0])):
+    if None in regions or (points and not (isinstance(items[0], Relation) and is_region(items[0]))):
         return None
     found = regions[0]
     for other in regions[1:]:
