@@ -10,6 +10,7 @@ from pathlib import Path
 from openrlhf_marge.arithmetic.model import build_model, build_tokenizer
 from openrlhf_marge.arithmetic.problems import split_problems, write_jsonl
 from openrlhf_marge.runs.log import Series, read_series
+from openrlhf_marge.runs.warm_client import warmed
 
 RUN_SECONDS = 400  # a run takes about 40; the rest is for a loaded machine
 # An untrained model solves nothing, so half of all responses count as correct, whatever they say. The grader also
@@ -89,7 +90,11 @@ def launch(task: TinyTask, out: Path, flags: str | list[str], environment: dict[
     command = [sys.executable, "-m", "openrlhf.cli.train_ppo_ray", *task.flags(out), *more]
     try:
         done = subprocess.run(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=RUN_SECONDS
+            warmed(command, environment),
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=RUN_SECONDS,
         )
     except subprocess.TimeoutExpired as e:
         log = (e.output or b"").decode(errors="replace")

@@ -15,6 +15,7 @@ from openrlhf_marge.arithmetic.problems import split_problems, write_jsonl
 from openrlhf_marge.cli.explore import main
 from openrlhf_marge.data.dump import dump_files, read_groups
 from openrlhf_marge.exploration.flags import FLAGS, make_parser
+from openrlhf_marge.runs.warm_client import warmed
 
 EXPLORE = [sys.executable, "-m", "openrlhf_marge.cli.explore"]
 END_SECONDS = 300
@@ -31,7 +32,11 @@ def flags(task, out, more=""):
 
 def explore(task, out, environment, more=""):
     done = subprocess.run(
-        [*EXPLORE, *flags(task, out, more)], env=environment, capture_output=True, text=True, timeout=END_SECONDS
+        warmed([*EXPLORE, *flags(task, out, more)], environment),
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=END_SECONDS,
     )
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     return done.stdout
@@ -40,7 +45,10 @@ def explore(task, out, environment, more=""):
 def explore_and_kill(task, out, environment, more=""):
     """SIGKILL once a file is written and the journal of another has begun."""
     process = subprocess.Popen(
-        [*EXPLORE, *flags(task, out, more)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        warmed([*EXPLORE, *flags(task, out, more)], environment),
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         end = time.monotonic() + END_SECONDS
@@ -113,7 +121,7 @@ def test_flags_that_have_no_place_here_are_refused(task, tmp_path, capsys, more,
 def test_a_grader_that_fails_stops_the_exploration_and_says_that_it_goes_on(task, tmp_path, cluster):
     reward = tmp_path / "reward.py"
     reward.write_text("def reward_func(queries, prompts, labels):\n    raise OSError('the disk is full')\n")
-    command = [*EXPLORE, *flags(task, tmp_path / "out", f"--reward.remote_url {reward}")]
+    command = warmed([*EXPLORE, *flags(task, tmp_path / "out", f"--reward.remote_url {reward}")], cluster)
     done = subprocess.run(command, env=cluster, capture_output=True, text=True, timeout=END_SECONDS)
     assert done.returncode == 1
     assert "the disk is full" in (said := done.stderr.strip().splitlines()[-1])
@@ -122,7 +130,7 @@ def test_a_grader_that_fails_stops_the_exploration_and_says_that_it_goes_on(task
 
 
 def test_more_engines_than_the_cluster_has_gpus(task, tmp_path, cluster):
-    command = [*EXPLORE, *flags(task, tmp_path / "out", "--vllm.num_engines 99")]
+    command = warmed([*EXPLORE, *flags(task, tmp_path / "out", "--vllm.num_engines 99")], cluster)
     done = subprocess.run(command, env=cluster, capture_output=True, text=True, timeout=END_SECONDS)
     assert done.returncode == 2
     assert "size 1 need 99 GPUs, and the Ray cluster has 6; ask for fewer, or start a larger" in done.stderr

@@ -35,11 +35,10 @@ import os, pathlib, signal, sys, threading
 import psutil
 
 def kill_all():
-    raylet = psutil.Process(os.getpid()).parent()
-    agents = [p for p in raylet.children() if "agent" in " ".join(p.cmdline()).lower()]
-    spared = {os.getpid(), *(p.pid for p in agents)}
-    workers = [p for p in raylet.children(recursive=True) if p.pid not in spared]
-    for p in [*workers, psutil.Process()]:
+    titles = {p: " ".join(p.cmdline()) for p in psutil.Process().parent().children()}
+    workers = [p for p, title in titles.items() if title.startswith("ray::") and "agent" not in title.lower()]
+    others = [p for p in workers if p.pid != os.getpid()]
+    for p in [*others, *(child for p in workers for child in p.children(recursive=True)), psutil.Process()]:
         try:
             os.kill(p.pid, signal.SIGKILL)
         except ProcessLookupError:

@@ -24,6 +24,7 @@ from openrlhf_marge.loop.flags import parse_args as parse_loop_args
 from openrlhf_marge.models import check_model
 from openrlhf_marge.runs.cpu import environment
 from openrlhf_marge.runs.folder import flag_values
+from openrlhf_marge.runs.warm_client import warmed
 
 CHECK = [sys.executable, "-m", "openrlhf_marge.host.launch.launch_check"]
 
@@ -118,8 +119,9 @@ def check_launches(plan: Plan) -> None:
         if run.method.kind in TRAINED
     ]
     if launches:
+        there = environment()
         done = subprocess.run(
-            CHECK, input=json.dumps(launches), env=environment(), capture_output=True, text=True, check=False
+            warmed(CHECK, there), input=json.dumps(launches), env=there, capture_output=True, text=True, check=False
         )
         if done.returncode:
             raise ValueError((done.stderr.strip().splitlines() or ["OpenRLHF's parser failed without a word"])[-1])

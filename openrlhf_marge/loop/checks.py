@@ -20,6 +20,7 @@ from openrlhf_marge.method.config import from_namespace
 from openrlhf_marge.pairs import BUILDERS
 from openrlhf_marge.pairs.flags import check_args
 from openrlhf_marge.runs.cpu import environment
+from openrlhf_marge.runs.warm_client import warmed
 
 
 def check_heldout(heldout: str, words: tuple[str, ...]) -> None:
@@ -78,7 +79,8 @@ def checked(name: str, parse: Callable[[list[str]], argparse.Namespace], words: 
 def check_train_flags(kind: Kind, words: list[str]) -> None:
     """Let OpenRLHF's own parser read the flags; exploring would be in vain if it refused them afterwards."""
     command = [sys.executable, "-m", kind.trainer.module, *words, "--help"]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    there = environment()
+    done = subprocess.run(warmed(command, there), env=there, capture_output=True, text=True, check=False)
     if done.returncode:
         raise ValueError(f"--train does not work: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}")
     known = set(re.findall(r"--[\w.]+", done.stdout))

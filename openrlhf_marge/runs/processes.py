@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from openrlhf_marge.data.redaction import secrets_of, without
+from openrlhf_marge.runs.warm_client import warmed
 
 BAR = re.compile(r"\d+%\|.*\|")  # a progress bar of tqdm
 CURSOR = re.compile(r"\x1b\[\d*[A-Z]")  # what moves the cursor between several bars
@@ -28,7 +29,8 @@ def run_logged(
     log.parent.mkdir(parents=True, exist_ok=True)
     secrets = secrets_of(command, environment)
     with log.open("w", encoding="utf-8") as sink, subprocess.Popen(
-        command, env=dict(environment), text=True, errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        warmed(command, environment), env=dict(environment), text=True, errors="replace", stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     ) as process:  # fmt: skip
         try:
             for line in process.stdout:

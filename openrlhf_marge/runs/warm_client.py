@@ -1,4 +1,4 @@
-"""Runs a Python command as a fork of a process that has the stack loaded (``warm_server.py``).
+"""Runs a Python command as a fork of a process that has the stack loaded (``runs/warm_server.py``).
 
     python -S warm_client.py SOCKET SCRIPT [ARGUMENT ...]
     python -S warm_client.py SOCKET -m MODULE [ARGUMENT ...]
@@ -19,6 +19,19 @@ import sys
 
 # Read when Python or a library of the stack is loaded; a command for which one of them differs starts cold.
 READ_AT_IMPORT = ("PYTHON", "DS_", "VLLM_", "OMP_", "MKL_", "TORCH", "HF_", "TRANSFORMERS_", "LD_")
+
+
+SOCKET = "MARGE_WARM_START"  # the variable that names the server's socket, where there is a server
+
+
+def warmed(command, environment):
+    """The command of this Python and a module or script, so that it begins with what the server has loaded."""
+    python, *rest = command
+    options = ["-u"] if rest[:1] == ["-u"] else []
+    if SOCKET not in environment or python != sys.executable or rest[len(options) :][:1] == ["-c"]:
+        return list(command)
+    # -S: nothing of the environment's packages is needed to ask for a fork.
+    return [python, *options, "-S", os.path.abspath(__file__), environment[SOCKET], *rest[len(options) :]]
 
 
 def read_at_import(environment):
@@ -63,14 +76,15 @@ def main(argv):
             reason = started["cold"] if started and "cold" in started else "the server is gone"
         if not started or "cold" in started:
             print(f"warm_client: {reason}; {command[0]} starts cold", file=sys.stderr, flush=True)
-            os.execv(sys.executable, [sys.executable, *command])
+            os.execv(sys.executable, [sys.executable, "-u", *command])
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda number, _: os.kill(started["pid"], number))
         ended = receive(connection)
     if ended is None:  # with the server its processes die
         os.kill(os.getpid(), signal.SIGKILL)
     if ended["signal"]:
-        signal.signal(ended["signal"], signal.SIG_DFL) if ended["signal"] != signal.SIGKILL else None
+        if ended["signal"] != signal.SIGKILL:
+            signal.signal(ended["signal"], signal.SIG_DFL)
         os.kill(os.getpid(), ended["signal"])
     return ended["status"]
 

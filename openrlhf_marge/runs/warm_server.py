@@ -4,7 +4,7 @@ Every process of a run loads PyTorch, DeepSpeed, vLLM and OpenRLHF: 13 to 18 sec
 over in a run, and more than all the rest where the model is tiny. A fork has them in a moment, and shares their
 memory. The modules are the caller's to name; they are loaded and nothing of them is run.
 
-    python -m openrlhf_marge.host.standalone.warm_server SOCKET MODULE ...
+    python -m openrlhf_marge.runs.warm_server SOCKET MODULE ...
 
 It ends, and with it all that it forked, when its standard input does: with the process that started it.
 """
@@ -25,9 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from ray._raylet import Config
-
-from openrlhf_marge.host.standalone.warm_client import read_at_import, receive, send
+from openrlhf_marge.runs.warm_client import read_at_import, receive, send
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ class WarmServer:
         differing = self._loaded_with.items() ^ read_at_import(request["environment"]).items()
         if differing:
             names = ", ".join(sorted({name for name, _ in differing}))
-            send(connection, {"cold": f"{names} is not as when the stack was loaded"})
+            send(connection, {"cold": f"{names} is not as when the server loaded"})
             connection.close()
         elif (pid := os.fork()) == 0:
             self._become(request, streams)
@@ -118,6 +116,7 @@ class WarmServer:
         os.setsid()
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
+        sys.stdout.reconfigure(line_buffering=True)
         try:
             status = run(request["argv"], request["environment"] | self._set_by_loading, request["folder"])
         except Exception:  # noqa: BLE001 - as the interpreter does
@@ -130,7 +129,6 @@ def run(argv: list[str], environment: dict[str, str], folder: str) -> int:
     """The exit status of a command in this process."""
     os.environ.clear()
     os.environ.update(environment)
-    Config.initialize("")  # Ray read its variables when it was loaded
     os.chdir(folder)
     random.seed()
     is_module = argv[0] == "-m"
