@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openrlhf.trainer.ray.vllm_cpu_worker import batch_invariant_linear
 
-BENCHMARK = Path(__file__).parent / "benchmark_determinism.py"
+BENCHMARK = Path(__file__).parent / "benchmarks" / "determinism.py"
 
 
 @pytest.mark.parametrize("terms", [(2.0**13, 2.0**-13, -(2.0**13)), (2.0**13, -(2.0**13), 2.0**-13)])

@@ -7,8 +7,8 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from openrlhf_marge.cli.report import main
 
-from benchmark_pairs import write_dump as write_large_dump
 from browser import find_browser, open_browser, open_page, set_width
+from large_dump import write_dump as write_large_dump
 from scripted_dumps import completion, mixed, problem, save_model, visit, write_dump
 
 pytestmark = pytest.mark.skipif(find_browser() is None, reason="no Chromium with a chromedriver on the PATH")
@@ -127,7 +127,7 @@ def test_nothing_is_wider_than_the_screen(opened, width):
 def test_a_large_run_opens_fast(driver, tmp_path):
     write_large_dump(tmp_path, 100_000, 12)
     assert main([str(tmp_path), "--model", str(tmp_path / "model")]) == 0
-    assert open_page(driver, tmp_path / "report.html") < 10_000  # tests/benchmark_report.py measures
+    assert open_page(driver, tmp_path / "report.html") < 10_000  # tests/benchmarks/report.py measures
     assert texts(driver, "#count") == ["500 of 500 problems"] and len(found(driver)) == 100
     driver.find_element("id", "more").click()
     assert len(found(driver)) == 200

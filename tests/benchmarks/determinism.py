@@ -1,6 +1,6 @@
 """How many completions, and log-probs of sampled tokens, depend on which requests share a batch of the vLLM engine.
 
-    python tests/benchmark_determinism.py --model DIR [--completions 10000] [--dtype bfloat16] [--stock]
+    python tests/benchmarks/determinism.py --model DIR [--completions 10000] [--dtype bfloat16] [--stock]
 
 Requests as an exploration makes them, 8 completions of every state of embedded problems, are answered by one engine in
 this process: in one order, in it again, in another, and each half by itself, as two engines would. Every request has
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,8 @@ from openrlhf_marge.arithmetic.problems import split_problems
 from openrlhf_marge.arithmetic.sampling import MAX_NEW_TOKENS, TEMPERATURE, TOP_P, chat_prompt
 from openrlhf_marge.arithmetic.teacher import NoisyTeacher
 from openrlhf_marge.runs.cpu import cpu_environment
+
+sys.path.append(str(Path(__file__).parents[1]))  # helpers of the tests
 
 from stack import make_task
 

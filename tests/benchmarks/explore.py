@@ -1,6 +1,6 @@
 """How busy exploration keeps the engines: its tokens per second against those of the same requests given all at once.
 
-    python tests/benchmark_explore.py --model MODEL --data DATA.jsonl [--problems 256] [--rounds 3]
+    python tests/benchmarks/explore.py --model MODEL --data DATA.jsonl [--problems 256] [--rounds 3]
 
 Both run in turn on the same engine; the ratio is that of the medians. Needs a chat template in the model, and the
 columns "input" and "label" in the data. DS_ACCELERATOR=cpu in the environment says that there is no GPU.
@@ -22,6 +22,7 @@ from openrlhf.utils.config import hierarchize
 from openrlhf_marge import REWARD_FILE
 from openrlhf_marge.exploration import ExplorationFolder
 from openrlhf_marge.exploration.flags import parse_args
+from openrlhf_marge.host.rollout import tokens
 from openrlhf_marge.host.standalone import explore as offline
 from openrlhf_marge.host.standalone.engines import offline_engines, ray_cluster
 from openrlhf_marge.method.config import from_namespace
@@ -51,7 +52,7 @@ def explored(engine, args) -> tuple[float, list]:
     ray.get(engine.reset_prefix_cache.remote())
     config = args.marge = from_namespace(args.marge)
     recording = Recording(engine)
-    tokenizer = offline.load_tokenizer(args)
+    tokenizer = tokens.load_tokenizer(args)
     problems = offline.read_problems(args, config, tokenizer)
     with tempfile.TemporaryDirectory() as out:
         folder = ExplorationFolder(Path(out), [p.id for p in problems], args.problems_per_file, config.advantage)

@@ -1,6 +1,6 @@
 r"""The grader's accuracy, speed and what it leaves behind, and the same of Math-Verify in turn.
 
-    python tests/benchmark_grader.py CASES.jsonl [MORE.jsonl ...] [--math_verify PYTHON] [--gradings 10000]
+    python tests/benchmarks/grader.py CASES.jsonl [MORE.jsonl ...] [--math_verify PYTHON] [--gradings 10000]
 
 Every line has id, kind, response, gold, and label or expected (true, false or null); kind c, hostile input, is left
 out. Math-Verify needs another interpreter, as pip cannot resolve it together with latex2sympy2. Printed are, by file

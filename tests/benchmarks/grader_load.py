@@ -1,6 +1,6 @@
 """How many responses per second a training process grades, and what its event loop, which samples, feels of it.
 
-    python tests/benchmark_grader_load.py CASES.jsonl --workers 1 2
+    python tests/benchmarks/grader_load.py CASES.jsonl --workers 1 2
 
 CASES as for benchmark_grader.py; each is graded once, one request per response, all at once, as a rollout does it.
 Seconds of CPU are printed as well: they say more than the rate where a machine is shared.
@@ -17,7 +17,8 @@ import time
 from pathlib import Path
 
 import psutil
-from benchmark_grader import read_cases
+
+from grader import read_cases
 
 FIRST_ITERATION = 137_000  # responses that the paper's settings sample
 TICK = 0.01  # seconds between two steps of the loop's own work

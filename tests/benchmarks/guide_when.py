@@ -1,7 +1,7 @@
 """What guidance gains in outcome diversity per token on the embedded problems, by pass rate, for each
 ``--marge.guide_when``.
 
-    python tests/benchmark_guide_when.py [--base DIR] [--visits 5] [--problems 512]
+    python tests/benchmarks/guide_when.py [--base DIR] [--visits 5] [--problems 512]
 
 The embedded base model explores its 512 training problems, always guided, without being trained. The s_0 group of a
 visit is what vanilla exploration would have had, all its groups are `always`, and `hard` has one or the other: so each
@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import sys
 import tempfile
 from itertools import pairwise
 from pathlib import Path
@@ -34,6 +35,8 @@ from openrlhf_marge.host.rollout import tokens
 from openrlhf_marge.method.metrics import outcome_diversity
 from openrlhf_marge.runs.cpu import cpu_environment
 from openrlhf_marge.types import Exploration
+
+sys.path.append(str(Path(__file__).parents[1]))  # helpers of the tests
 
 from batched_model import BatchedModel
 from guided_gain import BANDS, Cost, band_of, gain

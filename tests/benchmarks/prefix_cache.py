@@ -1,6 +1,6 @@
 """Prompt tokens that vLLM computes against the distinct ones of a guided step, from vLLM's own counters.
 
-    python tests/benchmark_prefix_cache.py [--prompt 160] [--guidance 320]
+    python tests/benchmarks/prefix_cache.py [--prompt 160] [--guidance 320]
 
 24 problems, 5 states, 8 completions each, through the sampler to one real engine with blocks of 32 tokens, the fewest
 that vLLM's CPU backend has (128 unless told; 16 on GPUs). Distinct are the tokens of all prompts and of the longest
@@ -13,12 +13,15 @@ import argparse
 import asyncio
 import os
 import random
+import sys
 import tempfile
 from pathlib import Path
 
 from openrlhf_marge import Guidance, MargeConfig, Problem, split_into_states
 from openrlhf_marge.arithmetic.model import build_model, build_tokenizer
 from openrlhf_marge.runs.cpu import cpu_environment
+
+sys.path.append(str(Path(__file__).parents[1]))  # helpers of the tests
 
 from engine import local_engine, sampler_on
 

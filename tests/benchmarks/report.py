@@ -1,6 +1,6 @@
 """Seconds to write the report of a large run, size of the page, time until Chromium has it ready; prints figures.
 
-    python tests/benchmark_report.py [--completions 100000] [--response_tokens 250] [--max_completions 20000]
+    python tests/benchmarks/report.py [--completions 100000] [--response_tokens 250] [--max_completions 20000]
 
 The dump is that of benchmark_pairs.py: 5 states of 8 completions a problem.
 """
@@ -15,7 +15,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmark_pairs import write_dump
+from large_dump import write_dump
+
+sys.path.append(str(Path(__file__).parents[1]))  # helpers of the tests
+
 from browser import open_browser, open_page
 
 N_OPENINGS = 5

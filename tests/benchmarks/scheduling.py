@@ -1,6 +1,6 @@
 """What the driver spends on scheduling, and what guidance costs in memory and on disk; prints figures.
 
-    python tests/benchmark_scheduling.py [--problems 20000] [--pool 1000000]
+    python tests/benchmarks/scheduling.py [--problems 20000] [--pool 1000000]
 
 Engines are simulated: they answer after a moment without computing anything, so all CPU time is the driver's. 64 of
 them, 5 states a problem, 8 completions a state, responses of 40 tokens.

@@ -1,6 +1,6 @@
 """A guided step against a stock step of OpenRLHF at equal completions and generated tokens; prints the ratio.
 
-    python tests/benchmark_step.py [--rounds 3]
+    python tests/benchmarks/step.py [--rounds 3]
 
 Both run in turn on one Ray cluster. MARGE explores 8 problems x 3 states; stock OpenRLHF samples 24 prompts, with its
 response limit set to the mean length of the guided completions. Steps that sample candidates or warm up are left out.
@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import tempfile
 from pathlib import Path
 
 from openrlhf_marge.host.standalone.local_ray import local_ray
+
+sys.path.append(str(Path(__file__).parents[1]))  # helpers of the tests
 
 from stack import Run, TinyTask, make_task, train
 
