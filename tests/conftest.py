@@ -42,8 +42,27 @@ def task(tmp_path_factory):
     return make_task(tmp_path_factory.mktemp("task"))
 
 
+@pytest.fixture(scope="session")
+def warm_server():
+    """The variables of a server that has the stack loaded, for all commands of this session."""
+    from openrlhf_marge.host.standalone.warm_start import warm_start
+    from openrlhf_marge.runs.cpu import cpu_environment
+
+    with warm_start(cpu_environment()) as variables:
+        yield variables
+
+
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
+def warm(warm_server):
+    """What this process starts runs on a CPU and begins loaded."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"DS_ACCELERATOR": "cpu", **warm_server}.items():
+            patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory, warm):
     """The environment of a Ray cluster that all runs of a file share; W&B writes to the folder WANDB_DIR only."""
     from openrlhf_marge.host.standalone.local_ray import local_ray
 

@@ -24,6 +24,23 @@ def reward_func(queries, prompts, labels):
     return {"rewards": rewards, "scores": rewards, "extra_logs": {"graded": torch.ones(len(queries))}}
 """
 
+# For reward files: every worker of the run dies, this one last. The cluster, of which Ray's agents are a part, stays.
+KILL_WORKERS = """
+import os, signal
+import psutil
+
+def kill_workers():
+    here = psutil.Process()
+    titles = {p: " ".join(p.cmdline()) for p in here.parent().children()}
+    workers = [p for p, title in titles.items() if title.startswith("ray::") and "agent" not in title.lower()]
+    others = [p for p in workers if p != here]
+    for p in [*others, *(child for p in workers for child in p.children(recursive=True)), here]:
+        try:
+            os.kill(p.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+"""
+
 
 @dataclass(frozen=True)
 class TinyTask:

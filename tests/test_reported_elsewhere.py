@@ -29,7 +29,7 @@ from openrlhf_marge.runs.cpu import cpu_environment
 
 from factories import completion, problem
 from host_objects import batch_of
-from stack import REWARD, launch, make_task, train
+from stack import KILL_WORKERS, REWARD, launch, make_task, train
 
 # In the engine's core, a process that the engine's actor starts: one line per sync, the sum of squares of the weights.
 NORMS = """
@@ -47,23 +47,17 @@ WorkerWrap.update_weight = update_weight
 # In every process of the cluster that loads the grader: once the first step has its checkpoint, all workers die.
 # An engine's actor loads it, too, and what it starts then finds the sitecustomize beside it.
 KILLER = """
-import os, pathlib, signal, threading, time
+import os, pathlib, threading, time
 import psutil
 
 os.environ["PYTHONPATH"] = os.pathsep.join([os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")])
 
-def kill_all(here=psutil.Process(), folder=pathlib.Path(__file__).parent):
+def kill_all(folder=pathlib.Path(__file__).parent):
     while not (folder / "checkpoints" / "_marge" / "complete.json").exists():
         time.sleep(0.01)
-    agents = [p for p in here.parent().children() if "agent" in " ".join(p.cmdline()).lower()]
-    workers = [p for p in here.parent().children(recursive=True) if p not in [here, *agents]]
-    for p in [*workers, here]:
-        try:
-            os.kill(p.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+    kill_workers()
 
-if pathlib.Path(__file__).with_name("kill").exists() and psutil.Process().parent().name() == "raylet":
+if pathlib.Path(__file__).with_name("kill").exists() and psutil.Process().cmdline()[0].startswith("ray::"):
     threading.Thread(target=kill_all, daemon=True).start()
 """
 
@@ -74,7 +68,7 @@ def completions_of(rollouts) -> int:
 
 def test_async_lora_killed_while_groups_wait_loses_none_and_every_sync_brings_new_weights(tmp_path, cluster):
     task, kill, norms = make_task(tmp_path), tmp_path / "kill", tmp_path / "norms"
-    (tmp_path / "reward.py").write_text(KILLER + REWARD)
+    (tmp_path / "reward.py").write_text(KILL_WORKERS + KILLER + REWARD)
     (tmp_path / "sitecustomize.py").write_text(NORMS)
     flags = f"""--experience_maker marge --marge.n_candidates 16 --marge.split tokens --marge.n_states 3
         --marge.guidance_rule random --marge.dump_dir {tmp_path}/dump --train.async_enable --train.num_episodes 2

@@ -17,7 +17,7 @@ from openrlhf_marge.data.dump import dump_files, read_groups
 from openrlhf_marge.host.rollout.records import RolloutRecord
 from openrlhf_marge.runs.checkpoints import CheckpointStore
 
-from stack import REWARD, launch, make_task, train
+from stack import KILL_WORKERS, REWARD, launch, make_task, train
 
 N_KILLS = int(os.environ.get("MARGE_KILLS", "8"))
 PER_CHAIN = 4
@@ -29,20 +29,8 @@ METHODS = (
     "--marge.reference episode --train.num_episodes 2 --rollout.batch_size 16",
 )
 # Runs inside the trainer's process, which loads the grader: at the moment asked for, every worker of the cluster dies.
-# The cluster itself, of which Ray's agents are a part, stays for the next run.
 KILLER = """
-import os, pathlib, signal, sys, threading
-import psutil
-
-def kill_all():
-    titles = {p: " ".join(p.cmdline()) for p in psutil.Process().parent().children()}
-    workers = [p for p, title in titles.items() if title.startswith("ray::") and "agent" not in title.lower()]
-    others = [p for p in workers if p.pid != os.getpid()]
-    for p in [*others, *(child for p in workers for child in p.children(recursive=True)), psutil.Process()]:
-        try:
-            os.kill(p.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+import os, pathlib, sys, threading
 
 def arm(phase, iteration, call, seconds, mark, complete):
     from openrlhf.trainer.ray.launcher import RayActorGroup
@@ -62,7 +50,7 @@ def arm(phase, iteration, call, seconds, mark, complete):
         if calls[0] == call:
             calls[0] += 1
             open(mark, "w").close()
-            threading.Timer(seconds, kill_all).start() if seconds else kill_all()
+            threading.Timer(seconds, kill_workers).start() if seconds else kill_workers()
         return original(*args, **kwargs)
     setattr(owner, name, method)
 
@@ -90,7 +78,7 @@ def moments(chain: int) -> list[str]:
 @pytest.fixture(scope="module")
 def task(tmp_path_factory):
     task = make_task(tmp_path_factory.mktemp("task"))
-    (task.folder / "reward.py").write_text(KILLER + REWARD)
+    (task.folder / "reward.py").write_text(KILL_WORKERS + KILLER + REWARD)
     return task
 
 

@@ -18,6 +18,16 @@ if sys.argv[1] == "raise":
     raise ValueError("of the command")
 sys.exit(int(sys.argv[1]))
 """
+SPAWN = """
+import multiprocessing, sys
+
+def square(n):
+    return n * n, "wave" in sys.modules
+
+if __name__ == "__main__":
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        print(pool.map(square, [1, 2, 3]))
+"""
 WAIT = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
 
 
@@ -70,6 +80,19 @@ def test_a_module_runs_as_with_m(server):
     assert (done.returncode, done.stdout) == (0, '{\n    "a": 1\n}\n')
 
 
+def test_what_multiprocessing_spawns_begins_loaded_too(server, script):
+    done = run(script(SPAWN), server)
+    assert (done.returncode, done.stdout) == (0, "[(1, True), (4, True), (9, True)]\n"), done.stderr
+
+
+def test_open_files_keep_their_numbers(server, script, tmp_path):
+    (tmp_path / "read").write_text("of the file")
+    with open(tmp_path / "read") as file:
+        done = run([*script("import os, sys; print(os.read(int(sys.argv[1]), 99))"), str(file.fileno())], server,
+                   pass_fds=[file.fileno()])  # fmt: skip
+    assert done.stdout == "b'of the file'\n", done.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_to_the_command_ends_the_fork(server, script, number):
     process = subprocess.Popen(warmed([*script(WAIT)], server), env=server, stdout=subprocess.PIPE, text=True)
@@ -91,7 +114,6 @@ def test_a_fork_that_is_killed_ends_the_command_in_the_same_way(server, script):
 def test_without_a_server_a_command_is_left_as_it_is_or_starts_cold_with_a_sentence(tmp_path, script):
     command = [*script("print(1)")]
     assert warmed(command, {}) == command
-    assert warmed([sys.executable, "-c", "1"], {SOCKET: "x"}) == [sys.executable, "-c", "1"]
     assert warmed(["bash", "x"], {SOCKET: "x"}) == ["bash", "x"]
     done = run(command, os.environ | {SOCKET: str(tmp_path / "none")})
     assert (done.returncode, done.stdout) == (0, "1\n") and "starts cold" in done.stderr

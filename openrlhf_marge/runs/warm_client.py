@@ -1,11 +1,11 @@
 """Runs a Python command as a fork of a process that has the stack loaded (``runs/warm_server.py``).
 
-    python -S warm_client.py SOCKET SCRIPT [ARGUMENT ...]
-    python -S warm_client.py SOCKET -m MODULE [ARGUMENT ...]
+    python -S warm_client.py SOCKET [OPTION ...] (SCRIPT | -m MODULE | -c CODE) [ARGUMENT ...]
 
-The command gets this process's arguments, environment, working folder and standard streams, and ends as it would
-have ended without: same exit status, SIGTERM and SIGINT passed on, killed when this process is killed. What the
-server loaded is right only for the variables that it loaded it with: with others the command starts cold.
+The command gets this process's arguments, environment, working folder and open files, and ends as it would have ended
+without: same exit status, SIGTERM and SIGINT passed on, killed when this process is killed. What the server loaded is
+right only for the variables that it loaded it with: with others the command starts cold. The interpreter's options
+count only then.
 
 This file imports the standard library alone and is run by its path, since starting fast is all that it is for.
 """
@@ -23,20 +23,29 @@ READ_AT_IMPORT = ("PYTHON", "DS_", "VLLM_", "OMP_", "MKL_", "TORCH", "HF_", "TRA
 
 SOCKET = "MARGE_WARM_START"  # the variable that names the server's socket, where there is a server
 
+PYTHON = "_python"  # what follows the socket's name in that of an interpreter whose commands begin loaded
+
 
 def warmed(command, environment):
     """The command of this Python and a module or script, so that it begins with what the server has loaded."""
     python, *rest = command
-    options = ["-u"] if rest[:1] == ["-u"] else []
-    if SOCKET not in environment or python != sys.executable or rest[len(options) :][:1] == ["-c"]:
+    if SOCKET not in environment or python != sys.executable:
         return list(command)
     # -S: nothing of the environment's packages is needed to ask for a fork.
-    return [python, *options, "-S", os.path.abspath(__file__), environment[SOCKET], *rest[len(options) :]]
+    return [python, "-S", os.path.abspath(__file__), environment[SOCKET], *rest]
 
 
 def read_at_import(environment):
     """The variables that libraries read when they are loaded."""
     return {name: value for name, value in environment.items() if name.startswith(READ_AT_IMPORT)}
+
+
+def _is_open(number):
+    try:
+        os.fstat(number)
+    except OSError:  # the folder that was listed
+        return False
+    return True
 
 
 def send(connection, message):
@@ -62,21 +71,29 @@ def _exactly(connection, size):
     return data
 
 
+def without_options(command):
+    """The command from its script, -m or -c on."""
+    start = next(i for i, word in enumerate(command) if not word.startswith("-") or word in ("-m", "-c"))
+    return command[start:]
+
+
 def main(argv):
     path, command = argv[0], argv[1:]
+    files = [number for number in map(int, os.listdir("/proc/self/fd")) if _is_open(number)]
+    request = {"argv": without_options(command), "files": files, "folder": os.getcwd()}
     with socket.socket(socket.AF_UNIX) as connection:
         try:
             connection.connect(path)
-            socket.send_fds(connection, [b"f"], [0, 1, 2])
-            send(connection, {"argv": command, "environment": dict(os.environ), "folder": os.getcwd()})
+            socket.send_fds(connection, [b"f"], files)
+            send(connection, request | {"environment": dict(os.environ)})
             started = receive(connection)
         except OSError as e:
             started, reason = None, e
         else:
             reason = started["cold"] if started and "cold" in started else "the server is gone"
         if not started or "cold" in started:
-            print(f"warm_client: {reason}; {command[0]} starts cold", file=sys.stderr, flush=True)
-            os.execv(sys.executable, [sys.executable, "-u", *command])
+            print(f"warm_client: {reason}; {' '.join(command)[:80]} starts cold", file=sys.stderr, flush=True)
+            os.execv(sys.executable, [sys.executable, *command])
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda number, _: os.kill(started["pid"], number))
         ended = receive(connection)

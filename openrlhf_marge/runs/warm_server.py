@@ -12,20 +12,26 @@ It ends, and with it all that it forked, when its standard input does: with the 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import importlib
+import multiprocessing
 import os
 import random
 import runpy
 import selectors
+import shlex
 import signal
 import socket
 import sys
+import types
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from openrlhf_marge.runs.warm_client import read_at_import, receive, send
+from openrlhf_marge.runs.warm_client import PYTHON, SOCKET, read_at_import, receive, send, warmed
+
+MOST_FILES = 250  # of a message on a socket
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ class WarmServer:
 
     def _accept(self) -> None:
         connection, _ = self._listener.accept()
-        _, streams, *_ = socket.recv_fds(connection, 1, 3)
+        _, files, *_ = socket.recv_fds(connection, 1, MOST_FILES)
         request = receive(connection)
         if request is None:
             connection.close()
@@ -82,11 +88,11 @@ class WarmServer:
             send(connection, {"cold": f"{names} is not as when the server loaded"})
             connection.close()
         elif (pid := os.fork()) == 0:
-            self._become(request, streams)
+            self._become(request, files)
         else:
             self._watch(Child(pid, connection))
-        for stream in streams:
-            os.close(stream)
+        for file in files:
+            os.close(file)
 
     def _watch(self, child: Child) -> None:
         descriptor = os.pidfd_open(child.pid)
@@ -107,15 +113,21 @@ class WarmServer:
             send(child.connection, {"status": max(code, 0), "signal": max(-code, 0)})
         child.connection.close()
 
-    def _become(self, request: dict[str, Any], streams: list[int]) -> NoReturn:
+    def _become(self, request: dict[str, Any], files: list[int]) -> NoReturn:
         """Turn this fork into the command, and end it as the interpreter ends a command."""
         self._selector.close()
-        for child in self._children.values():
+        self._listener.close()
+        for descriptor, child in self._children.items():
             child.connection.close()
+            os.close(descriptor)
         self._children.clear()  # they are the server's
         os.setsid()
-        for number, stream in enumerate(streams):
-            os.dup2(stream, number)
+        above = max(*request["files"], *files) + 1
+        for number, file in zip(request["files"], [fcntl.fcntl(f, fcntl.F_DUPFD, above) for f in files], strict=True):
+            os.dup2(file, number)
+            os.close(file)
+        for file in set(files) - set(request["files"]):
+            os.close(file)
         sys.stdout.reconfigure(line_buffering=True)
         try:
             status = run(request["argv"], request["environment"] | self._set_by_loading, request["folder"])
@@ -131,12 +143,14 @@ def run(argv: list[str], environment: dict[str, str], folder: str) -> int:
     os.environ.update(environment)
     os.chdir(folder)
     random.seed()
-    is_module = argv[0] == "-m"
-    sys.argv = argv[1:] if is_module else argv
-    sys.path[0] = folder if is_module else os.path.dirname(os.path.abspath(argv[0]))
+    sys.argv = argv[1:] if argv[0] == "-m" else argv if argv[0] != "-c" else ["-c", *argv[2:]]
+    sys.path[0] = folder if argv[0] in ("-m", "-c") else os.path.dirname(os.path.abspath(argv[0]))
     try:
-        if is_module:
+        if argv[0] == "-m":
             runpy.run_module(argv[1], run_name="__main__", alter_sys=True)
+        elif argv[0] == "-c":
+            main_module = sys.modules["__main__"] = types.ModuleType("__main__")
+            exec(compile(argv[1], "<string>", "exec"), main_module.__dict__)
         else:
             runpy.run_path(argv[0], run_name="__main__")
     except SystemExit as e:
@@ -147,14 +161,24 @@ def run(argv: list[str], environment: dict[str, str], folder: str) -> int:
     return 0
 
 
+def write_python(path: str) -> None:
+    """An executable that stands for this interpreter where only a path can be given, as in multiprocessing."""
+    words = shlex.join(warmed([sys.executable], {SOCKET: path}))
+    with open(path + PYTHON, "w", encoding="utf-8") as file:
+        file.write(f'#!/bin/sh\nexec {words} "$@"\n')
+    os.chmod(file.name, 0o700)
+
+
 def main() -> None:
     path, *modules = sys.argv[1:]
     before = dict(os.environ)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen(64)
+        write_python(path)
         for module in modules:
             importlib.import_module(module)
+        multiprocessing.set_executable(path + PYTHON)  # what the commands spawn begins loaded, too
         gc.freeze()  # so that collecting in a fork copies no page of what was loaded
         WarmServer(listener, sys.stdin.fileno(), before).serve()
     os._exit(0)  # nothing is left to do, and some libraries complain about what was loaded and not used

@@ -26,7 +26,7 @@ def local_ray(num_gpus: int = 4, num_cpus: int = 12) -> Iterator[dict[str, str]]
     environment = {name: value for name, value in cpu_environment().items() if name not in AUTHENTICATION}
     os.environ.update(environment)  # Ray's workers inherit it
     os.environ.pop("RAY_ADDRESS", None)
-    with _token() as token, warm_start(environment | token) as warm:
+    with _token() as token, warm_start(environment) as warm:
         import ray
 
         context = ray.init(

@@ -14,6 +14,7 @@ from typing import Any
 
 from openrlhf_marge.runs.warm_client import SOCKET, warmed
 
+HOOK = "RAY_RUNTIME_ENV_HOOK"
 # What processes of a run load, but for Ray, which reads a worker's job from the environment when it is loaded, and for
 # what loads Ray.
 MODULES = (
@@ -30,7 +31,13 @@ MODULES = (
 
 @contextmanager
 def warm_start(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """The variables that let Ray's workers, and commands passed through ``warmed``, begin loaded."""
+    """The variables that let Ray's workers, and commands passed through ``warmed``, begin loaded.
+
+    A server that ``environment`` names is used; otherwise there is one of our own until the context ends.
+    """
+    if SOCKET in environment:
+        yield {name: environment[name] for name in (SOCKET, HOOK)}
+        return
     with tempfile.TemporaryDirectory(prefix="marge_warm_") as folder:  # ours alone, as whoever connects runs code
         path = os.path.join(folder, "socket")
         command = [sys.executable, "-m", "openrlhf_marge.runs.warm_server", path, *MODULES]
@@ -38,7 +45,7 @@ def warm_start(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
         while not os.path.exists(path) and server.poll() is None:
             time.sleep(0.01)
         try:
-            yield {SOCKET: path, "RAY_RUNTIME_ENV_HOOK": f"{__name__}.warm_workers"}
+            yield {SOCKET: path, HOOK: f"{__name__}.warm_workers"}
         finally:
             server.stdin.close()
             server.wait()
