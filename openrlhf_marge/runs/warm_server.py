@@ -11,6 +11,7 @@ It ends, and with it all that it forked, when its standard input does: with the 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import fcntl
 import gc
@@ -24,6 +25,7 @@ import shlex
 import signal
 import socket
 import sys
+import threading
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -134,7 +136,13 @@ class WarmServer:
         except Exception:  # noqa: BLE001 - as the interpreter does
             sys.excepthook(*sys.exc_info())
             status = 1
-        raise SystemExit(status)
+        # As multiprocessing ends its forks: what was loaded and not used has nothing to tidy up.
+        threading._shutdown()
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            if not stream.closed:
+                stream.flush()
+        os._exit(status)
 
 
 def run(argv: list[str], environment: dict[str, str], folder: str) -> int:
