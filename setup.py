@@ -49,7 +49,7 @@ setup(
             "torch==2.13.0",
         ],
         "server": ["fastapi", "uvicorn"],  # vLLM brings both
-        "test": ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff", "psutil", "selenium"],
+        "test": ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff==0.17.6", "psutil", "selenium"],
     },
     entry_points={"openrlhf.experience_makers": ["marge = openrlhf_marge.host.plugin:MargePlugin"]},
 )

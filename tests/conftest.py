@@ -8,6 +8,13 @@ settings.register_profile("shared", deadline=None)
 settings.load_profile("shared")
 
 
+def pytest_collection_modifyitems(items):
+    """Whatever uses the cluster or starts commands of the stack is left out of ``tests/run.sh fast``."""
+    for item in items:
+        if {"cluster", "warm_commands"} & set(item.fixturenames):
+            item.add_marker("stack")
+
+
 @pytest.fixture
 def install(tmp_path, monkeypatch):
     """Install a module and its entry points for one test; what was looked up before is forgotten."""
@@ -53,7 +60,7 @@ def warm_server():
 
 
 @pytest.fixture(scope="module")
-def warm(warm_server):
+def warm_commands(warm_server):
     """What this process starts runs on a CPU and begins loaded."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"DS_ACCELERATOR": "cpu", **warm_server}.items():
@@ -62,7 +69,7 @@ def warm(warm_server):
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory, warm):
+def cluster(tmp_path_factory, warm_commands):
     """The environment of a Ray cluster that all runs of a file share; W&B writes to the folder WANDB_DIR only."""
     from openrlhf_marge.host.standalone.local_ray import local_ray
 

@@ -11,6 +11,8 @@ import torch
 
 from openrlhf_marge.runs.cpu import cpu_environment
 
+pytestmark = pytest.mark.stack
+
 # 12 steps, a checkpoint after 6; with a second argument only those after it.
 STEPS = """
 import sys

@@ -213,6 +213,7 @@ def test_a_domains_reward_that_cannot_serve_is_refused(launch, install_reward, t
         launch("--marge.reward", name, "--ckpt.path", str(tmp_path))
 
 
+@pytest.mark.stack
 def test_the_command_itself_ends_with_the_sentence_and_no_ray_process():
     command = [sys.executable, "-m", "openrlhf.cli.train_ppo_ray", "--experience_maker", "nope"]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"DS_ACCELERATOR": "cpu"})

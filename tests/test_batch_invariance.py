@@ -36,6 +36,7 @@ def test_a_row_does_not_depend_on_the_others(rows, outputs, inputs, seed):
     assert alone.dtype == torch.bfloat16
 
 
+@pytest.mark.stack
 def test_no_completion_depends_on_order_or_number_of_engines():
     command = [sys.executable, str(BENCHMARK), "--completions", "96"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=400)

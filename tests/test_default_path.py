@@ -15,6 +15,8 @@ import openrlhf
 
 from openrlhf_marge.patches import locate
 
+pytestmark = pytest.mark.stack
+
 SITE = Path(openrlhf.__file__).parents[1]
 COMMAND_LINES = [
     "",

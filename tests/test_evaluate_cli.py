@@ -299,6 +299,7 @@ def test_bad_input_is_a_sentence_before_the_engine_starts(engine, task, tmp_path
     assert sentence.format(**places) in capsys.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.stack
 def test_with_vllm(task, tmp_path):
     """Two data sets in one engine, resumed with what vLLM sampled."""
     (tmp_path / "more.jsonl").write_text(json.dumps(PROBLEMS[0]) + "\n")

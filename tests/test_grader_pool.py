@@ -127,6 +127,7 @@ def burner(core):
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to a core")
+@pytest.mark.slow
 def test_a_verdict_is_the_same_when_eight_others_want_the_core(pool):
     core = min(os.sched_getaffinity(0))
     assert_works(pool)
@@ -377,6 +378,7 @@ def test_all_comparisons_of_one_answer_share_its_time(pool):
     assert_works(pool)
 
 
+@pytest.mark.slow
 def test_a_file_of_the_users_named_as_a_module_of_the_parser_is_no_matter(tmp_path, monkeypatch):
     (tmp_path / "gen.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)

@@ -23,6 +23,7 @@ def text_of(case: dict, field: str) -> str:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_verdicts_are_at_least_as_good_as_the_best_grader_and_nothing_hangs():
     right, seen, reasons = Counter(), Counter(), Counter()
     for line in CASES.read_text(encoding="utf-8").splitlines():

@@ -193,14 +193,14 @@ def command(tmp_path, more=()):
         (["--evaluate", "--n 1 --k 2"], "--k 2 must lie between 1 and --n 1: pass@k is never extrapolated; raise --n"),
     ],
 )
-@pytest.mark.usefixtures("warm")
+@pytest.mark.usefixtures("warm_commands")
 def test_bad_flags_are_found_before_anything_runs(tmp_path, capsys, more, sentence):
     assert main(command(tmp_path, more)) == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.usefixtures("warm")
+@pytest.mark.usefixtures("warm_commands")
 def test_a_stage_may_have_a_single_flag_with_its_value_after_an_equals_sign(tmp_path):
     words = ["--pairs", "--closest_only", "--train=--train.batch_size=16", "--evaluate", "--n=2"]
     loop = make_loop(parse_args(command(tmp_path, words)))

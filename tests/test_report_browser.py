@@ -124,6 +124,7 @@ def test_nothing_is_wider_than_the_screen(opened, width):
     assert opened.execute_script("return document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.slow
 def test_a_large_run_opens_fast(driver, tmp_path):
     write_large_dump(tmp_path, 100_000, 12)
     assert main([str(tmp_path), "--model", str(tmp_path / "model")]) == 0

@@ -115,7 +115,7 @@ def test_baselines_have_the_settings_of_table_6(parsed, name, rollout):
 
 
 @pytest.mark.parametrize("kind", ["marge", "self_explore", "outcome", "sft"])
-@pytest.mark.usefixtures("warm")
+@pytest.mark.usefixtures("warm_commands")
 def test_the_dpo_script_is_a_loop_whose_flags_every_command_accepts(tmp_path, kind):
     data = tmp_path / "a data file.jsonl"
     data.write_text(json.dumps({"input": "q", "label": "1"}) + "\n")
@@ -133,7 +133,7 @@ def test_the_dpo_script_is_a_loop_whose_flags_every_command_accepts(tmp_path, ki
 
 
 @pytest.mark.parametrize("name", ["table3", "table4", "table5", "cpu"])
-@pytest.mark.usefixtures("warm")
+@pytest.mark.usefixtures("warm_commands")
 def test_every_compare_file_is_made_of_runs_that_the_commands_accept(tmp_path, monkeypatch, name):
     data = tmp_path / "data.jsonl"
     data.write_text(json.dumps({"input": "q", "label": "1"}) + "\n")

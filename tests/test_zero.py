@@ -16,6 +16,8 @@ from deepspeed.runtime.zero.partition_parameters import Init
 from openrlhf_marge.arithmetic.model import build_model, build_tokenizer
 from openrlhf_marge.runs.cpu import cpu_environment
 
+pytestmark = pytest.mark.stack
+
 SECONDS = 300  # a run takes about 20; the rest is for a loaded machine
 LOOK_AT = "look at the learning rate and --ds.param_dtype, then at this batch's log-probs, rewards and advantages"
 
