@@ -64,12 +64,13 @@ class DumpWriter:
     def __init__(self, folder: str | os.PathLike, advantage: str) -> None:
         self._folder, self._advantage = Path(folder), advantage
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._pool, self._pending = ThreadPoolExecutor(1, thread_name_prefix="dump"), None
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="dump")
+        self._pending: Future[None] | None = None
 
     def write(self, step: int, groups: Sequence[StateGroup], candidates: Sequence[StateGroup] = ()) -> None:
         """Queue the files of rollout ``step``; written again after a resume, they take the place of the old ones."""
         self.wait()
-        self._pending: Future | None = self._pool.submit(self._write, step, tuple(groups), tuple(candidates))
+        self._pending = self._pool.submit(self._write, step, tuple(groups), tuple(candidates))
 
     def wait(self) -> None:
         """Return once everything is on disk."""

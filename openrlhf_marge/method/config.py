@@ -178,5 +178,6 @@ def add_arguments(parser: argparse.ArgumentParser, without: Collection[str] = ()
 
 def from_namespace(namespace: Any) -> MargeConfig:
     """The config from ``args.marge`` as argparse filled it."""
-    values = {f.name: getattr(namespace, f.name) for f in fields(MargeConfig)}
-    return MargeConfig(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+    values: dict[str, Any] = {f.name: getattr(namespace, f.name) for f in fields(MargeConfig)}
+    values = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    return MargeConfig(**values)

@@ -51,6 +51,7 @@ def without_end(
     end = next((i for i, token in enumerate(ids) if token in eos_ids), len(ids))
     if not stop:
         return ids[:end]
+    assert decode_pieces is not None, "stop texts are looked for in the decoded pieces"
     pieces = decode_pieces(ids[:end])
     found = [place for place in map("".join(pieces).find, stop) if place >= 0]
     ends = accumulate(map(len, pieces))

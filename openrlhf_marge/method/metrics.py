@@ -31,6 +31,7 @@ def exploration_metrics(explorations: Sequence[Exploration]) -> dict[str, float]
     groups = [g for e in explorations for g in e.groups]
     explored = [e for e in explorations if e.groups]
     guided = [e for e in explored if e.guidance_age is not None]
+    ages = [e.guidance_age for e in explored if e.guidance_age is not None]
     tokens = {
         "marge/candidate_tokens": float(sum(e.candidate_tokens for e in explorations)),
         COMPLETION_TOKENS: float(sum(len(c.token_ids) for g in groups for c in g.completions)),
@@ -47,16 +48,16 @@ def exploration_metrics(explorations: Sequence[Exploration]) -> dict[str, float]
     metrics |= _mean(GROUPS_WITH_SIGNAL, (g.has_signal for g in groups))
     metrics |= _mean("marge/groups_across_weight_updates", (g.crosses_update for g in groups))
     metrics |= _mean(PASS_RATE, (e.pass_rate for e in explorations if e.pass_rate is not None))
-    metrics |= _mean(GUIDANCE_CORRECT, (e.groups[0].state.guidance.is_correct for e in guided))
+    metrics |= _mean(GUIDANCE_CORRECT, (g.is_correct for e in guided if (g := e.groups[0].state.guidance)))
     metrics |= _mean("marge/guidance_kept", (e.guidance_kept for e in guided))
-    metrics |= _mean("marge/guidance_age", (e.guidance_age for e in guided))
+    metrics |= _mean("marge/guidance_age", ages)
     return metrics | pairs_per_token(groups) | state_values(groups)
 
 
 def guidances_of(exploration: Exploration, *, without_labels: bool = False) -> tuple[Guidance, ...]:
     """The different guidances of a visit; or those of them cut by tokens where ``--marge.split`` found no place."""
-    states = [g.state for g in exploration.groups if g.state.guidance is not None]
-    return tuple(dict.fromkeys(s.guidance for s in states if s.is_fallback or not without_labels))
+    states = [g.state for g in exploration.groups if g.state.is_fallback or not without_labels]
+    return tuple(dict.fromkeys(s.guidance for s in states if s.guidance is not None))
 
 
 def pairs_per_token(groups: Sequence[StateGroup]) -> dict[str, float]:
