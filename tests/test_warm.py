@@ -75,6 +75,12 @@ def test_an_error_is_told_as_ever(server, script):
     assert done.stdout.endswith("ended\n")
 
 
+def test_a_command_may_give_itself_a_title(server, script):
+    pytest.importorskip("setproctitle")
+    code = "import setproctitle; setproctitle.setproctitle('ray::Worker'); print(open('/proc/self/cmdline').read())"
+    assert run(script(code), server | {"MARK": "m"}).stdout.startswith("ray::Worker")
+
+
 def test_a_module_runs_as_with_m(server):
     done = run([sys.executable, "-m", "json.tool"], server, input='{"a":1}')
     assert (done.returncode, done.stdout) == (0, '{\n    "a": 1\n}\n')

@@ -147,8 +147,10 @@ class WarmServer:
 
 def run(argv: list[str], environment: dict[str, str], folder: str) -> int:
     """The exit status of a command in this process."""
-    os.environ.clear()
-    os.environ.update(environment)
+    # Only what differs: a process is given its title in the memory of its first arguments and variables.
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    os.environ.update({name: value for name, value in environment.items() if os.environ.get(name) != value})
     os.chdir(folder)
     random.seed()
     sys.argv = argv[1:] if argv[0] == "-m" else argv if argv[0] != "-c" else ["-c", *argv[2:]]
