@@ -40,7 +40,7 @@ WITHOUT = ("advantage", "prefix_credit", "reference", "expected_states", "dump_d
 FREE = ("vllm.num_engines", "vllm.tensor_parallel_size", "vllm.gpu_memory_utilization", "problems_in_flight")
 
 
-def make_parser(description: str) -> argparse.ArgumentParser:
+def make_parser(description: str = "") -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="explore", description=description, formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="%(prog)s --out DIR [flags]  (--help lists them)",

@@ -68,7 +68,9 @@ def group_advantages(rewards: Sequence[float], group_ids: Sequence[int], kind: s
         if _mean_and_std(of_group)[1] == 0.0:
             continue
         found = advantage(of_group)
-        if len(found) != len(indices) or not all(map(math.isfinite, found)):
+        # Rewards that are not finite are named as what they are, with their step, by who trains on them.
+        are_wrong = all(map(math.isfinite, of_group)) and not all(map(math.isfinite, found))
+        if len(found) != len(indices) or are_wrong:
             raise ValueError(
                 f"--marge.advantage {kind} gave {found} for the rewards {of_group}; give a finite number for each"
             )
