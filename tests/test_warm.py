@@ -117,6 +117,17 @@ def test_a_fork_that_is_killed_ends_the_command_in_the_same_way(server, script):
     process.stdout.close()
 
 
+def test_a_command_and_its_fork_that_end_together_leave_the_server_in_order(server, script):
+    for _ in range(20):
+        process = subprocess.Popen(warmed([*script(WAIT)], server), env=server, stdout=subprocess.PIPE, text=True)
+        for pid in (int(process.stdout.readline()), process.pid):
+            os.kill(pid, signal.SIGKILL)
+        process.wait(timeout=60)
+        process.stdout.close()
+    done = run([*script("print(1)")], server)
+    assert (done.stdout, done.stderr) == ("1\n", "")
+
+
 def test_without_a_server_a_command_is_left_as_it_is_or_starts_cold_with_a_sentence(tmp_path, script):
     command = [*script("print(1)")]
     assert warmed(command, {}) == command

@@ -20,10 +20,7 @@ import sys
 # Read when Python or a library of the stack is loaded; a command for which one of them differs starts cold. What the
 # loader of the system reads (LD_PRELOAD, which vLLM sets for speed on many cores) has no effect on a fork.
 READ_AT_IMPORT = ("PYTHONPATH", "PYTHONHASHSEED", "DS_", "OMP_", "MKL_", "TORCH_", "TORCHDYNAMO_", "HF_")
-
-
 SOCKET = "MARGE_WARM_START"  # the variable that names the server's socket, where there is a server
-
 PYTHON = "_python"  # what follows the socket's name in that of an interpreter whose commands begin loaded
 
 

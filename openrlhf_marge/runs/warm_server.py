@@ -68,14 +68,13 @@ class WarmServer:
                         self._accept()
                     elif key.fd in self._children:
                         self._ended(key.fd)
-                    else:  # nothing but its end comes from a client that waits
-                        with contextlib.suppress(ProcessLookupError):
-                            os.kill(key.data, signal.SIGKILL)
+                    elif key.data in self._children:  # nothing but its end comes from a client that waits
+                        signal.pidfd_send_signal(key.data, signal.SIGKILL)
                         self._selector.unregister(key.fileobj)
+                    # else both ended at once, and the connection is closed already
         finally:
-            for child in self._children.values():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(child.pid, signal.SIGKILL)
+            for descriptor in self._children:
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
 
     def _accept(self) -> None:
         connection, _ = self._listener.accept()
@@ -83,11 +82,9 @@ class WarmServer:
         request = receive(connection)
         if request is None:
             connection.close()
-            return
-        differing = self._loaded_with.items() ^ read_at_import(request["environment"]).items()
-        if differing:
-            names = ", ".join(sorted({name for name, _ in differing}))
-            send(connection, {"cold": f"{names} is not as when the server loaded"})
+        elif names := self._differing(request["environment"]):
+            with contextlib.suppress(OSError):  # of a client that is gone
+                send(connection, {"cold": f"{names} is not as when the server loaded"})
             connection.close()
         elif (pid := os.fork()) == 0:
             self._become(request, files)
@@ -96,11 +93,16 @@ class WarmServer:
         for file in files:
             os.close(file)
 
+    def _differing(self, environment: Mapping[str, str]) -> str:
+        """Names of the variables with which a library would have been loaded in another way."""
+        differing = self._loaded_with.items() ^ read_at_import(environment).items()
+        return ", ".join(sorted({name for name, _ in differing}))
+
     def _watch(self, child: Child) -> None:
         descriptor = os.pidfd_open(child.pid)
         self._children[descriptor] = child
         self._selector.register(descriptor, selectors.EVENT_READ, None)
-        self._selector.register(child.connection, selectors.EVENT_READ, child.pid)
+        self._selector.register(child.connection, selectors.EVENT_READ, descriptor)
         with contextlib.suppress(OSError):  # of a client that is gone, whose end is seen next
             send(child.connection, {"pid": child.pid})
 
