@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -31,9 +32,10 @@ if __name__ == "__main__":
 WAIT = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp("warm") / "socket")
+@contextmanager
+def started(folder):
+    """The environment of a server that has loaded a module which nothing else loads."""
+    path = str(folder / "socket")
     command = [sys.executable, "-m", "openrlhf_marge.runs.warm_server", path, "wave"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE)
     while not os.path.exists(path):
@@ -42,6 +44,12 @@ def server(tmp_path_factory):
     yield os.environ | {SOCKET: path}
     process.stdin.close()
     assert process.wait(timeout=60) == 0
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with started(tmp_path_factory.mktemp("warm")) as environment:
+        yield environment
 
 
 @pytest.fixture
@@ -137,15 +145,8 @@ def test_without_a_server_a_command_is_left_as_it_is_or_starts_cold_with_a_sente
 
 
 def test_the_forks_end_with_the_server(tmp_path, script):
-    path = str(tmp_path / "socket")
-    server = subprocess.Popen(
-        [sys.executable, "-m", "openrlhf_marge.runs.warm_server", path, "wave"], stdin=subprocess.PIPE
-    )
-    while not os.path.exists(path):
-        time.sleep(0.01)
-    environment = os.environ | {SOCKET: path}
-    process = subprocess.Popen(warmed([*script(WAIT)], environment), env=environment, stdout=subprocess.PIPE)
-    assert process.stdout.readline()
-    server.stdin.close()
-    assert server.wait(timeout=60) == 0 and process.wait(timeout=60) == -signal.SIGKILL
+    with started(tmp_path) as environment:
+        process = subprocess.Popen(warmed([*script(WAIT)], environment), env=environment, stdout=subprocess.PIPE)
+        assert process.stdout.readline()
+    assert process.wait(timeout=60) == -signal.SIGKILL
     process.stdout.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -22,9 +21,8 @@ from openrlhf_marge.loop.checks import checked
 from openrlhf_marge.loop.flags import make_loop
 from openrlhf_marge.loop.flags import parse_args as parse_loop_args
 from openrlhf_marge.models import check_model
-from openrlhf_marge.runs.cpu import environment
 from openrlhf_marge.runs.folder import flag_values
-from openrlhf_marge.runs.warm_client import warmed
+from openrlhf_marge.runs.processes import run_captured
 
 CHECK = [sys.executable, "-m", "openrlhf_marge.host.launch.launch_check"]
 
@@ -119,9 +117,6 @@ def check_launches(plan: Plan) -> None:
         if run.method.kind in TRAINED
     ]
     if launches:
-        there = environment()
-        done = subprocess.run(
-            warmed(CHECK, there), input=json.dumps(launches), env=there, capture_output=True, text=True, check=False
-        )
+        done = run_captured(CHECK, json.dumps(launches))
         if done.returncode:
             raise ValueError((done.stderr.strip().splitlines() or ["OpenRLHF's parser failed without a word"])[-1])

@@ -7,7 +7,6 @@ import contextlib
 import io
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -19,8 +18,7 @@ from openrlhf_marge.loop import OWN_FLAGS, Kind, own_flag
 from openrlhf_marge.method.config import from_namespace
 from openrlhf_marge.pairs import BUILDERS
 from openrlhf_marge.pairs.flags import check_args
-from openrlhf_marge.runs.cpu import environment
-from openrlhf_marge.runs.warm_client import warmed
+from openrlhf_marge.runs.processes import run_captured
 
 
 def check_heldout(heldout: str, words: tuple[str, ...]) -> None:
@@ -79,8 +77,7 @@ def checked(name: str, parse: Callable[[list[str]], argparse.Namespace], words: 
 def check_train_flags(kind: Kind, words: list[str]) -> None:
     """Let OpenRLHF's own parser read the flags; exploring would be in vain if it refused them afterwards."""
     command = [sys.executable, "-m", kind.trainer.module, *words, "--help"]
-    there = environment()
-    done = subprocess.run(warmed(command, there), env=there, capture_output=True, text=True, check=False)
+    done = run_captured(command)
     if done.returncode:
         raise ValueError(f"--train does not work: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}")
     known = set(re.findall(r"--[\w.]+", done.stdout))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from openrlhf_marge.data.redaction import secrets_of, without
+from openrlhf_marge.runs.cpu import environment
 from openrlhf_marge.runs.warm_client import warmed
 
 BAR = re.compile(r"\d+%\|.*\|")  # a progress bar of tqdm
@@ -42,6 +43,12 @@ def run_logged(
             raise
     if process.returncode:
         raise RuntimeError(f"exit code {process.returncode}: {_reason(log)} (the whole log is {log})")
+
+
+def run_captured(command: Sequence[str], text: str | None = None) -> subprocess.CompletedProcess[str]:
+    """A short command of the stack that is given ``text``, run to its end; its output and exit status are kept."""
+    there = environment()
+    return subprocess.run(warmed(command, there), env=there, input=text, capture_output=True, text=True, check=False)
 
 
 def _reason(log: Path) -> str:

@@ -75,28 +75,30 @@ def without_options(command):
     return command[start:]
 
 
+def start(connection, path, command):
+    """What the server answers: the ``pid`` of the fork, or why the command has to start ``cold``."""
+    files = [number for number in map(int, os.listdir("/proc/self/fd")) if number != connection.fileno()]
+    files = [number for number in files if _is_open(number)]
+    request = {"argv": without_options(command), "files": files, "folder": os.getcwd()}
+    try:
+        connection.connect(path)
+        socket.send_fds(connection, [b"f"], files)
+        send(connection, request | {"environment": dict(os.environ)})
+        return receive(connection) or {"cold": "the server is gone"}
+    except OSError as e:
+        return {"cold": str(e)}
+
+
 def main(argv):
     path, command = argv[0], argv[1:]
-    files = [number for number in map(int, os.listdir("/proc/self/fd")) if _is_open(number)]
-    request = {"argv": without_options(command), "files": files, "folder": os.getcwd()}
     with socket.socket(socket.AF_UNIX) as connection:
-        try:
-            connection.connect(path)
-            socket.send_fds(connection, [b"f"], files)
-            send(connection, request | {"environment": dict(os.environ)})
-            started = receive(connection)
-        except OSError as e:
-            started, reason = None, e
-        else:
-            reason = started["cold"] if started and "cold" in started else "the server is gone"
-        if not started or "cold" in started:
-            print(f"warm_client: {reason}; {' '.join(command)[:80]} starts cold", file=sys.stderr, flush=True)
+        started = start(connection, path, command)
+        if "cold" in started:
+            print(f"warm_client: {started['cold']}; {' '.join(command)[:80]} starts cold", file=sys.stderr, flush=True)
             os.execv(sys.executable, [sys.executable, *command])
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda number, _: os.kill(started["pid"], number))
-        ended = receive(connection)
-    if ended is None:  # with the server its processes die
-        os.kill(os.getpid(), signal.SIGKILL)
+        ended = receive(connection) or {"signal": signal.SIGKILL}  # with the server its forks die
     if ended["signal"]:
         if ended["signal"] != signal.SIGKILL:
             signal.signal(ended["signal"], signal.SIG_DFL)

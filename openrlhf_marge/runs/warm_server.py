@@ -155,16 +155,19 @@ def run(argv: list[str], environment: dict[str, str], folder: str) -> int:
     os.environ.update({name: value for name, value in environment.items() if os.environ.get(name) != value})
     os.chdir(folder)
     random.seed()
-    sys.argv = argv[1:] if argv[0] == "-m" else argv if argv[0] != "-c" else ["-c", *argv[2:]]
-    sys.path[0] = folder if argv[0] in ("-m", "-c") else os.path.dirname(os.path.abspath(argv[0]))
+    kind, *rest = argv
+    sys.path[0] = folder if kind in ("-m", "-c") else os.path.dirname(os.path.abspath(kind))
     try:
-        if argv[0] == "-m":
-            runpy.run_module(argv[1], run_name="__main__", alter_sys=True)
-        elif argv[0] == "-c":
+        if kind == "-m":
+            sys.argv = rest
+            runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+        elif kind == "-c":
+            sys.argv = [kind, *rest[1:]]
             main_module = sys.modules["__main__"] = types.ModuleType("__main__")
-            exec(compile(argv[1], "<string>", "exec"), main_module.__dict__)
+            exec(compile(rest[0], "<string>", "exec"), main_module.__dict__)
         else:
-            runpy.run_path(argv[0], run_name="__main__")
+            sys.argv = argv
+            runpy.run_path(kind, run_name="__main__")
     except SystemExit as e:
         if e.code is not None and not isinstance(e.code, int):
             print(e.code, file=sys.stderr)
