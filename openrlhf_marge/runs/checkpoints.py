@@ -11,10 +11,10 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, replace
+from dataclasses import Field, fields, replace
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, Protocol, TypeVar
+from typing import Any, BinaryIO, ClassVar, Protocol, TypeVar
 
 import msgspec
 
@@ -32,7 +32,10 @@ NO_POOL = PoolState(guidance={}, visits={})
 class HasPool(Protocol):
     """A frozen dataclass, of which ``pool`` may be large."""
 
-    pool: PoolState
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def pool(self) -> PoolState: ...
 
 
 State = TypeVar("State", bound=HasPool)

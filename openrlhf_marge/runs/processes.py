@@ -33,6 +33,7 @@ def run_logged(
         warmed(command, environment), env=dict(environment), text=True, errors="replace", stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     ) as process:  # fmt: skip
+        assert process.stdout is not None, "it is a pipe"
         try:
             for line in process.stdout:
                 line = without(line, secrets)

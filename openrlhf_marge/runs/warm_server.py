@@ -16,6 +16,7 @@ import contextlib
 import fcntl
 import gc
 import importlib
+import io
 import multiprocessing
 import os
 import random
@@ -29,7 +30,7 @@ import threading
 import types
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from openrlhf_marge.runs.warm_client import PYTHON, SOCKET, read_at_import, receive, send, warmed
 
@@ -132,14 +133,14 @@ class WarmServer:
             os.close(file)
         for file in set(files) - set(request["files"]):
             os.close(file)
-        sys.stdout.reconfigure(line_buffering=True)
+        cast(io.TextIOWrapper, sys.stdout).reconfigure(line_buffering=True)
         try:
             status = run(request["argv"], request["environment"] | self._set_by_loading, request["folder"])
         except Exception:  # noqa: BLE001 - as the interpreter does
             sys.excepthook(*sys.exc_info())
             status = 1
         # As multiprocessing ends its forks: what was loaded and not used has nothing to tidy up.
-        threading._shutdown()
+        threading._shutdown()  # type: ignore[attr-defined]  # private
         atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):
             if not stream.closed:

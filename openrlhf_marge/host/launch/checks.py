@@ -33,8 +33,8 @@ def check_arguments(args: Any) -> None:
     for is_asked_for, sentence in REFUSED + (REFUSED_ON_CPU if on_cpu else ()):
         if is_asked_for(args):
             raise ValueError(sentence)
-    for is_asked_for, sentence in REFUSED_TOGETHER:
-        if is_asked_for(args, config):
+    for are_asked_for, sentence in REFUSED_TOGETHER:
+        if are_asked_for(args, config):
             raise ValueError(sentence)
     config.check_completions(args.rollout.n_samples_per_prompt)
     if config.replay_dir:

@@ -46,7 +46,8 @@ class RewardClient:
     async def _fetch(self, *batch: list[str]) -> list[Any]:
         if self._executor.reward_func:
             return await self._executor._fetch_rewards_via_func(*batch)
-        if self._loop is not asyncio.get_running_loop():  # every rollout runs a loop of its own
-            self._loop, self._requests = asyncio.get_running_loop(), asyncio.Semaphore(self._most_requests)
+        loop = asyncio.get_running_loop()
+        if self._requests is None or self._loop is not loop:  # every rollout runs a loop of its own
+            self._loop, self._requests = loop, asyncio.Semaphore(self._most_requests)
         async with self._requests:
             return await self._executor._fetch_rewards_via_http(*batch)

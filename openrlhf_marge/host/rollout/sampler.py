@@ -38,7 +38,7 @@ class EngineSampler:
         self._tokenizer = tokenizer
         self._seeded = seeded
         self._weight_version = weight_version
-        self._base_params = dict(
+        self._base_params: dict[str, Any] = dict(
             temperature=temperature,
             top_p=top_p,
             top_k=-1,

@@ -96,7 +96,7 @@ class GuidedSamplesGenerator(SamplesGenerator):
 
         Once each also: why problems found no guidance, and that other states came than the schedule counts on.
         """
-        said = [] if groups else [no_groups(self.rollouts, n_problems)]
+        said: list[str | None] = [] if groups else [no_groups(self.rollouts, n_problems)]
         if not self._unguided_said:
             said.append(without_guidance(explorations, self.tokenizer.decode))
             self._unguided_said = said[-1] is not None

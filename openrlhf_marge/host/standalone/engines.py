@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +23,9 @@ def ray_cluster() -> Iterator[None]:
         with local_ray():
             yield
         return
-    ray.init(log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": {"TOKENIZERS_PARALLELISM": "true"}})
+    ray.init(
+        log_to_driver=False, logging_level=logging.ERROR, runtime_env={"env_vars": {"TOKENIZERS_PARALLELISM": "true"}}
+    )
     try:
         yield
     finally:

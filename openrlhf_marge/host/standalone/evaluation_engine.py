@@ -17,7 +17,7 @@ class Engine:
     def __init__(self, model: str, max_len: int, seed: int, options: dict[str, Any]) -> None:
         from vllm import LLM
 
-        defaults = dict(dtype="bfloat16", max_model_len=max_len, enforce_eager=True, seed=seed)
+        defaults: dict[str, Any] = dict(dtype="bfloat16", max_model_len=max_len, enforce_eager=True, seed=seed)
         self._llm = LLM(model=model, **defaults | options)
 
     def sample(self, prompts: Sequence[list[int]], n: int, temperature: float, top_p: float) -> list[list[Output]]:

@@ -8,10 +8,12 @@ have.
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from openrlhf_marge.host.standalone.warm_start import warm_start
 from openrlhf_marge.runs.cpu import cpu_environment
@@ -29,14 +31,14 @@ def local_ray(num_gpus: int = 4, num_cpus: int = 12) -> Iterator[dict[str, str]]
     with _token() as token, warm_start(environment) as warm:
         import ray
 
-        context = ray.init(
+        context: Any = ray.init(  # a RayContext, whose class Ray keeps private
             address="local",
             num_cpus=num_cpus,
             num_gpus=num_gpus,
             include_dashboard=False,
             object_store_memory=OBJECT_STORE_BYTES,
             log_to_driver=False,
-            logging_level="ERROR",
+            logging_level=logging.ERROR,
         )
         try:
             yield environment | token | warm | {"RAY_ADDRESS": context.address_info["gcs_address"]}
@@ -62,7 +64,7 @@ def _token() -> Iterator[dict[str, str]]:
 
 def _read_authentication() -> None:
     """Let Ray in this process look at the environment again, which it has kept if another cluster was there before."""
-    from ray._raylet import AuthenticationTokenLoader, Config
+    from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # not in Ray's stub
 
     AuthenticationTokenLoader.instance().reset_cache()
     Config.initialize("")

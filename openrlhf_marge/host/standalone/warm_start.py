@@ -44,6 +44,7 @@ def warm_start(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
         server = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True)
         while not os.path.exists(path) and server.poll() is None:
             time.sleep(0.01)
+        assert server.stdin is not None, "it is a pipe"
         try:
             yield {SOCKET: path, HOOK: f"{__name__}.warm_workers"}
         finally:

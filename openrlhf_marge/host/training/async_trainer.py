@@ -22,6 +22,8 @@ class MargeGeneratorActor(LocalGenerateSamplesActor):
     Without partial rollouts the host holds a lock over the whole rollout, so all its tokens have one weight version.
     """
 
+    prompts_dataloader: Any  # the host's, which ours then wraps
+
     def __init__(self, pretrain: str, strategy: Any, *args: Any, **kwargs: Any) -> None:
         torch.manual_seed(strategy.args.train.seed)  # the loader's order; the host leaves this process unseeded
         super().__init__(pretrain, strategy, *args, **kwargs)

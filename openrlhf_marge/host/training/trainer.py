@@ -130,6 +130,8 @@ def _seed(_actor: Any, seed: int) -> None:
 class MargeTrainer(KeepsRecords, LocalPPOTrainer, TellsWeightVersion):
     """The generator comes from the plugin; the loop is the host's."""
 
+    prompts_dataloader: Any  # the host's, which ours then wraps
+
     def __init__(self, pretrain: str, strategy: Any, *args: Any, **kwargs: Any) -> None:
         torch.manual_seed(strategy.args.train.seed)  # the loader's order; the host leaves this process unseeded
         super().__init__(pretrain, strategy, *args, **kwargs)
