@@ -13,8 +13,8 @@ from transformers import AutoTokenizer, Qwen2ForCausalLM, Qwen2Tokenizer
 from openrlhf_marge.arithmetic import pretrain, sampling
 from openrlhf_marge.arithmetic.model import build_model, build_tokenizer
 from openrlhf_marge.arithmetic.problems import (
+    Chain,
     Operation,
-    Problem,
     boxed_answer,
     format_response,
     split_problems,
@@ -24,7 +24,7 @@ from openrlhf_marge.arithmetic.sampling import chat_prompt, measure_pass_at_1, s
 from openrlhf_marge.arithmetic.teacher import NoisyTeacher
 from openrlhf_marge.method.config import MargeConfig
 
-PROBLEM = Problem(47, (Operation("+", 8), Operation("-", 9)))
+PROBLEM = Chain(47, (Operation("+", 8), Operation("-", 9)))
 RESPONSE = "Let's think step by step.\n\nStep 1: 47+8=55\nStep 2: 55-9=46\nThe answer is: \\boxed{46}."
 
 

@@ -16,7 +16,7 @@ from openrlhf_marge.compare.notes import notes, unequal
 from openrlhf_marge.compare.results import difference_table, score_rows, score_table, used_table
 from openrlhf_marge.compare.statistics import holm, interval, over_seeds, paired
 from openrlhf_marge.compare.tables import Cell, Table, latex, markdown, marks
-from openrlhf_marge.runs.progress import Budget, Point, points_of, read_points, write_points
+from openrlhf_marge.runs.progress import ProgressPoint, RunBudget, points_of, read_points, write_points
 
 FILE = """
 seeds = [0, 1]
@@ -224,7 +224,7 @@ def test_a_loop_whose_data_openrlhf_could_not_read_or_whose_iterations_are_too_s
 
 
 def points(*tokens, rate=0.5):
-    return [Point(updates=i, samples=10 * i, tokens=t, seconds=1.0 * i, pass_rate=rate)
+    return [ProgressPoint(updates=i, samples=10 * i, tokens=t, seconds=1.0 * i, pass_rate=rate)
             for i, t in enumerate(tokens, start=1)]  # fmt: skip
 
 
@@ -244,7 +244,7 @@ def points(*tokens, rate=0.5):
     ],
 )
 def test_a_budget_ends_a_run_at_the_update_that_comes_closest(unit, amount, tokens, met):
-    assert Budget(unit, amount).is_met(points(*tokens)) is met
+    assert RunBudget(unit, amount).is_met(points(*tokens)) is met
 
 
 def test_points_are_read_from_a_log_whose_steps_may_be_logged_twice(tmp_path):
@@ -257,8 +257,8 @@ def test_points_are_read_from_a_log_whose_steps_may_be_logged_twice(tmp_path):
     }
     found = points_of(series)
     assert found == [
-        Point(updates=1, samples=8, tokens=20, seconds=1.5, pass_rate=0.25),
-        Point(updates=2, samples=16, tokens=36, seconds=2.0, pass_rate=0.5),
+        ProgressPoint(updates=1, samples=8, tokens=20, seconds=1.5, pass_rate=0.25),
+        ProgressPoint(updates=2, samples=16, tokens=36, seconds=2.0, pass_rate=0.5),
     ]
     # With guidance the completions of later states say nothing of the pass rate, and candidates are generated, too.
     generation = {
@@ -301,7 +301,7 @@ def test_a_finished_loop_is_the_model_of_its_last_iteration(tmp_path):
     (tmp_path / "summary.json").write_text(json.dumps(summary | {"iterations": [iteration] * 2}))
     found = read_run(tmp_path)
     assert found.model == str(tmp_path / "iteration_2" / "model")
-    assert found.points[-1] == Point(updates=2, samples=80, tokens=600, seconds=8.0, pass_rate=0.5)
+    assert found.points[-1] == ProgressPoint(updates=2, samples=80, tokens=600, seconds=8.0, pass_rate=0.5)
     (tmp_path / "iteration_3").mkdir()
     with pytest.raises(ValueError, match="ended in its iteration 3; go on with it first"):
         read_run(tmp_path)
@@ -471,7 +471,7 @@ def test_what_is_said_under_the_tables(results):
 
 
 def test_curves_are_averaged_where_all_runs_have_got():
-    first, second = points(100, 200, 300, rate=0.2), [Point(tokens=50), *points(150, 250, rate=0.6)]
+    first, second = points(100, 200, 300, rate=0.2), [ProgressPoint(tokens=50), *points(150, 250, rate=0.6)]
     assert curve_of(first, "tokens")[0].tolist() == [0, 100, 200]  # a rollout is of the policy before its update
     used, rates = mean_curve([curve_of(p, "tokens") for p in (first, second)], n_points=3)
     assert used.tolist() == [50, 100, 150] and rates == pytest.approx([0.4] * 3)
@@ -483,11 +483,11 @@ def test_curves_are_averaged_where_all_runs_have_got():
 
 
 def test_curves_that_do_not_overlap_have_no_mean():
-    short, late = points(100, 200, rate=0.2), [Point(tokens=300), *points(400, 500, rate=0.6)]
+    short, late = points(100, 200, rate=0.2), [ProgressPoint(tokens=300), *points(400, 500, rate=0.6)]
     assert [len(part) for part in mean_curve([curve_of(p, "tokens") for p in (short, late)])] == [0, 0]
     lines = curve_lines({"MARGE": [short, late]}, "tokens")
     assert [(line.name, line.style) for line in lines] == [("", "faint"), ("MARGE", "faint")]
-    touching = [Point(tokens=100), *points(200, 300, rate=0.6)]
+    touching = [ProgressPoint(tokens=100), *points(200, 300, rate=0.6)]
     assert set(mean_curve([curve_of(p, "tokens") for p in (short, touching)])[0]) == {100}
 
 

@@ -17,7 +17,7 @@ from openrlhf_marge.compare.commands import OWN_FLAGS
 from openrlhf_marge.host.launch import launch_check
 from openrlhf_marge.host.training.metered import MeteredTrainer, metered
 from openrlhf_marge.host.training.trainer import MargeTrainer
-from openrlhf_marge.runs.progress import Budget, Point, read_points, write_points
+from openrlhf_marge.runs.progress import ProgressPoint, RunBudget, read_points, write_points
 
 
 def shared_flags(task) -> str:
@@ -67,7 +67,7 @@ def test_two_methods_on_the_stack_and_a_second_start_that_runs_nothing(compare, 
     for name in ("GRPO", "MARGE"):
         folder = out / name / "seed_3"
         points = read_points(folder / "progress.jsonl")
-        assert Budget("tokens", 1500).is_met(points) and not Budget("tokens", 1500).is_met(points[:-1])
+        assert RunBudget("tokens", 1500).is_met(points) and not RunBudget("tokens", 1500).is_met(points[:-1])
         assert {"run", "evaluate"} == json.loads((folder / "stages.json").read_text()).keys()
         assert (folder / "model" / "model.safetensors").is_file() and (folder / "run.log").is_file()
     table = (out / "table.md").read_text()
@@ -145,8 +145,8 @@ def test_launches_are_checked_by_openrlhf_and_for_what_a_budget_cannot_count(tas
 def test_a_run_that_goes_on_has_used_what_it_had_up_to_its_checkpoint(tmp_path, monkeypatch, base):
     monkeypatch.setattr(LocalPPOTrainer, "init_checkpoint_states", lambda self: {"global_step": 2})
     progress = tmp_path / "progress.jsonl"
-    write_points(progress, [Point(updates=i, tokens=10 * i) for i in (1, 2, 3)])
-    trainer = object.__new__(metered(base, Budget("tokens", 100), progress))
+    write_points(progress, [ProgressPoint(updates=i, tokens=10 * i) for i in (1, 2, 3)])
+    trainer = object.__new__(metered(base, RunBudget("tokens", 100), progress))
     MeteredTrainer.init_checkpoint_states(trainer)
     assert [p.tokens for p in read_points(progress)] == [10, 20]
     order = type(trainer).mro()  # what MARGE's trainer adds to the log is there when the metered one sees it

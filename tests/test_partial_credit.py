@@ -15,7 +15,7 @@ from openrlhf_marge.method.advantages import group_advantages
 from openrlhf_marge.method.guidance import pick_guidance
 from openrlhf_marge.method.metrics import exploration_metrics
 from openrlhf_marge.pairs import BUILDERS
-from openrlhf_marge.pairs.base import Settings
+from openrlhf_marge.pairs.base import PairSettings
 from openrlhf_marge.seeds import generator
 
 from factories import EOS, ScriptedModel, explorer, group, problem
@@ -52,6 +52,6 @@ def test_the_advantage_is_of_the_rewards_eq_4():
 def test_the_range_of_marge_dpo_is_one_of_verdicts_which_make_its_pairs(most, pairs):
     left_out = Counter()
     state = replace(group(), completions=SEVEN_OF_EIGHT)
-    drafts = BUILDERS.load("marge").drafts((state,), Settings(eos_id=EOS, max_value=most), left_out)
+    drafts = BUILDERS.load("marge").drafts((state,), PairSettings(eos_id=EOS, max_value=most), left_out)
     assert len(list(drafts)) == pairs
     assert left_out == ({} if pairs else {"value_out_of_range": 1})

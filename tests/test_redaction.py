@@ -19,7 +19,7 @@ from openrlhf_marge.exploration import check_settings, write_settings
 from openrlhf_marge.loop import Flags, run_loop
 from openrlhf_marge.loop.iterations import compared, run_stage
 from openrlhf_marge.runs.processes import run_logged
-from openrlhf_marge.runs.progress import Point, write_points
+from openrlhf_marge.runs.progress import ProgressPoint, write_points
 
 from figure_runs import rl_run, rollout
 
@@ -199,7 +199,7 @@ def test_a_comparison_writes_no_secret_and_goes_on_with_another_key(tmp_path):
     def leave(command, log):
         (log.parent / "model").mkdir(exist_ok=True)
         (log.parent / "model" / "config.json").write_text("{}")
-        write_points(log.parent / "progress.jsonl", [Point(updates=1, tokens=1000)])
+        write_points(log.parent / "progress.jsonl", [ProgressPoint(updates=1, tokens=1000)])
 
     plan = plan_with(tmp_path, KEY)
     grpo, dpo = plan.runs

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from transformers import Qwen2ForCausalLM, Qwen2Tokenizer
 
 from openrlhf_marge.arithmetic.model import build_model, build_tokenizer
-from openrlhf_marge.arithmetic.problems import Problem, generate_problems, split_problems, write_jsonl
+from openrlhf_marge.arithmetic.problems import Chain, generate_problems, split_problems, write_jsonl
 from openrlhf_marge.arithmetic.sampling import chat_prompt, measure_pass_at_1
 from openrlhf_marge.arithmetic.teacher import NoisyTeacher
 
@@ -34,7 +34,7 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 """(input_ids, labels), each [B, T] and padded on the right."""
 
 
-def demonstrations(tokenizer: Qwen2Tokenizer, heldout: list[Problem], seed: int) -> Iterator[Batch]:
+def demonstrations(tokenizer: Qwen2Tokenizer, heldout: list[Chain], seed: int) -> Iterator[Batch]:
     """Endless batches of noisy demonstrations, none of a held-out problem."""
     rng, teacher = random.Random(f"demonstrations {seed}"), NoisyTeacher(seed)
     problems = generate_problems(rng, exclude=heldout)
@@ -82,7 +82,7 @@ def train(model: Qwen2ForCausalLM, batches: Iterator[Batch]) -> None:
             progress.set_postfix(loss=f"{output.loss.item():.3f}", accuracy=f"{accuracy:.3f}", refresh=False)
 
 
-def write_problems(out: Path, seed: int) -> list[Problem]:
+def write_problems(out: Path, seed: int) -> list[Chain]:
     """Write `out`/train.jsonl and `out`/heldout.jsonl; returns the held-out problems."""
     train_problems, heldout = split_problems(seed, NUM_TRAIN, NUM_HELDOUT)
     write_jsonl(train_problems, out / "train.jsonl")

@@ -1,4 +1,4 @@
-"""Multi-step arithmetic problems: seed -> `Problem` -> question, worked solution, JSONL row.
+"""Multi-step arithmetic problems: seed -> `Chain` -> question, worked solution, JSONL row.
 
 A problem is a chain such as `What is 47+8-9?`, worked out left to right, one operation per step. Only + and - with one
 digit: they carry a wrong intermediate value unchanged into the answer, so a response with an early error is hardly
@@ -49,7 +49,7 @@ def calculate(value: int, operation: Operation) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class Chain:
     """A chain of operations on a start value; equal chains are equal problems (hashable)."""
 
     start: int
@@ -97,7 +97,7 @@ def boxed_answer(response: str) -> str | None:
     return found[-1] if found else None
 
 
-def generate_problems(rng: random.Random, exclude: Iterable[Problem] = ()) -> Iterator[Problem]:
+def generate_problems(rng: random.Random, exclude: Iterable[Chain] = ()) -> Iterator[Chain]:
     """Endless stream of distinct problems, none of them in `exclude`."""
     seen = set(exclude)
     while True:
@@ -107,21 +107,21 @@ def generate_problems(rng: random.Random, exclude: Iterable[Problem] = ()) -> It
             yield problem
 
 
-def split_problems(seed: int, num_train: int, num_heldout: int) -> tuple[list[Problem], list[Problem]]:
+def split_problems(seed: int, num_train: int, num_heldout: int) -> tuple[list[Chain], list[Chain]]:
     """Training and held-out problems, disjoint. The held-out ones do not change with `num_train`."""
     stream = generate_problems(random.Random(seed))
     heldout = [next(stream) for _ in range(num_heldout)]
     return [next(stream) for _ in range(num_train)], heldout
 
 
-def write_jsonl(problems: Iterable[Problem], path: Path) -> None:
+def write_jsonl(problems: Iterable[Chain], path: Path) -> None:
     """Rows for OpenRLHF's `--data.input_key input --data.label_key label --data.apply_chat_template`."""
     rows = ({"input": p.question, "label": str(p.answer), "datasource": DATASOURCE} for p in problems)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-def _draw_problem(rng: random.Random) -> Problem:
+def _draw_problem(rng: random.Random) -> Chain:
     """A chain whose every intermediate value stays within the bounds."""
     start = value = rng.randint(MIN_VALUE, MAX_VALUE)
     operations: list[Operation] = []
@@ -131,4 +131,4 @@ def _draw_problem(rng: random.Random) -> Problem:
         if MIN_VALUE <= operation.apply(value) <= MAX_VALUE:
             operations.append(operation)
             value = operation.apply(value)
-    return Problem(start, tuple(operations))
+    return Chain(start, tuple(operations))

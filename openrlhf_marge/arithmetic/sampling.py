@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import torch
 from transformers import DynamicCache, Qwen2ForCausalLM, Qwen2Tokenizer
 
-from openrlhf_marge.arithmetic.problems import Problem, boxed_answer
+from openrlhf_marge.arithmetic.problems import Chain, boxed_answer
 
 TEMPERATURE, TOP_P = 0.8, 0.95
 MAX_NEW_TOKENS = 80
 """The longest response takes about 61."""
 
 
-def chat_prompt(tokenizer: Qwen2Tokenizer, problem: Problem) -> str:
+def chat_prompt(tokenizer: Qwen2Tokenizer, problem: Chain) -> str:
     """The prompt as the model sees it."""
     messages = [{"role": "user", "content": problem.question}]
     return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
@@ -44,7 +44,7 @@ def sample_responses(
 
 
 def measure_pass_at_1(
-    model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, problems: Sequence[Problem], seed: int
+    model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, problems: Sequence[Chain], seed: int
 ) -> float:
     """Share of `problems` solved by one sample each, in bfloat16, the precision of vLLM and DeepSpeed."""
     prompts = [chat_prompt(tokenizer, problem) for problem in problems]

@@ -1,4 +1,4 @@
-"""A teacher that errs: `Problem` -> noisy demonstration, the text a base model is trained on.
+"""A teacher that errs: `Chain` -> noisy demonstration, the text a base model is trained on.
 
 Each arithmetic fact, e.g. (units digit 7, +8), has its own error rate and its own wrong result. A model that learns
 this makes systematic errors spread over all steps; RL can undo them for unseen problems too, as problems share facts.
@@ -8,7 +8,7 @@ A model merely stopped early errs in other ways: RL then fits its training probl
 import random
 from dataclasses import dataclass
 
-from openrlhf_marge.arithmetic.problems import OPERATIONS, Operation, Problem, format_response
+from openrlhf_marge.arithmetic.problems import OPERATIONS, Chain, Operation, format_response
 
 SLIPS = (-10, -2, -1, 1, 2, 10)
 """Differences between a wrong and the right result: a lost or invented carry, or a miscount."""
@@ -42,7 +42,7 @@ class NoisyTeacher:
             for rank, fact in enumerate(weak)
         }
 
-    def demonstrate(self, problem: Problem, rng: random.Random) -> str:
+    def demonstrate(self, problem: Chain, rng: random.Random) -> str:
         """A response to `problem`, errors included."""
         return format_response(problem.work_out(lambda value, operation: self._calculate(value, operation, rng)))
 

@@ -11,10 +11,10 @@ import argparse
 import math
 from pathlib import Path
 
-from openrlhf_marge.runs.progress import UNITS, Budget
+from openrlhf_marge.runs.progress import UNITS, RunBudget
 
 
-def parse_own_args(argv: list[str] | None = None) -> tuple[Budget, Path, list[str]]:
+def parse_own_args(argv: list[str] | None = None) -> tuple[RunBudget, Path, list[str]]:
     """Budget, progress file, and the flags of train_ppo_ray."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
@@ -28,7 +28,7 @@ def parse_own_args(argv: list[str] | None = None) -> tuple[Budget, Path, list[st
     unit = next(unit for unit, amount in given.items() if amount is not None)
     if not 0 < given[unit] < math.inf:
         parser.error(f"--budget.{unit} is {given[unit]:g}; it must be a number above 0")
-    return Budget(unit, given[unit]), getattr(own, "budget.progress").absolute(), flags
+    return RunBudget(unit, given[unit]), getattr(own, "budget.progress").absolute(), flags
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from openrlhf_marge.data.columns import check_file, find_files
 from openrlhf_marge.data.files import writing
 from openrlhf_marge.data.row_writers import row_writer
 from openrlhf_marge.models import TokenizerCodec
-from openrlhf_marge.pairs import BUILDERS, Settings, Visit, build_rows, read_visits
+from openrlhf_marge.pairs import BUILDERS, PairSettings, VisitGroups, build_rows, read_visits
 from openrlhf_marge.pairs.card import Summary, data_card
 from openrlhf_marge.pairs.flags import DEFAULTS, ENDINGS, check_args, parse_args
 from openrlhf_marge.pairs.reading import COLUMNS
@@ -38,7 +38,7 @@ def build(args: argparse.Namespace) -> Summary:
     summary = Summary(completions=sum(check_file(path, COLUMNS) for path in files))
     codec = TokenizerCodec(args.model)
     flags = {name: getattr(args, name) for name in DEFAULTS} | {"max_len": args.max_len or None}
-    settings = Settings(eos_id=codec.eos_id, other_eos=codec.other_eos, **flags)
+    settings = PairSettings(eos_id=codec.eos_id, other_eos=codec.other_eos, **flags)
     path = args.out if args.out.suffix in ENDINGS else args.out / f"train.{args.format}"
     with row_writer(path, builder.schema(settings)) as write:
         for row in build_rows(visits(files, summary.completions), builder, settings, codec, summary.left_out):
@@ -57,7 +57,7 @@ def build(args: argparse.Namespace) -> Summary:
     return summary
 
 
-def visits(files: list[Path], completions: int) -> Iterator[Visit]:
+def visits(files: list[Path], completions: int) -> Iterator[VisitGroups]:
     """All visits of all files, with a bar of the completions read."""
     with tqdm(total=completions, desc="Build pairs", unit="completion") as progress:
         for path in files:

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.data.files import check_out_folder, write_csv
-from openrlhf_marge.figures import Run, build_figures, count_completions, find_policies, read_run, save
+from openrlhf_marge.figures import RunData, build_figures, count_completions, find_policies, read_run, save
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -52,7 +52,7 @@ def named_folders(words: Sequence[str]) -> dict[str, Path]:
     return folders
 
 
-def read_runs(folders: dict[str, Path]) -> list[Run]:
+def read_runs(folders: dict[str, Path]) -> list[RunData]:
     """All runs, with a bar of the completions read; ValueError or OSError naming what cannot be read."""
     policies = {name: find_policies(folder) for name, folder in folders.items()}
     total = sum(map(count_completions, policies.values()))

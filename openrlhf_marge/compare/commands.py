@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from openrlhf_marge.compare.kinds import LOOPED, TRAINED
-from openrlhf_marge.compare.plan import STAGES, Method, Plan, Run
+from openrlhf_marge.compare.plan import STAGES, Method, Plan, PlannedRun
 from openrlhf_marge.loop.commands import own_flag
 from openrlhf_marge.runs.folder import flag_values
 
@@ -43,7 +43,7 @@ def words_of(plan: Plan, key: str, text: str, seed: int) -> list[str]:
     return words
 
 
-def launch_flags(plan: Plan, run: Run) -> list[str]:
+def launch_flags(plan: Plan, run: PlannedRun) -> list[str]:
     """Flags of train_ppo_ray. A method's own come last, its kind's after the shared ones."""
     shared, own = (words_of(plan, "flags", text, run.seed) for text in (plan.shared, run.method.flags))
     places = {
@@ -56,7 +56,7 @@ def launch_flags(plan: Plan, run: Run) -> list[str]:
     ]
 
 
-def launch_command(plan: Plan, run: Run) -> list[str]:
+def launch_command(plan: Plan, run: PlannedRun) -> list[str]:
     """train_ppo_ray with a budget."""
     budget = plan.budget_of(run.method)
     return [
@@ -65,7 +65,7 @@ def launch_command(plan: Plan, run: Run) -> list[str]:
     ]
 
 
-def loop_flags(plan: Plan, run: Run) -> list[str]:
+def loop_flags(plan: Plan, run: PlannedRun) -> list[str]:
     """Flags of cli.marge_dpo. Every iteration has the same part of the budget, and none is left out."""
     loop, method, seed = plan.loop, run.method, run.seed
     assert loop is not None, "checked when the file was read"
@@ -86,7 +86,7 @@ def loop_flags(plan: Plan, run: Run) -> list[str]:
     ]
 
 
-def run_command(plan: Plan, run: Run) -> list[str]:
+def run_command(plan: Plan, run: PlannedRun) -> list[str]:
     """What trains the run's model."""
     if run.method.is_looped:
         return [sys.executable, "-m", "openrlhf_marge.cli.marge_dpo", *loop_flags(plan, run)]

@@ -8,17 +8,17 @@ from itertools import pairwise
 
 import numpy as np
 
-from openrlhf_marge.compare.plan import Run
+from openrlhf_marge.compare.plan import PlannedRun
 from openrlhf_marge.figures import plot
-from openrlhf_marge.runs.progress import UNITS, Point
+from openrlhf_marge.runs.progress import UNITS, ProgressPoint
 
 AXES = ("updates", "tokens", "seconds")
 Curve = tuple[np.ndarray, np.ndarray]  # used, pass rate
 
 
-def learning_curves(used: Sequence[tuple[Run, Sequence[Point]]]) -> plot.Plot:
+def learning_curves(used: Sequence[tuple[PlannedRun, Sequence[ProgressPoint]]]) -> plot.Plot:
     """A faint line per run, and a full line for the mean of a method's runs as far as all of them have come."""
-    by_method: dict[str, list[Sequence[Point]]] = {}
+    by_method: dict[str, list[Sequence[ProgressPoint]]] = {}
     for run, points in used:
         by_method.setdefault(run.method.name, []).append(points)
     panels = [
@@ -31,7 +31,7 @@ def learning_curves(used: Sequence[tuple[Run, Sequence[Point]]]) -> plot.Plot:
     return plot.Plot(title="Learning curves", panels=panels, table=point_table(used))
 
 
-def curve_lines(by_method: Mapping[str, Sequence[Sequence[Point]]], unit: str) -> list[plot.Line]:
+def curve_lines(by_method: Mapping[str, Sequence[Sequence[ProgressPoint]]], unit: str) -> list[plot.Line]:
     """The lines of a panel, the last one of a method with its name; a method whose runs have no pass rate has none."""
     lines = []
     for color, (name, runs) in enumerate(by_method.items()):
@@ -44,9 +44,9 @@ def curve_lines(by_method: Mapping[str, Sequence[Sequence[Point]]], unit: str) -
     return lines
 
 
-def curve_of(points: Sequence[Point], unit: str) -> Curve:
+def curve_of(points: Sequence[ProgressPoint], unit: str) -> Curve:
     """Pass rate of each rollout over what was used before it: the policy before that update sampled the rollout."""
-    found = [(getattr(before, unit), now.pass_rate) for before, now in pairwise([Point(), *points])
+    found = [(getattr(before, unit), now.pass_rate) for before, now in pairwise([ProgressPoint(), *points])
              if now.pass_rate is not None]  # fmt: skip
     return np.array([used for used, _ in found]), np.array([rate for _, rate in found])
 
@@ -62,15 +62,15 @@ def mean_curve(curves: Sequence[Curve], n_points: int = 100) -> Curve:
     return used, np.mean([np.interp(used, u, rates) for u, rates in curves], axis=0)
 
 
-def point_table(used: Sequence[tuple[Run, Sequence[Point]]]) -> plot.Table:
+def point_table(used: Sequence[tuple[PlannedRun, Sequence[ProgressPoint]]]) -> plot.CsvTable:
     """A row per run and update."""
-    names = [f.name for f in fields(Point)]
+    names = [f.name for f in fields(ProgressPoint)]
     rows = [
         (run.method.name, run.seed, *(getattr(point, name) for name in names))
         for run, points in used
         for point in points
     ]
-    return plot.Table(("method", "seed", *names), rows)
+    return plot.CsvTable(("method", "seed", *names), rows)
 
 
 def _line(name: str, curve: Curve, color: int, style: plot.Style) -> plot.Line:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openrlhf_marge.runs.log import read_series
-from openrlhf_marge.runs.progress import Point, points_of, read_points
+from openrlhf_marge.runs.progress import ProgressPoint, points_of, read_points
 from openrlhf_marge.runs.summary import LoopSummary, read_summary
 
 MODELS = ("model", "trained")  # compare and examples/scripts; examples/quickstart
@@ -19,7 +19,7 @@ class Finished:
     """``model`` is a folder; ``points`` has one entry per update, [] for a model that was not trained here."""
 
     model: str
-    points: Sequence[Point]
+    points: Sequence[ProgressPoint]
 
 
 def read_run(folder: Path) -> Finished:
@@ -38,7 +38,7 @@ def read_run(folder: Path) -> Finished:
     return Finished(str(models[0]), points)
 
 
-def _read_points(folder: Path) -> list[Point]:
+def _read_points(folder: Path) -> list[ProgressPoint]:
     if (folder / "progress.jsonl").is_file():
         return read_points(folder / "progress.jsonl")
     try:
@@ -63,11 +63,11 @@ def _read_loop(folder: Path) -> Finished:
     iterations = summary.iterations
     if not iterations or (folder / f"iteration_{len(iterations) + 1}").is_dir():
         raise ValueError(f"{folder} ended in its iteration {len(iterations) + 1}; go on with it first")
-    points = [Point()]
+    points = [ProgressPoint()]
     for iteration in iterations:
         explored, before = iteration.explored, points[-1]
         points.append(
-            Point(
+            ProgressPoint(
                 updates=before.updates + 1,
                 samples=before.samples + explored.completions,
                 tokens=before.tokens + explored.generated_tokens,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from openrlhf_marge.compare.commands import schedulers
-from openrlhf_marge.compare.plan import Plan, Run
+from openrlhf_marge.compare.plan import Plan, PlannedRun
 from openrlhf_marge.compare.results import Results
 from openrlhf_marge.compare.statistics import LEVEL, of_seed, t_quantile
-from openrlhf_marge.runs.progress import UNITS, Point
+from openrlhf_marge.runs.progress import UNITS, ProgressPoint
 
 
-def unequal(plan: Plan, used: Sequence[tuple[Run, Sequence[Point]]]) -> list[str]:
+def unequal(plan: Plan, used: Sequence[tuple[PlannedRun, Sequence[ProgressPoint]]]) -> list[str]:
     """A sentence for every run that used more or less than its budget, by more than the tolerance."""
     sentences = []
     for run, points in used if plan.budget else ():

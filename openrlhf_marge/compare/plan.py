@@ -9,7 +9,7 @@ from string import Template
 
 from openrlhf_marge import REWARD_FILE
 from openrlhf_marge.compare.kinds import LOOPED
-from openrlhf_marge.runs.progress import Budget
+from openrlhf_marge.runs.progress import RunBudget
 
 STAGES = ("explore", "pairs", "train")
 
@@ -56,7 +56,7 @@ class LoopFlags:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class PlannedRun:
     """A method with a seed, in a folder of its own."""
 
     method: Method
@@ -77,17 +77,17 @@ class Plan:
     baseline: str
     evaluate: Evaluation
     methods: tuple[Method, ...]
-    budget: Budget | None = None
+    budget: RunBudget | None = None
     loop: LoopFlags | None = None
     shared: str = ""  # flags of train_ppo_ray
     tolerance: float = 0.05  # of the budget
     strict: bool = False
 
     @property
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[PlannedRun]:
         """Method after method. A run or model whose name and evaluation do not depend on the seed is one run."""
         return [
-            Run(method=method, seed=seed, folder=self.out / method.name / f"seed_{seed}")
+            PlannedRun(method=method, seed=seed, folder=self.out / method.name / f"seed_{seed}")
             for method in self.methods
             for seed in (self.seeds if self._depends_on_seed(method) else self.seeds[:1])
         ]
@@ -104,7 +104,7 @@ class Plan:
         except ValueError as e:
             raise ValueError(f"{self.file} has a $ that names nothing in {text.strip()!r}; write $$ for it") from e
 
-    def budget_of(self, method: Method) -> Budget:
+    def budget_of(self, method: Method) -> RunBudget:
         """Its share of the budget, which files with a kind have."""
         assert self.budget is not None, "checked when the file was read"
         return replace(self.budget, amount=self.budget.amount * method.share)

@@ -12,7 +12,7 @@ import msgspec
 
 from openrlhf_marge.compare.plan import Evaluation, LoopFlags, Method, Plan
 from openrlhf_marge.compare.plan_checks import check_plan
-from openrlhf_marge.runs.progress import UNITS, Budget
+from openrlhf_marge.runs.progress import UNITS, RunBudget
 
 T = TypeVar("T")
 TABLES = ("budget", "evaluate", "loop", "methods")
@@ -50,7 +50,7 @@ def _filled(cls: type[T], place: str, table: Any, **given: Any) -> T:
     return _converted(place, {**table, **given}, cls)
 
 
-def _budget(place: str, table: Any) -> Budget:
+def _budget(place: str, table: Any) -> RunBudget:
     amounts = _converted(place, table, dict[str, Any])
     unknown = [unit for unit in amounts if unit not in UNITS]
     if unknown or len(amounts) != 1:
@@ -60,7 +60,7 @@ def _budget(place: str, table: Any) -> Budget:
     amount = _converted(f"{place}: {unit}", given, float)
     if not 0 < amount < math.inf:
         raise ValueError(f"{place}: {unit} is {amount:g}; it must be a number above 0")
-    return Budget(unit, amount)
+    return RunBudget(unit, amount)
 
 
 def _converted(place: str, value: Any, kind: type[T]) -> T:

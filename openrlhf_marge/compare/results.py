@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from openrlhf_marge.compare.plan import Plan, Run
+from openrlhf_marge.compare.plan import Plan, PlannedRun
 from openrlhf_marge.compare.statistics import LEVEL, Difference, Scores, holm, interval, over_seeds, paired
 from openrlhf_marge.compare.tables import Cell, Table, marks
 from openrlhf_marge.evaluation.estimates import Estimate
-from openrlhf_marge.runs.progress import UNITS, Point
+from openrlhf_marge.runs.progress import UNITS, ProgressPoint
 
 DIGITS = 2  # of a percentage, as in the paper
 TITLES = {
@@ -30,7 +30,7 @@ class Results:
 
     plan: Plan
     scores: Mapping[str, Mapping[Column, Mapping[int, Scores]]]
-    used: Sequence[tuple[Run, Sequence[Point]]]
+    used: Sequence[tuple[PlannedRun, Sequence[ProgressPoint]]]
 
     @property
     def columns(self) -> list[Column]:

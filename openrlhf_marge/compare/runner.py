@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from openrlhf_marge.compare import Finished, Plan, Run, Scores, read_run
+from openrlhf_marge.compare import Finished, Plan, PlannedRun, Scores, read_run
 from openrlhf_marge.compare.commands import evaluate_flags, launch_flags, run_command
 from openrlhf_marge.data.files import write_json
 from openrlhf_marge.data.redaction import redacted_words
@@ -45,7 +45,7 @@ class Runner:
             self.bars(line)
 
 
-def finish(plan: Plan, run: Run, runner: Runner) -> Finished:
+def finish(plan: Plan, run: PlannedRun, runner: Runner) -> Finished:
     """Train what is not trained and evaluate what is not evaluated; RuntimeError when a command fails."""
     finished = trained(plan, run, runner)
     out = run.folder / EVALUATION
@@ -56,14 +56,14 @@ def finish(plan: Plan, run: Run, runner: Runner) -> Finished:
     return finished
 
 
-def there(plan: Plan, run: Run) -> Finished | None:
+def there(plan: Plan, run: PlannedRun) -> Finished | None:
     """A finished run or a model that the file names; ValueError when it is not there."""
     if run.method.model:
         return Finished(plan.fill(run.method.model, run.seed), [])
     return read_run(Path(plan.fill(run.method.run, run.seed))) if run.method.run else None
 
 
-def trained(plan: Plan, run: Run, runner: Runner) -> Finished:
+def trained(plan: Plan, run: PlannedRun, runner: Runner) -> Finished:
     """The run of its folder, which is begun, gone on with or done."""
     if finished := there(plan, run):
         return finished
@@ -75,7 +75,7 @@ def trained(plan: Plan, run: Run, runner: Runner) -> Finished:
     return finished
 
 
-def write_summary(plan: Plan, run: Run, finished: Finished) -> None:
+def write_summary(plan: Plan, run: PlannedRun, finished: Finished) -> None:
     """What the run was, for report, figures and model_card."""
     flags, budget = launch_flags(plan, run), plan.budget_of(run.method)
     summary = {
@@ -90,7 +90,7 @@ def write_summary(plan: Plan, run: Run, finished: Finished) -> None:
     write_json(run.folder / "summary.json", summary)
 
 
-def is_done(plan: Plan, run: Run) -> bool:
+def is_done(plan: Plan, run: PlannedRun) -> bool:
     """Whether it was trained; ValueError when that was with other flags."""
     done = read_stages(run.folder).get("run")
     if done:
@@ -98,7 +98,7 @@ def is_done(plan: Plan, run: Run) -> bool:
     return bool(done)
 
 
-def read_scores(plan: Plan, run: Run) -> dict[tuple[str, str], Scores]:
+def read_scores(plan: Plan, run: PlannedRun) -> dict[tuple[str, str], Scores]:
     """Data (as the file names it) and metric -> the values of all problems, from the responses that were kept."""
     results = read_results(run.folder / EVALUATION)
     flags = evaluate_flags(plan, run.seed, "x", run.folder / EVALUATION)

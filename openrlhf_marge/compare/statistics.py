@@ -14,14 +14,14 @@ from openrlhf_marge.evaluation.estimates import Estimate, estimate_of
 
 LEVEL = 0.95
 
-Problem = tuple[int, str]  # place in the data, text
+ProblemKey = tuple[int, str]  # place in the data, text
 
 
 @dataclass(frozen=True)
 class Scores:
     """A metric of one run on one data set: ``values[i]`` of ``problems[i]``, in [0, 1]."""
 
-    problems: tuple[Problem, ...]
+    problems: tuple[ProblemKey, ...]
     values: np.ndarray
 
     @property

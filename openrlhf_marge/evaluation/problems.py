@@ -12,7 +12,7 @@ from openrlhf_marge.models import one_line
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class TestProblem:
     """``place`` as in "FILE, line 3"; ``label`` is the gold answer, or a solution that ends in it."""
 
     place: str
@@ -20,7 +20,7 @@ class Problem:
     label: str
 
 
-def load_problems(data: str, input_key: str, label_key: str) -> list[Problem]:
+def load_problems(data: str, input_key: str, label_key: str) -> list[TestProblem]:
     """The problems of a data set's name, NAME=FOLDER (a local copy of it), or a file, of which the keys are.
 
     ValueError naming the flag, the file or the row when they cannot be had, or there are none.
@@ -33,7 +33,7 @@ def load_problems(data: str, input_key: str, label_key: str) -> list[Problem]:
         rows, keys = read_rows(Path(data)), ((input_key, "--input_key"), (label_key, "--label_key"))
     else:
         raise ValueError(f"--data {data}: there is no such file; data sets with a name are {', '.join(DATA_SETS)}")
-    problems = [Problem(row.place, *(_text(row, *key) for key in keys)) for row in rows]
+    problems = [TestProblem(row.place, *(_text(row, *key) for key in keys)) for row in rows]
     if not problems:
         raise ValueError(f"--data {data} has no rows")
     return problems

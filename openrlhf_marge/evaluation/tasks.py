@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from openrlhf_marge.data.redaction import redacted
 from openrlhf_marge.evaluation import Response
-from openrlhf_marge.evaluation.problems import Problem, load_problems
+from openrlhf_marge.evaluation.problems import TestProblem, load_problems
 from openrlhf_marge.evaluation.prompting import Prompt, Prompter
 from openrlhf_marge.evaluation.responses import Answered, ResponseFolder
 from openrlhf_marge.grading import answer_of, gold_answer, grade
@@ -54,7 +54,7 @@ class Task:
     """One data set. ``prompts`` are those with room for a response, by the index of the problem."""
 
     data: str
-    problems: list[Problem]
+    problems: list[TestProblem]
     prompts: dict[int, Prompt]
     folder: ResponseFolder
     done: frozenset[int]

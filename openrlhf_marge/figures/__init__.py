@@ -1,4 +1,4 @@
-"""The paper's figures from the data of runs (``cli/figures.py``): run folders -> Run -> Plot -> PNG and CSV.
+"""The paper's figures from the data of runs (``cli/figures.py``): run folders -> RunData -> Plot -> PNG and CSV.
 
 Imports no torch, ray, vllm or openrlhf, and matplotlib only in ``drawing.save``.
 """
@@ -7,10 +7,10 @@ from openrlhf_marge.figures.accuracy import reward_plot
 from openrlhf_marge.figures.building import build_figures
 from openrlhf_marge.figures.drawing import save
 from openrlhf_marge.figures.fig3_5b_states import figure_3, values_of_log
-from openrlhf_marge.figures.runs import Run, count_completions, find_policies, read_run
+from openrlhf_marge.figures.runs import RunData, count_completions, find_policies, read_run
 
 __all__ = [
-    "Run",
+    "RunData",
     "build_figures",
     "count_completions",
     "figure_3",

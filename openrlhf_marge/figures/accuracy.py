@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 from openrlhf_marge.evaluation.results import Results
-from openrlhf_marge.figures.plot import Line, Missing, Panel, Plot, Point, Table
-from openrlhf_marge.figures.runs import Run
+from openrlhf_marge.figures.plot import CsvTable, Line, Missing, Panel, Plot, Point
+from openrlhf_marge.figures.runs import RunData
 from openrlhf_marge.method import metrics
 from openrlhf_marge.runs import log
 from openrlhf_marge.runs.log import TRAIN, Series
@@ -28,7 +28,7 @@ class Accuracy:
     points: tuple[Point, ...]
 
 
-def accuracy(run: Run) -> Accuracy:
+def accuracy(run: RunData) -> Accuracy:
     """Held-out accuracy where the run has it, else what it measured in training; Missing when it has neither."""
     if run.explored:
         return _of_iterations(run)
@@ -54,10 +54,10 @@ def reward_plot(series: Series, title: str) -> Plot:
         x_label="training step", y_label="mean reward of completions", lines=[Line("", points, 0)], y_range=(0, 1),
         whole_x=True,
     )  # fmt: skip
-    return Plot(title=title, panels=[panel], table=Table(("step", "reward"), [point[:2] for point in points]))
+    return Plot(title=title, panels=[panel], table=CsvTable(("step", "reward"), [point[:2] for point in points]))
 
 
-def _of_iterations(run: Run) -> Accuracy:
+def _of_iterations(run: RunData) -> Accuracy:
     after = zip(accumulate(run.explored), run.evaluations[1:], strict=True)
     points = [Point(consumed, *_held_out(results)) for consumed, results in after]
     return Accuracy(_held_out_source(run.evaluations[0]), tuple(points))

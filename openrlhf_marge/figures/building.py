@@ -11,11 +11,11 @@ from openrlhf_marge.figures.fig1_6_scaling import convergence, figure_1, figure_
 from openrlhf_marge.figures.fig3_5b_states import figure_3, figure_5b, state_values, values_at_both_ends
 from openrlhf_marge.figures.fig4_passes import evaluations, figure_4
 from openrlhf_marge.figures.fig5a_entropy import exploration, figure_5a
-from openrlhf_marge.figures.plot import Missing, Plot, Table
-from openrlhf_marge.figures.runs import Run
+from openrlhf_marge.figures.plot import CsvTable, Missing, Plot
+from openrlhf_marge.figures.runs import RunData
 
 # Figure of the paper -> what it needs of every run, and what draws that of all runs by their names.
-FIGURES: Mapping[str, tuple[Callable[[Run], Any], Callable[[Mapping[str, Any]], Plot]]] = {
+FIGURES: Mapping[str, tuple[Callable[[RunData], Any], Callable[[Mapping[str, Any]], Plot]]] = {
     "1": (convergence, figure_1),
     "3": (state_values, figure_3),
     "4": (evaluations, figure_4),
@@ -30,11 +30,11 @@ class Figures:
     """File names without ending -> plots and further tables; a sentence for everything that is missing."""
 
     plots: dict[str, Plot] = field(default_factory=dict)
-    tables: dict[str, Table] = field(default_factory=dict)
+    tables: dict[str, CsvTable] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
 
 
-def build_figures(runs: Sequence[Run]) -> Figures:
+def build_figures(runs: Sequence[RunData]) -> Figures:
     """Every figure with the runs that have its data; a figure of none is left out."""
     figures = Figures()
     for number, (read, build) in FIGURES.items():

@@ -18,9 +18,9 @@ from openrlhf_marge.method.metrics import outcome_diversity
 
 COLUMNS = ("group_id", "problem_id", "state_index", "guidance_is_correct", "reward", "is_correct", "token_ids")
 BATCH_ROWS = 8192
-Kind = Literal["correct", "incorrect"]  # of the guidance
-KINDS: dict[bool, Kind] = {True: "correct", False: "incorrect"}
-Values = dict[tuple[Kind, int], Clustered]  # V(s_j) by the kind of the guidance and j, clustered by problem
+GuidanceKind = Literal["correct", "incorrect"]
+KINDS: dict[bool, GuidanceKind] = {True: "correct", False: "incorrect"}
+Values = dict[tuple[GuidanceKind, int], Clustered]  # V(s_j) by the kind of the guidance and j, clustered by problem
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ import numpy as np
 from scipy.special import stdtrit
 
 from openrlhf_marge.figures.accuracy import Accuracy, accuracy
-from openrlhf_marge.figures.plot import Line, Missing, Panel, Plot, Point, Table
-from openrlhf_marge.figures.runs import Run
+from openrlhf_marge.figures.plot import CsvTable, Line, Missing, Panel, Plot, Point
+from openrlhf_marge.figures.runs import RunData
 
 LEAST_POINTS = 3  # before saturation; two lie on a line whatever they are
 LEVEL = 0.95
@@ -89,7 +89,7 @@ def converged(found: Accuracy) -> Point:
     return Point(trend.saturation, trend.at(last.x), trend.error) if trend and trend.saturation else last
 
 
-def convergence(run: Run) -> Accuracy:
+def convergence(run: RunData) -> Accuracy:
     """As ``accuracy``; Missing when it is of one point only, which tells no course."""
     found = accuracy(run)
     if len(found.points) < 2:
@@ -110,7 +110,9 @@ def figure_1(runs: Mapping[str, Accuracy]) -> Plot:
         lines.append(Line(shown, [end], color, "dots" if color else "star"))
         rows.append((name, found.source, *end, still))
     header = ("run", "accuracy", "responses", "accuracy_percent", "standard_error", "still_rising")
-    return Plot(title="Accuracy at convergence", panels=[_panel(runs, lines, log_x=False)], table=Table(header, rows))
+    return Plot(
+        title="Accuracy at convergence", panels=[_panel(runs, lines, log_x=False)], table=CsvTable(header, rows)
+    )
 
 
 def figure_6(runs: Mapping[str, Accuracy]) -> Plot:
@@ -132,10 +134,10 @@ def figure_6(runs: Mapping[str, Accuracy]) -> Plot:
         rows += [(name, found.source, *p, trend.at(p.x) if trend else None) for p in found.points]
     header = ("run", "accuracy", "responses", "accuracy_percent", "standard_error", "fitted_percent")
     panel = _panel(runs, [*lines, *saturated], log_x=True)
-    return Plot(title="Accuracy against responses", panels=[panel], table=Table(header, rows))
+    return Plot(title="Accuracy against responses", panels=[panel], table=CsvTable(header, rows))
 
 
-def table_7(runs: Mapping[str, Accuracy]) -> Table:
+def table_7(runs: Mapping[str, Accuracy]) -> CsvTable:
     """Coefficients of every run that has a fit."""
     rows = []
     for name, found in runs.items():
@@ -143,7 +145,7 @@ def table_7(runs: Mapping[str, Accuracy]) -> Table:
             used = len(_before_saturation(found.points, trend))
             bounds = (trend.c2 - trend.margin, trend.c2 + trend.margin)
             rows.append((name, trend.c1, trend.c2, *bounds, trend.r2, used, len(found.points) - used))
-    return Table(("run", "c1", "c2", "c2_low", "c2_high", "r2", "points", "points_after_saturation"), rows)
+    return CsvTable(("run", "c1", "c2", "c2_low", "c2_high", "r2", "points", "points_after_saturation"), rows)
 
 
 def _before_saturation(points: Sequence[Point], trend: Trend | None) -> Sequence[Point]:

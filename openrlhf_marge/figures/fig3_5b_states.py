@@ -8,9 +8,9 @@ from itertools import chain
 from typing import NamedTuple
 
 from openrlhf_marge.figures.clustered import Clustered
-from openrlhf_marge.figures.dump_totals import KINDS, DumpTotals, Kind, Values
-from openrlhf_marge.figures.plot import Line, Missing, Panel, Plot, Point, Style, Table
-from openrlhf_marge.figures.runs import Run
+from openrlhf_marge.figures.dump_totals import KINDS, DumpTotals, GuidanceKind, Values
+from openrlhf_marge.figures.plot import CsvTable, Line, Missing, Panel, Plot, Point, Style
+from openrlhf_marge.figures.runs import RunData
 from openrlhf_marge.runs.log import Series, value_tags
 
 PART = 5  # Fig. 5b compares the first and the last fifth of the policies, at least one each
@@ -25,7 +25,7 @@ class Parts(NamedTuple):
     end: Values
 
 
-def state_values(run: Run) -> Values:
+def state_values(run: RunData) -> Values:
     """V(s_j) over all guidance of a run; Missing when it has none."""
     values = _sum(run.files) or values_of_log(run.series)
     if not values:
@@ -60,11 +60,11 @@ def figure_3(runs: Mapping[str, Values]) -> Plot:
     if len(runs) > 1:
         panels = [_panel(f"{kind} guidance", of_kind) for kind, of_kind in lines.items()]
     rows = [(name, *row) for name, values in runs.items() for row in _rows(values)]
-    table = Table(("run", "guidance", *HEADER), rows)
+    table = CsvTable(("run", "guidance", *HEADER), rows)
     return Plot(title="Values of the states of a guidance", panels=panels, table=table)
 
 
-def values_at_both_ends(run: Run) -> Parts:
+def values_at_both_ends(run: RunData) -> Parts:
     """V(s_j) of each part; Missing without two policies, or without guidance."""
     n, part = len(run.policies), max(1, len(run.policies) // PART)
     if n < 2:
@@ -97,7 +97,7 @@ def figure_5b(runs: Mapping[str, Parts]) -> Plot:
     rows = [
         (name, part, *row) for name, parts in runs.items() for part in styles for row in _rows(getattr(parts, part))
     ]
-    table = Table(("run", "part", "guidance", *HEADER), rows)
+    table = CsvTable(("run", "part", "guidance", *HEADER), rows)
     return Plot(title="State values at the start and at the end of training", panels=panels, table=table)
 
 
@@ -109,7 +109,7 @@ def _sum(files: Sequence[DumpTotals]) -> Values:
     return {key: Clustered.joined(of_key) for key, of_key in parts.items()}
 
 
-def _curve(values: Values, kind: Kind) -> list[Point]:
+def _curve(values: Values, kind: GuidanceKind) -> list[Point]:
     return [Point(index, v.mean, v.error) for (of, index), v in sorted(values.items()) if of == kind]
 
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from openrlhf_marge.evaluation.estimates import Estimate
 from openrlhf_marge.evaluation.results import EvaluationResult, Results
-from openrlhf_marge.figures.plot import Bar, Missing, Panel, Plot, Point, Table
-from openrlhf_marge.figures.runs import Run
+from openrlhf_marge.figures.plot import Bar, CsvTable, Missing, Panel, Plot, Point
+from openrlhf_marge.figures.runs import RunData
 
 BEFORE = -1  # color, the last one
 
@@ -21,7 +21,7 @@ class Evaluations(NamedTuple):
     after: Results
 
 
-def evaluations(run: Run) -> Evaluations:
+def evaluations(run: RunData) -> Evaluations:
     """The first and the last of a run; Missing when there are not two, or not sampled."""
     if len(run.evaluations) < 2:
         raise Missing(
@@ -51,7 +51,7 @@ def figure_4(runs: Mapping[str, Evaluations]) -> Plot:
         panels.append(Panel(title=data, x_label="", y_label=label, bars=drawn, y_range=(0, 110)))
         rows += [(data, bar.name, k, *bar.solid[1:], *bar.shaded[1:]) for bar in drawn]
     header = ("data", "model", "k", "pass@1_percent", "standard_error", "pass@k_percent", "pass@k_standard_error")
-    return Plot(title="One response and several: pass@1 and pass@k", panels=panels, table=Table(header, rows))
+    return Plot(title="One response and several: pass@1 and pass@k", panels=panels, table=CsvTable(header, rows))
 
 
 def _bars(runs: Mapping[str, Evaluations]) -> list[tuple[str, Results, int]]:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from itertools import accumulate
 
-from openrlhf_marge.figures.plot import Line, Missing, Panel, Plot, Point, Table
-from openrlhf_marge.figures.runs import Run
+from openrlhf_marge.figures.plot import CsvTable, Line, Missing, Panel, Plot, Point
+from openrlhf_marge.figures.runs import RunData
 from openrlhf_marge.method.metrics import COMPLETION_TOKENS, OUTCOME_DIVERSITY, VALID_PAIRS
 from openrlhf_marge.runs.log import TRAIN, Series
 
@@ -35,7 +35,7 @@ class Found:
         return 2 * self.valid_pairs / self.completions if self.completions else None
 
 
-def exploration(run: Run) -> list[Found]:
+def exploration(run: RunData) -> list[Found]:
     """After every file of the dump, or every step of the log; Missing when there is neither."""
     found = [Found(t.tokens, t.diversity, t.valid_pairs, t.completions) for t in run.files] or _of_log(run.series)
     if not found:
@@ -73,4 +73,4 @@ def figure_5a(runs: Mapping[str, Sequence[Found]]) -> Plot:
         panels.append(Panel(x_label=x_label, y_label="valid pairs so far (% of possible pairs)", lines=known))
     header = ("run", "generated_tokens", "outcome_diversity", "valid_pairs", "valid_pair_share")
     rows = [(name, f.tokens, f.diversity, f.valid_pairs, f.pair_share) for name, found in runs.items() for f in found]
-    return Plot(title="Training data found by exploration", panels=panels, table=Table(header, rows))
+    return Plot(title="Training data found by exploration", panels=panels, table=CsvTable(header, rows))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-Cell = str | int | float | None
+CsvCell = str | int | float | None
 Style = Literal["solid", "faint", "dashed", "dots", "circles", "star"]  # circles: not filled
 
 
@@ -57,11 +57,11 @@ class Panel:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class CsvTable:
     """The numbers behind a figure; a cell of None is empty in the CSV file."""
 
     header: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
+    rows: Sequence[Sequence[CsvCell]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,4 +70,4 @@ class Plot:
 
     title: str
     panels: Sequence[Panel]
-    table: Table
+    table: CsvTable

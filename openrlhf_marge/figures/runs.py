@@ -20,7 +20,7 @@ Progress = Callable[[int], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
+class RunData:
     """Empty where the folder has nothing of the kind."""
 
     name: str
@@ -54,10 +54,10 @@ def count_completions(policies: Sequence[Sequence[Path]]) -> int:
     return sum(check_file(path, COLUMNS) for files in policies for path in files)
 
 
-def read_run(name: str, folder: Path, policies: Sequence[Sequence[Path]], progress: Progress) -> Run:
+def read_run(name: str, folder: Path, policies: Sequence[Sequence[Path]], progress: Progress) -> RunData:
     """Everything of a run's folder; ValueError naming a file that cannot be read."""
     iterations = iteration_folders(folder)
-    return Run(
+    return RunData(
         name=name,
         policies=[[read_totals(path, progress) for path in files] for files in policies],
         series={} if iterations else _read_log(folder),

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 from openrlhf_marge.grading.errors import GradingFailed, GradingTimeout, Unparsable
 from openrlhf_marge.grading.fork_server import ForkServer
-from openrlhf_marge.grading.process import Budget, Died, Lost, Worker, shown
+from openrlhf_marge.grading.process import Died, Lost, TimeLeft, Worker, shown
 
 logger = logging.getLogger(__name__)
 MAX_CHARS = 10_000  # of a string: sending has no time limit, so a message must fit into the pipe
@@ -69,11 +69,11 @@ class GraderPool:
         with self._lock:
             return dict(self._counts) | {"restarts": sum(max(0, w.starts - 1) for w in self._workers)}
 
-    def budget(self) -> Budget:
+    def budget(self) -> TimeLeft:
         """For all comparisons of one answer together."""
-        return Budget(self._seconds)
+        return TimeLeft(self._seconds)
 
-    def symbolically_equal(self, answer: str, gold: str, budget: Budget | None = None) -> bool:
+    def symbolically_equal(self, answer: str, gold: str, budget: TimeLeft | None = None) -> bool:
         """Whether the two are the same mathematics; waits for an idle process first, which costs no budget.
 
         Unparsable, GradingTimeout (no verdict within the budget), GradingFailed (the process died, twice over the same
@@ -92,7 +92,7 @@ class GraderPool:
         return outcome
 
     @contextmanager
-    def _idle_worker(self, budget: Budget) -> Iterator[Worker]:
+    def _idle_worker(self, budget: TimeLeft) -> Iterator[Worker]:
         began = time.monotonic()
         worker = self._idle.get()
         try:
@@ -110,7 +110,7 @@ class GraderPool:
             self._cache.move_to_end(pair)
             return self._cache[pair]
 
-    def _ask(self, worker: Worker, pair: tuple[str, str], budget: Budget) -> bool | Exception:
+    def _ask(self, worker: Worker, pair: tuple[str, str], budget: TimeLeft) -> bool | Exception:
         try:
             try:
                 outcome = worker.ask(pair, budget)

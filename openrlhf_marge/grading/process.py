@@ -18,7 +18,7 @@ KILLED = (-signal.SIGKILL, -signal.SIGXCPU)  # by the system, for memory, or by 
 
 
 @dataclass
-class Budget:
+class TimeLeft:
     """Time of one answer, over all its comparisons: CPU seconds left, and wall-clock seconds waited for a process."""
 
     left: float
@@ -64,7 +64,7 @@ class Worker:
         if self._pipe is not None:
             self._pipe.close()
 
-    def ask(self, pair: tuple[str, str], budget: Budget) -> bool | Exception:
+    def ask(self, pair: tuple[str, str], budget: TimeLeft) -> bool | Exception:
         """The verdict, or the GradingTimeout or Unparsable in its place.
 
         Died or Lost when the process ended over it, GradingFailed when the comparison raised, GraderUnavailable when
@@ -87,7 +87,7 @@ class Worker:
         budget.left -= reply.pop("seconds")
         return self._outcome(pair, **reply)
 
-    def _without_reply(self, pair: tuple[str, str], budget: Budget, status: int, silent: bool) -> GradingTimeout:
+    def _without_reply(self, pair: tuple[str, str], budget: TimeLeft, status: int, silent: bool) -> GradingTimeout:
         if status == -signal.SIGPROF:
             budget.left = 0.0
             return self._timeout(pair)

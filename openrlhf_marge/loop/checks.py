@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from openrlhf_marge.data.files import check_local_files
 from openrlhf_marge.evaluation import flags as evaluate_flags
 from openrlhf_marge.evaluation.problems import load_problems
-from openrlhf_marge.loop import OWN_FLAGS, Kind, own_flag
+from openrlhf_marge.loop import OWN_FLAGS, LoopKind, own_flag
 from openrlhf_marge.method.config import from_namespace
 from openrlhf_marge.pairs import BUILDERS
 from openrlhf_marge.pairs.flags import check_args
@@ -74,7 +74,7 @@ def checked(name: str, parse: Callable[[list[str]], argparse.Namespace], words: 
         raise ValueError(f"{name} does not work: {reason}") from e
 
 
-def check_train_flags(kind: Kind, words: list[str]) -> None:
+def check_train_flags(kind: LoopKind, words: list[str]) -> None:
     """Let OpenRLHF's own parser read the flags; exploring would be in vain if it refused them afterwards."""
     command = [sys.executable, "-m", kind.trainer.module, *words, "--help"]
     done = run_captured(command)

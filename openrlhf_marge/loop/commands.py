@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from openrlhf_marge.loop.kinds import Kind
+from openrlhf_marge.loop.kinds import LoopKind
 from openrlhf_marge.pairs.base import DPO, SFT
 
 STAGES = ("explore", "pairs", "train", "evaluate")
@@ -45,7 +45,7 @@ class Flags:
 
 
 def stage_commands(
-    kind: Kind, flags: Flags, folder: Path, model: str, before: Path | None, heldout: str, max_len: int,
+    kind: LoopKind, flags: Flags, folder: Path, model: str, before: Path | None, heldout: str, max_len: int,
     launcher: tuple[str, ...],
 ) -> dict[str, list[str]]:  # fmt: skip
     """Stage -> command of the iteration in ``folder``.

@@ -16,9 +16,9 @@ from openrlhf_marge.data.files import read_object, write_json
 from openrlhf_marge.data.redaction import redacted_words
 from openrlhf_marge.data.rows import count_rows
 from openrlhf_marge.loop.commands import STAGES, Flags, evaluate_command, stage_commands
-from openrlhf_marge.loop.kinds import Kind
+from openrlhf_marge.loop.kinds import LoopKind
 
-Run = Callable[[Sequence[str], Path], None]  # (command, log): RuntimeError when the command fails
+RunCommand = Callable[[Sequence[str], Path], None]  # (command, log): RuntimeError when the command fails
 SCORE = "pass@1"  # of the held-out problems
 FLAG = re.compile(r"--[\w.]+(=|$)")  # and no text of several
 
@@ -27,7 +27,7 @@ FLAG = re.compile(r"--[\w.]+(=|$)")  # and no text of several
 class Loop:
     """Everything that a loop is made of."""
 
-    kind: Kind
+    kind: LoopKind
     out: Path
     model: str
     heldout: str
@@ -43,7 +43,7 @@ class Loop:
         return self.out / f"iteration_{number}"
 
 
-def run_loop(loop: Loop, run: Run) -> dict[str, Any]:
+def run_loop(loop: Loop, run: RunCommand) -> dict[str, Any]:
     """Run what is not done yet; returns what ``summary.json`` holds."""
     model, scores = loop.model, []
     before = loop.folder(0)
@@ -66,7 +66,7 @@ def run_loop(loop: Loop, run: Run) -> dict[str, Any]:
     return summary
 
 
-def run_stages(folder: Path, commands: Mapping[str, Sequence[str]], run: Run, batch_size: int) -> None:
+def run_stages(folder: Path, commands: Mapping[str, Sequence[str]], run: RunCommand, batch_size: int) -> None:
     """Run the stages that ``stages.json`` does not hold yet."""
     done = read_stages(folder)
     for stage, command in commands.items():
@@ -78,7 +78,7 @@ def run_stages(folder: Path, commands: Mapping[str, Sequence[str]], run: Run, ba
         run_stage(folder, stage, command, run)
 
 
-def run_stage(folder: Path, stage: str, command: Sequence[str], run: Run) -> None:
+def run_stage(folder: Path, stage: str, command: Sequence[str], run: RunCommand) -> None:
     """Run a stage, and note it with its command and seconds when it is done."""
     folder.mkdir(parents=True, exist_ok=True)
     print(f"== {folder.name}: {stage}", flush=True)

@@ -16,7 +16,7 @@ VANILLA = ("--marge.explore", "vanilla")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
+class LoopKind:
     """Defaults; flags that the user gives come after them, and win."""
 
     pairs: str  # --kind of build_pairs
@@ -33,16 +33,16 @@ class Kind:
 
 
 KINDS = {
-    "marge": Kind(pairs="marge"),
+    "marge": LoopKind(pairs="marge"),
     # k = 4 completions from every step of an incorrect response (arXiv 2404.10346).
-    "self_explore": Kind(
+    "self_explore": LoopKind(
         pairs="self_explore",
         explore_flags=(
             *("--marge.guidance_rule", "incorrect", "--marge.guidance_source", "fresh"),
             *("--rollout.n_samples_per_prompt", "4"),
         ),
     ),
-    "outcome": Kind(pairs="outcome", explore_flags=VANILLA),
+    "outcome": LoopKind(pairs="outcome", explore_flags=VANILLA),
     # One random correct response per problem (App. B.2).
-    "sft": Kind(pairs="sft", explore_flags=VANILLA, pairs_flags=("--responses_per_state", "1")),
+    "sft": LoopKind(pairs="sft", explore_flags=VANILLA, pairs_flags=("--responses_per_state", "1")),
 }

@@ -19,7 +19,7 @@ DEFAULTS = {f"--marge.{f.name}": f.default for f in fields(MargeConfig)}
 # Flags that say where a run wrote and logged, W&B's key among them, are no settings.
 PLACES = ("--ckpt.", "--logger.", "--marge.dump_dir", "--out")
 LOOP_STAGES = {"pairs": "Pairs", "train": "Training"}
-Settings = dict[str, str]  # flag -> value, "" of a switch
+FlagValues = dict[str, str]  # flag -> value, "" of a switch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class Trained:
     method: str  # a tag
     how: str  # the same in words
     datasets: Sequence[str]
-    settings: Mapping[str, Settings]
+    settings: Mapping[str, FlagValues]
     before: Results
     after: Results
     generated_tokens: int | float | None
@@ -125,12 +125,12 @@ def _iteration(run: Path, model: Path | None, folders: Sequence[Path], best: int
     return number
 
 
-def _method_flags(flags: Mapping[str, Any]) -> Settings:
+def _method_flags(flags: Mapping[str, Any]) -> FlagValues:
     """The --marge.* flags that are not at their defaults."""
     shown = {name: redacted(str(value)) for name, value in flags.items()}
     found = {name: value for name, value in shown.items() if name in DEFAULTS and not name.startswith(PLACES)}
     return {name: value for name, value in found.items() if value != str(DEFAULTS[name])}
 
 
-def _training_flags(flags: Mapping[str, str]) -> Settings:
+def _training_flags(flags: Mapping[str, str]) -> FlagValues:
     return {name: value for name, value in flags.items() if not name.startswith((*PLACES, "--marge."))}

@@ -10,7 +10,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from openrlhf_marge.evaluation import DATA_SETS, Estimate
 from openrlhf_marge.evaluation.results import Results
-from openrlhf_marge.model_card.facts import Settings, Trained
+from openrlhf_marge.model_card.facts import FlagValues, Trained
 from openrlhf_marge.model_card.markup import code, plain
 
 MARKER = "<!-- written by openrlhf_marge.cli.model_card, which writes it anew while this line is here -->"
@@ -77,7 +77,7 @@ def _eval_result(data: str, metric: str, estimate: Estimate) -> EvalResult:
     )
 
 
-def _settings(settings: Mapping[str, Settings]) -> Iterator[str]:
+def _settings(settings: Mapping[str, FlagValues]) -> Iterator[str]:
     for title, flags in settings.items():
         yield f"{plain(title)}:"
         yield ""

@@ -5,7 +5,7 @@ dump -> visits -> a builder's drafts, in token ids -> texts, checked against tho
 Imports no torch, ray, vllm, deepspeed, openrlhf or transformers: the tokenizer is injected as a ``Codec``.
 """
 
-from openrlhf_marge.pairs.base import DPO, REASONS, SFT, Builder, Draft, Settings, Texts, Trainer, Visit
+from openrlhf_marge.pairs.base import DPO, REASONS, SFT, Builder, Draft, PairSettings, Texts, Trainer, VisitGroups
 from openrlhf_marge.pairs.building import build_rows
 from openrlhf_marge.pairs.reading import read_visits
 from openrlhf_marge.pairs.registry import BUILDERS
@@ -19,10 +19,10 @@ __all__ = [
     "Builder",
     "Codec",
     "Draft",
-    "Settings",
+    "PairSettings",
     "Texts",
     "Trainer",
-    "Visit",
+    "VisitGroups",
     "build_rows",
     "read_visits",
 ]

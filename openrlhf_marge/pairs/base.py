@@ -15,7 +15,7 @@ import pyarrow as pa
 from openrlhf_marge.method.flags import option
 from openrlhf_marge.types import StateGroup, TokenIds
 
-Visit = tuple[StateGroup, ...]  # the groups of one visit of one problem, s_0 first
+VisitGroups = tuple[StateGroup, ...]  # the groups of one visit of one problem, s_0 first
 
 # Why something is no row: name -> what is counted under it. A builder of one's own may count under further names.
 REASONS = {
@@ -37,7 +37,7 @@ REASONS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class PairSettings:
     """What the tokenizer says of a response's end, and the flags of ``build_pairs``; lengths in tokens."""
 
     eos_id: int
@@ -111,16 +111,16 @@ SFT = Trainer(
 class Builder(Protocol):
     """One ``--kind``; the same object builds all rows of a run, so it must keep nothing between visits."""
 
-    options: frozenset[str]  # the fields of Settings that it reads, beside eos_id, seed and max_len
+    options: frozenset[str]  # the fields of PairSettings that it reads, beside eos_id, seed and max_len
     trainer: Trainer | None  # what trains on its rows; one that is installed may leave this out
 
-    def schema(self, settings: Settings) -> pa.Schema:
+    def schema(self, settings: PairSettings) -> pa.Schema:
         """The columns of its rows."""
 
-    def drafts(self, visit: Visit, settings: Settings, left_out: Counter[str]) -> Iterator[Draft]:
+    def drafts(self, visit: VisitGroups, settings: PairSettings, left_out: Counter[str]) -> Iterator[Draft]:
         """Rows of a visit, chosen by generators seeded with ``settings.seed`` and a group's id alone."""
 
-    def row(self, draft: Draft, texts: Texts, settings: Settings) -> dict[str, Any] | str:
+    def row(self, draft: Draft, texts: Texts, settings: PairSettings) -> dict[str, Any] | str:
         """The row of a draft whose texts have been checked, or the reason to count it under as left out."""
 
 
@@ -144,15 +144,15 @@ class PairRows:
 
     trainer = DPO
 
-    def schema(self, settings: Settings) -> pa.Schema:
+    def schema(self, settings: PairSettings) -> pa.Schema:
         return PAIR_SCHEMA
 
-    def row(self, draft: Draft, texts: Texts, settings: Settings) -> dict[str, Any]:
+    def row(self, draft: Draft, texts: Texts, settings: PairSettings) -> dict[str, Any]:
         prompt = texts.prompt + texts.state
         return dict(prompt=prompt, chosen=texts.response(0), rejected=texts.response(1)) | facts_of(draft.group)
 
 
-def unfit_end(ids: TokenIds, settings: Settings) -> str | None:
+def unfit_end(ids: TokenIds, settings: PairSettings) -> str | None:
     """The reason to leave a completion out that does not end with the tokenizer's EOS, or holds it before its end."""
     if settings.eos_id in ids and ids.index(settings.eos_id) == len(ids) - 1:
         return None

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-from openrlhf_marge.pairs.base import Builder, Draft, Settings, Visit
+from openrlhf_marge.pairs.base import Builder, Draft, PairSettings, VisitGroups
 from openrlhf_marge.pairs.texts import Codec, checked
 
 BATCH_DRAFTS = 512  # decoded and encoded at once
@@ -17,7 +17,7 @@ PROMPT_ROOM = 2  # RewardDataset drops a prompt that leaves no more than this fo
 
 
 def build_rows(
-    visits: Iterable[Visit], builder: Builder, settings: Settings, codec: Codec, left_out: Counter[str]
+    visits: Iterable[VisitGroups], builder: Builder, settings: PairSettings, codec: Codec, left_out: Counter[str]
 ) -> Iterator[dict[str, Any]]:
     """Rows in order of the visits; whatever is left out is counted by reason in ``left_out``."""
     drafts = fitting((d for visit in visits for d in builder.drafts(visit, settings, left_out)), settings, left_out)
@@ -34,7 +34,7 @@ def build_rows(
                 yield row
 
 
-def fitting(drafts: Iterable[Draft], settings: Settings, left_out: Counter[str]) -> Iterator[Draft]:
+def fitting(drafts: Iterable[Draft], settings: PairSettings, left_out: Counter[str]) -> Iterator[Draft]:
     """Those that neither data set would cut or drop."""
     for draft in drafts:
         if len(set(draft.responses)) < len(draft.responses):  # graded twice, with two verdicts

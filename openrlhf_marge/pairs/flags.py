@@ -7,11 +7,11 @@ import re
 from pathlib import Path
 
 from openrlhf_marge.method.flags import add_flags, check_values, options_of
-from openrlhf_marge.pairs.base import Builder, Settings
+from openrlhf_marge.pairs.base import Builder, PairSettings
 from openrlhf_marge.pairs.registry import BUILDERS
 
 ENDINGS = (".jsonl", ".parquet")
-DEFAULTS = {f.name: f.default for f in options_of(Settings)}
+DEFAULTS = {f.name: f.default for f in options_of(PairSettings)}
 
 
 def parse_args(argv: list[str] | None, description: str = "") -> argparse.Namespace:
@@ -21,7 +21,7 @@ def parse_args(argv: list[str] | None, description: str = "") -> argparse.Namesp
     parser.add_argument("--model", required=True, help="model of the run, for its tokenizer")
     parser.add_argument("--out", type=Path, required=True, help=".jsonl or .parquet file, or folder, to write")
     parser.add_argument("--format", choices=("jsonl", "parquet"), default="jsonl", help="of a folder [%(default)s]")
-    add_flags(parser, Settings, with_range=False)
+    add_flags(parser, PairSettings, with_range=False)
     return parser.parse_args(argv)
 
 
@@ -29,7 +29,7 @@ def check_args(args: argparse.Namespace, builder: Builder) -> None:
     """ValueError naming the first flag that cannot be what is meant."""
     if args.min_value > args.max_value:
         raise ValueError(f"--min_value {args.min_value} is above --max_value {args.max_value}; swap them")
-    check_values(args, Settings)
+    check_values(args, PairSettings)
     for name in sorted(set(DEFAULTS) - {"max_len", "seed"} - set(builder.options)):
         if getattr(args, name) != DEFAULTS[name]:
             raise ValueError(f"--{name} changes nothing with --kind {args.kind}; leave it out")

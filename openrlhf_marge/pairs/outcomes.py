@@ -10,14 +10,26 @@ from typing import Any
 
 import pyarrow as pa
 
-from openrlhf_marge.pairs.base import FACTS, SFT, Draft, PairRows, Settings, Texts, Visit, facts_of, unfit_end
+from openrlhf_marge.pairs.base import (
+    FACTS,
+    SFT,
+    Draft,
+    PairRows,
+    PairSettings,
+    Texts,
+    VisitGroups,
+    facts_of,
+    unfit_end,
+)
 from openrlhf_marge.seeds import generator
 from openrlhf_marge.types import StateGroup, TokenIds
 
 IdPairs = list[tuple[TokenIds, TokenIds]]
 
 
-def usable_ids(group: StateGroup, settings: Settings, left_out: Counter[str], *, is_correct: bool) -> list[TokenIds]:
+def usable_ids(
+    group: StateGroup, settings: PairSettings, left_out: Counter[str], *, is_correct: bool
+) -> list[TokenIds]:
     """The different completions of one verdict that end with EOS; the others are counted."""
     kept: dict[TokenIds, None] = {}
     for completion in group.completions:
@@ -46,7 +58,7 @@ def all_pairs(correct: list[TokenIds], incorrect: list[TokenIds], rng: random.Ra
     return [(correct[i % n], incorrect[(i + i // around) % m]) for i in range(n * m)]
 
 
-def choose_pairs(group: StateGroup, settings: Settings, left_out: Counter[str]) -> IdPairs:
+def choose_pairs(group: StateGroup, settings: PairSettings, left_out: Counter[str]) -> IdPairs:
     """Up to ``pairs_per_state`` pairs (correct, incorrect) of a group; none are counted as ``one_outcome``."""
     correct, incorrect = (usable_ids(group, settings, left_out, is_correct=v) for v in (True, False))
     if not correct or not incorrect:
@@ -68,7 +80,7 @@ class MargePairs(PairRows):
 
     options = frozenset({"min_value", "max_value", "pairs_per_state", "closest_only", "longest_common"})
 
-    def drafts(self, visit: Visit, settings: Settings, left_out: Counter[str]) -> Iterator[Draft]:
+    def drafts(self, visit: VisitGroups, settings: PairSettings, left_out: Counter[str]) -> Iterator[Draft]:
         found = []
         for group in visit:
             if not settings.min_value <= group.pass_rate <= settings.max_value:
@@ -90,7 +102,7 @@ class OutcomePairs(PairRows):
 
     options = frozenset({"pairs_per_state", "longest_common"})
 
-    def drafts(self, visit: Visit, settings: Settings, left_out: Counter[str]) -> Iterator[Draft]:
+    def drafts(self, visit: VisitGroups, settings: PairSettings, left_out: Counter[str]) -> Iterator[Draft]:
         for group in visit:
             if group.state.index == 0:
                 yield from pair_drafts(group, choose_pairs(group, settings, left_out))
@@ -102,10 +114,10 @@ class Responses:
     options = frozenset({"from_all_states", "responses_per_state"})
     trainer = SFT
 
-    def schema(self, settings: Settings) -> pa.Schema:
+    def schema(self, settings: PairSettings) -> pa.Schema:
         return pa.schema([("prompt", pa.string()), ("response", pa.string()), *FACTS])
 
-    def drafts(self, visit: Visit, settings: Settings, left_out: Counter[str]) -> Iterator[Draft]:
+    def drafts(self, visit: VisitGroups, settings: PairSettings, left_out: Counter[str]) -> Iterator[Draft]:
         for group in visit:
             if settings.from_all_states or group.state.index == 0:
                 correct = usable_ids(group, settings, left_out, is_correct=True)
@@ -114,5 +126,5 @@ class Responses:
                 for ids in correct:
                     yield Draft(group=group, state_ids=(), responses=(group.state.prefix_ids + ids,))
 
-    def row(self, draft: Draft, texts: Texts, settings: Settings) -> dict[str, Any]:
+    def row(self, draft: Draft, texts: Texts, settings: PairSettings) -> dict[str, Any]:
         return dict(prompt=texts.prompt, response=texts.response(0)) | facts_of(draft.group)

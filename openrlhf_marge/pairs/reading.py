@@ -15,7 +15,7 @@ import pyarrow as pa
 from openrlhf_marge.data.columns import OF_GUIDANCE, check_filled, not_whole, open_file, values_of
 from openrlhf_marge.data.dump import group_of
 from openrlhf_marge.data.visits import group_starts, visit_starts
-from openrlhf_marge.pairs.base import Visit
+from openrlhf_marge.pairs.base import VisitGroups
 from openrlhf_marge.types import Completion, StateGroup
 
 BATCH_ROWS = 2048
@@ -27,7 +27,7 @@ OF_GROUP = (
 COLUMNS = [*OF_GROUP, *OF_COMPLETION]
 
 
-def read_visits(path: Path, progress: Callable[[int], object] = lambda rows: None) -> Iterator[Visit]:
+def read_visits(path: Path, progress: Callable[[int], object] = lambda rows: None) -> Iterator[VisitGroups]:
     """The groups of every visit, in the order written; ``progress`` is told the rows of each batch read."""
     rest: pa.Table | None = None
     try:
@@ -47,7 +47,7 @@ def read_visits(path: Path, progress: Callable[[int], object] = lambda rows: Non
         raise ValueError(f"{path}: {e}") from e
 
 
-def _visits(table: pa.Table, starts: list[int]) -> Iterator[Visit]:
+def _visits(table: pa.Table, starts: list[int]) -> Iterator[VisitGroups]:
     """The visits that begin at these rows, the first one at 0."""
     if not starts:
         return

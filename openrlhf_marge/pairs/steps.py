@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from openrlhf_marge.pairs.base import FACTS, Draft, PairRows, Settings, Texts, Visit, facts_of
+from openrlhf_marge.pairs.base import FACTS, Draft, PairRows, PairSettings, Texts, VisitGroups, facts_of
 from openrlhf_marge.pairs.outcomes import usable_ids
 from openrlhf_marge.seeds import generator
 from openrlhf_marge.types import Guidance, StateGroup, TokenIds
@@ -25,7 +25,7 @@ class Path(NamedTuple):
     groups: list[StateGroup]
 
 
-def paths(visit: Visit, left_out: Counter[str]) -> Iterator[Path]:
+def paths(visit: VisitGroups, left_out: Counter[str]) -> Iterator[Path]:
     """The whole guidances of a visit that have steps, each once; a state may belong to several of them."""
     guidances = dict.fromkeys(g.state.guidance for g in visit if g.state.guidance is not None)
     if not guidances:
@@ -47,11 +47,11 @@ class StepLabels:
     options = frozenset({"hard_labels"})
     trainer = None
 
-    def schema(self, settings: Settings) -> pa.Schema:
+    def schema(self, settings: PairSettings) -> pa.Schema:
         labels = pa.list_(pa.bool_() if settings.hard_labels else pa.float64())
         return pa.schema([("prompt", pa.string()), ("completions", pa.list_(pa.string())), ("labels", labels), *FACTS])
 
-    def drafts(self, visit: Visit, settings: Settings, left_out: Counter[str]) -> Iterator[Draft]:
+    def drafts(self, visit: VisitGroups, settings: PairSettings, left_out: Counter[str]) -> Iterator[Draft]:
         for guidance, groups in paths(visit, left_out):
             start = groups[0].state.prefix_ids
             values = [*(g.value for g in groups[1:]), float(guidance.is_correct)]
@@ -60,12 +60,12 @@ class StepLabels:
             rest = (guidance.token_ids[len(start) :],)
             yield Draft(group=groups[0], state_ids=start, responses=rest, cuts=cuts, facts={"labels": labels})
 
-    def row(self, draft: Draft, texts: Texts, settings: Settings) -> dict[str, Any]:
+    def row(self, draft: Draft, texts: Texts, settings: PairSettings) -> dict[str, Any]:
         steps = dict(completions=list(texts.pieces[0]), labels=draft.facts["labels"])
         return dict(prompt=texts.prompt + texts.state) | steps | facts_of(draft.group)
 
 
-def first_pits(visit: Visit, settings: Settings, left_out: Counter[str]) -> Iterator[Draft]:
+def first_pits(visit: VisitGroups, settings: PairSettings, left_out: Counter[str]) -> Iterator[Draft]:
     """Pairs of a correct completion and the rest of an incorrect guidance from the last state before its first pit on.
 
     The first pit is the first step after which no completion is correct. What follows the last state leads to the
@@ -111,11 +111,11 @@ class StepPairs:
     trainer = None
     drafts = staticmethod(first_pits)
 
-    def schema(self, settings: Settings) -> pa.Schema:
+    def schema(self, settings: PairSettings) -> pa.Schema:
         columns = "dataset prompt initial_reason_steps chosen rejected full_chosen full_rejected answer"
         return pa.schema([(name, pa.string()) for name in columns.split()])
 
-    def row(self, draft: Draft, texts: Texts, settings: Settings) -> dict[str, Any] | str:
+    def row(self, draft: Draft, texts: Texts, settings: PairSettings) -> dict[str, Any] | str:
         """Texts without EOS; full ones start with the step."""
         full_chosen, full_rejected = ("".join(pieces[:-1]) for pieces in texts.pieces)
         chosen, rejected = _steps(draft, texts, settings.step_label)

@@ -16,7 +16,7 @@ MARK = "[budget] "  # before a line of a run's output that tells how far it is
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
+class ProgressPoint:
     """What a run has used since it began, and how its last rollout did.
 
     ``updates`` are of the policy by one rollout each (OpenRLHF's global steps; iterations of the loop), ``samples``
@@ -36,31 +36,31 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Budget:
+class RunBudget:
     """``amount`` of a unit in UNITS."""
 
     unit: str
     amount: float
 
-    def used(self, point: Point) -> float:
+    def used(self, point: ProgressPoint) -> float:
         return getattr(point, self.unit)
 
-    def is_met(self, points: Sequence[Point]) -> bool:
+    def is_met(self, points: Sequence[ProgressPoint]) -> bool:
         """Whether one more update as large as the last one would end farther from the amount than the run is now."""
         if not points:
             return False
-        before, now = [Point(), *points][-2:]
+        before, now = [ProgressPoint(), *points][-2:]
         return self.used(now) + (self.used(now) - self.used(before)) / 2 >= self.amount
 
 
-def advanced(before: Point, logs: Mapping[str, float]) -> Point:
+def advanced(before: ProgressPoint, logs: Mapping[str, float]) -> ProgressPoint:
     """The point after an update that logged ``logs`` (OpenRLHF's status, ``_compute_rollout_stats``; marge/)."""
     samples = logs[SAMPLES]
     guided = GENERATED_TOKENS in logs
     tokens = logs[GENERATED_TOKENS] if guided else samples * logs[LENGTH]
     # The host forgets the generation of rollouts that filled no training batch; MARGE's own seconds hold it.
     forgotten = max(0.0, logs[EXPLORING_SECONDS] - logs[f"{TIMING}generation"]) if guided else 0.0
-    return Point(
+    return ProgressPoint(
         updates=before.updates + 1,
         samples=before.samples + round(samples),
         tokens=before.tokens + round(tokens),
@@ -69,7 +69,7 @@ def advanced(before: Point, logs: Mapping[str, float]) -> Point:
     )
 
 
-def points_of(series: Series) -> list[Point]:
+def points_of(series: Series) -> list[ProgressPoint]:
     """The points of a TensorBoard log of train_ppo_ray; of a step that was logged twice, the later one counts.
 
     KeyError when the log is of something else, ValueError when it does not tell everything that was used.
@@ -83,18 +83,18 @@ def points_of(series: Series) -> list[Point]:
         raise ValueError("not every step is in it; train with --logger.logging_steps 1, and resume into one folder")
     if any("dynamic_filtering_pass_rate" in logs for logs in steps.values()):
         raise ValueError("the run had --algo.dynamic_filtering_enable, which drops responses before they are counted")
-    points = [Point()]
+    points = [ProgressPoint()]
     for step in sorted(steps):
         points.append(advanced(points[-1], steps[step]))
     return points[1:]
 
 
-def write_points(path: Path, points: Iterable[Point], *, append: bool = False) -> None:
+def write_points(path: Path, points: Iterable[ProgressPoint], *, append: bool = False) -> None:
     """A JSON object per line."""
     with path.open("a" if append else "w", encoding="utf-8") as file:
         file.writelines(json.dumps(asdict(point)) + "\n" for point in points)
 
 
-def read_points(path: Path, most: int | None = None) -> list[Point]:
+def read_points(path: Path, most: int | None = None) -> list[ProgressPoint]:
     """What ``write_points`` wrote; at most so many from the start, behind which a crash may have left half a line."""
-    return [Point(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()[:most]]
+    return [ProgressPoint(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()[:most]]

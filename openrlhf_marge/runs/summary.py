@@ -76,10 +76,10 @@ class LoopSummary(RunSummary):
     iterations: tuple[Iteration, ...] = ()
 
 
-Kind = TypeVar("Kind", bound=RunSummary)
+Summary = TypeVar("Summary", bound=RunSummary)
 
 
-def read_summary(run: Path, kind: type[Kind]) -> Kind:
+def read_summary(run: Path, kind: type[Summary]) -> Summary:
     """OSError when there is no file; ValueError naming it, and a key that is missing or of another type."""
     found = read_object(run / SUMMARY)
     try:

@@ -10,7 +10,7 @@ from openrlhf.trainer.experience_maker_registry import load_experience_maker
 from openrlhf.trainer.ppo_trainer import LocalPPOTrainer
 from openrlhf.utils.logging_utils import init_logger
 
-from openrlhf_marge.runs.progress import MARK, UNITS, Budget, Point, advanced, read_points, write_points
+from openrlhf_marge.runs.progress import MARK, UNITS, ProgressPoint, RunBudget, advanced, read_points, write_points
 
 logger = init_logger(__name__)
 
@@ -26,7 +26,7 @@ class MeteredTrainer(LocalPPOTrainer):
     metrics, MARGE's included.
     """
 
-    budget: Budget
+    budget: RunBudget
     progress: Path
 
     def fit(self, global_step: int = 0) -> None:
@@ -54,7 +54,7 @@ class MeteredTrainer(LocalPPOTrainer):
 
     def save_logs_and_checkpoints(self, global_step: int, logs_dict=None, client_states=None) -> None:
         """Extends the host's: the point is on disk before a checkpoint can count on it."""
-        point = advanced(self._points[-1] if self._points else Point(), logs_dict)
+        point = advanced(self._points[-1] if self._points else ProgressPoint(), logs_dict)
         self._points.append(point)
         write_points(self.progress, [point], append=True)
         used, unit = self.budget.used(point), UNITS[self.budget.unit]
@@ -63,13 +63,13 @@ class MeteredTrainer(LocalPPOTrainer):
         super().save_logs_and_checkpoints(global_step, logs_dict, client_states)
 
 
-def metered(trainer: type, budget: Budget, progress: Path) -> type:
+def metered(trainer: type, budget: RunBudget, progress: Path) -> type:
     """The trainer class with a budget."""
     bases = (MeteredTrainer,) if issubclass(MeteredTrainer, trainer) else (trainer, MeteredTrainer)
     return type("MeteredTrainer", bases, {"budget": budget, "progress": progress})
 
 
-def train_within(budget: Budget, progress: Path, flags: Sequence[str]) -> None:
+def train_within(budget: RunBudget, progress: Path, flags: Sequence[str]) -> None:
     """A whole run of train_ppo_ray with these flags, with whatever experience maker they name."""
     from openrlhf.cli.train_ppo_ray import parse_args, train
 
