@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from openrlhf_marge.host.standalone import warm_start
 from openrlhf_marge.runs.warm_client import SOCKET, warmed
 
 SHOW = """
@@ -150,3 +151,23 @@ def test_the_forks_end_with_the_server(tmp_path, script):
         assert process.stdout.readline()
     assert process.wait(timeout=60) == -signal.SIGKILL
     process.stdout.close()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_libraries_say_while_they_are_loaded_is_shown_only_when_loading_fails(
+    tmp_path, monkeypatch, capfd, script, fails
+):
+    (tmp_path / "noisy.py").write_text("import sys; print('noise'); print('warning', file=sys.stderr)")
+    (tmp_path / "after.py").write_text("raise ImportError('no GPU')" if fails else "")
+    monkeypatch.setattr(warm_start, "MODULES", ("noisy", "after"))
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # else nothing is left for a fork to print
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
+    with warm_start.warm_start(environment) as variables:
+        done = run(script("import sys; print('noisy' in sys.modules)"), environment | variables)
+    assert (done.returncode, done.stdout) == (0, f"{not fails}\n") and ("starts cold" in done.stderr) == fails
+    shown = capfd.readouterr()
+    assert shown.out == "" and bool(shown.err) == fails
+    if fails:
+        first, *said = shown.err.splitlines()
+        assert first == "warm start: the server ended with exit code 1, and commands after that started cold; it said:"
+        assert {"noise", "warning", "ImportError: no GPU"} <= set(said)

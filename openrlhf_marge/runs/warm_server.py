@@ -194,6 +194,8 @@ def main() -> None:
         write_python(path)
         for module in modules:
             importlib.import_module(module)
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()  # what was printed while loading is no output of the forks
         multiprocessing.set_executable(path + PYTHON)  # what the commands spawn begins loaded, too
         gc.freeze()  # so that collecting in a fork copies no page of what was loaded
         WarmServer(listener, sys.stdin.fileno(), before).serve()

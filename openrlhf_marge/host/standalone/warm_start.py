@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from openrlhf_marge.runs.warm_client import SOCKET, warmed
@@ -33,15 +34,19 @@ MODULES = (
 def warm_start(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
     """The variables that let Ray's workers, and commands passed through ``warmed``, begin loaded.
 
-    A server that ``environment`` names is used; otherwise there is one of our own until the context ends.
+    A server that ``environment`` names is used; otherwise there is one of our own until the context ends. What the
+    libraries say while they are loaded is shown at the end, and only if the server failed.
     """
     if SOCKET in environment:
         yield {name: environment[name] for name in (SOCKET, HOOK)}
         return
     with tempfile.TemporaryDirectory(prefix="marge_warm_") as folder:  # ours alone, as whoever connects runs code
-        path = os.path.join(folder, "socket")
+        path, log = os.path.join(folder, "socket"), Path(folder, "log")
         command = [sys.executable, "-m", "openrlhf_marge.runs.warm_server", path, *MODULES]
-        server = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True)
+        with log.open("wb") as sink:
+            server = subprocess.Popen(
+                command, env=environment, stdin=subprocess.PIPE, stdout=sink, stderr=sink, start_new_session=True
+            )
         while not os.path.exists(path) and server.poll() is None:
             time.sleep(0.01)
         assert server.stdin is not None, "it is a pipe"
@@ -49,7 +54,10 @@ def warm_start(environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
             yield {SOCKET: path, HOOK: f"{__name__}.warm_workers"}
         finally:
             server.stdin.close()
-            server.wait()
+            if status := server.wait():
+                said = log.read_text(errors="replace").rstrip()
+                cause = f"the server ended with exit code {status}, and commands after that started cold"
+                print(f"warm start: {cause}; it said:\n{said}", file=sys.stderr, flush=True)
 
 
 def warm_workers(runtime_env: dict[str, Any] | None) -> dict[str, Any]:
