@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("ray", reason="Ray is not installed")
 
-from openrlhf_marge.host.standalone.local_ray import local_ray
+from openrlhf_marge.host.standalone.local_ray import local_ray, needs_local_ray
 
 SECONDS = 200  # a driver takes 10 to join and 25 to give up; the rest is for a loaded machine
 DRIVER = """
@@ -43,3 +43,15 @@ def test_only_drivers_with_the_token_of_the_cluster_join_it(tmp_path, monkeypatc
     with local_ray(num_gpus=1, num_cpus=2) as again:  # a process may open several, one after the other
         assert again["RAY_AUTH_TOKEN"] != environment["RAY_AUTH_TOKEN"] and len(again["RAY_AUTH_TOKEN"]) == 64
         assert start(again, again["RAY_ADDRESS"]).communicate(timeout=SECONDS)[0].startswith("ran ")
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "address", "needs"),
+    [("cpu", None, True), ("cpu", "", True), ("cpu", "10.0.0.1:6379", False), ("cuda", None, False)],
+)
+def test_a_command_needs_a_cluster_where_there_is_no_gpu_and_no_address(monkeypatch, accelerator, address, needs):
+    monkeypatch.setenv("DS_ACCELERATOR", accelerator)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if address is not None:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+    assert needs_local_ray() is needs

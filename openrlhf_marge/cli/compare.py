@@ -28,11 +28,9 @@ run fails, 2 for bad input.
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +44,7 @@ from openrlhf_marge.compare.runner import Runner, finish, read_scores
 from openrlhf_marge.compare.tables import latex, markdown
 from openrlhf_marge.data.files import write_csv, writing
 from openrlhf_marge.figures import save
+from openrlhf_marge.host.standalone.local_ray import local_ray, needs_local_ray
 from openrlhf_marge.runs.cpu import environment
 
 
@@ -57,23 +56,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-@contextmanager
-def cluster() -> Iterator[dict[str, str]]:
-    """The environment of the commands: on a CPU with a Ray cluster of its own, unless RAY_ADDRESS names one."""
-    if os.environ.get("DS_ACCELERATOR") != "cpu" or "RAY_ADDRESS" in os.environ:
-        yield environment()
-        return
-    from openrlhf_marge.host.standalone.local_ray import local_ray
-
-    with local_ray() as there:
-        yield there
-
-
 def run_all(plan: Plan, columns: dict[Column, str]) -> Results:
     """Every run, one after the other, with what it says."""
     scores: dict[str, dict[Column, dict[int, Any]]] = {m.name: {c: {} for c in columns} for m in plan.methods}
     used = []
-    with cluster() as variables:
+    with local_ray() if needs_local_ray() else nullcontext(environment()) as variables:
         # So that what runs is ended, too; Ray sets a handler of its own when it starts.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         runner = Runner(variables)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import ray
 from openrlhf.trainer.ray.vllm_engine import create_vllm_engines
 
-from openrlhf_marge.host.standalone.local_ray import local_ray
+from openrlhf_marge.host.standalone.local_ray import local_ray, needs_local_ray
 
 STOP_SECONDS = 30
 
@@ -19,7 +18,7 @@ STOP_SECONDS = 30
 @contextmanager
 def ray_cluster() -> Iterator[None]:
     """Join the cluster of ``RAY_ADDRESS``, or of this machine; start one where there is none."""
-    if os.environ.get("DS_ACCELERATOR") == "cpu" and not os.environ.get("RAY_ADDRESS"):
+    if needs_local_ray():
         with local_ray():
             yield
         return

@@ -22,6 +22,11 @@ OBJECT_STORE_BYTES = 500 * 1024**2
 AUTHENTICATION = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 
+def needs_local_ray() -> bool:
+    """Whether a command has neither GPUs, as DS_ACCELERATOR says, nor a cluster that RAY_ADDRESS names."""
+    return os.environ.get("DS_ACCELERATOR") == "cpu" and not os.environ.get("RAY_ADDRESS")
+
+
 @contextmanager
 def local_ray(num_gpus: int = 4, num_cpus: int = 12) -> Iterator[dict[str, str]]:
     """Open a cluster; yields the environment for commands that shall run on it (``RAY_ADDRESS`` and its token set)."""
