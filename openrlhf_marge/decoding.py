@@ -1,16 +1,59 @@
-"""Token ids -> one text piece per id; joined they are the decoded text, whatever the ids."""
+"""Token ids -> text in pieces, one per id or cut where asked; joined they are the decoded text, whatever the ids."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate, islice, pairwise
 from os.path import commonprefix
-from typing import Any
+from typing import Any, Protocol
+
+from openrlhf_marge.types import TokenIds
 
 BLOCK = 32  # ids decoded at once; after so many a new block begins
 OVERLAP = 8  # settled places that it goes back: tokenizers treat the first token of a text in their own way
+BYTES = 4  # of a character at most, and so its ids
 BROKEN = "\ufffd"  # what bytes that are no character become; at the end of a text the rest may still be missing
+
+Span = tuple[TokenIds, TokenIds, Sequence[int]]  # ids before, ids, and the counts of ids after which to cut, ascending
+
+
+class Decoder(Protocol):
+    """A tokenizer that decodes many at once and drops no special tokens."""
+
+    def decode(self, ids: Sequence[TokenIds]) -> list[str]: ...
+
+
+def added_texts(decoder: Decoder, spans: Sequence[Span]) -> list[list[str]]:
+    """What the ids of each span add to the text of those before, cut; all spans are decoded at once.
+
+    As in ``decode_pieces`` a character belongs to the piece with the id that completes it.
+    """
+    starts = [_starts(*span) for span in spans]
+    distinct = list(dict.fromkeys(ids for of_span in starts for ids in of_span))
+    texts = dict(zip(distinct, decoder.decode(distinct), strict=True))
+    return [_cut([texts[ids] for ids in of_span]) for of_span in starts]
+
+
+def _starts(before: TokenIds, ids: TokenIds, cuts: Sequence[int]) -> list[TokenIds]:
+    """The ids before, those up to each of the ``BYTES`` places that end with a cut, and all.
+
+    A cut alone is not enough: within a character sentencepiece shows no character of the bytes right before it.
+    """
+    ends = [max(cut - back, 0) for cut in cuts for back in reversed(range(BYTES))]
+    return [before, *(before + ids[:end] for end in ends), before + ids]
+
+
+def _cut(starts: Sequence[str]) -> list[str]:
+    """The last text from where it leaves the first one, cut where it leaves the others."""
+    *starts, text = starts
+    ends = accumulate((len(s if text.startswith(s) else shared_start([s, text])) for s in starts), max)
+    return [text[a:b] for a, b in pairwise([*islice(ends, None, None, BYTES), len(text)])]
+
+
+def shared_start(texts: Sequence[str]) -> str:
+    """What all of them begin with."""
+    return commonprefix(texts)  # noqa: RUF071 - of characters
 
 
 def decode_pieces(tokenizer: Any, ids: Sequence[int]) -> list[str]:
@@ -62,8 +105,7 @@ class _Decoded:
         added = block[len(self._lead) :]
         if self.text.startswith(added, self._place):
             return self._place + len(added), not block.endswith(BROKEN)
-        common = commonprefix([added, self.text[self._place :]])  # noqa: RUF071 - of characters
-        return self._place + len(common), False
+        return self._place + len(shared_start([added, self.text[self._place :]])), False
 
     def begin_anew(self) -> None:
         """Look at all ids from the first one on."""

@@ -63,6 +63,15 @@ def test_what_reads_the_same_and_is_not_the_same_is_left_out(metaspace):
     assert left_out == {"response_text": 1, "prompt_text": 1}
 
 
+def test_a_step_may_end_within_a_character(codec):
+    (prompt_ids, state_ids), eos = codec.encode(["What?", " a"]), codec.eos_id
+    ids = tuple(codec.encode([" b\u4f60c"])[0])
+    made = draft("What?", tuple(prompt_ids), tuple(state_ids), (*ids, eos))
+    made.cuts[0] = (len(ids) - 2,)
+    ((_, texts),) = checked([made], codec, Counter())
+    assert (texts.state, texts.pieces) == (" a", ((" b", f"\u4f60c{codec.eos_text}"),))
+
+
 IDS = st.lists(st.integers(0, len(tokenizer()) - 1), max_size=8).map(tuple)
 
 

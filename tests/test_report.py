@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from openrlhf_marge import Guidance, MargeConfig, StateGroup, split_into_states
+from openrlhf_marge import Completion, Guidance, MargeConfig, State, StateGroup, split_into_states
 from openrlhf_marge.cli.report import main
 from openrlhf_marge.data.columns import find_files
 from openrlhf_marge.decoding import decode_pieces
@@ -19,7 +19,7 @@ from openrlhf_marge.report import reading
 from openrlhf_marge.report.building import dump_names
 from openrlhf_marge.report.run import facts, headline
 from openrlhf_marge.report.sampling import Count, sample_visits
-from openrlhf_marge.report.texts import added, questions
+from openrlhf_marge.report.texts import questions
 from openrlhf_marge.runs.folder import flag_values
 
 from scripted_dumps import COT_PREFIX, GUIDANCE, completion, mixed, problem, save_model, tokenizer, visit, write_dump
@@ -136,8 +136,22 @@ def test_several_dumps_are_told_apart_by_what_their_paths_do_not_share():
     assert dump_names([Path("a"), Path("b/c")]) == {Path("a"): "a", Path("b/c"): "b/c"}
 
 
-def test_a_character_over_a_cut_is_shown_once_it_is_whole():
-    assert added("ab\ufffd", "ab\u4f60c") == "\u4f60c"
+def test_a_character_that_a_state_cuts_is_shown_once_it_is_whole_and_read_as_it_was_graded(report):
+    ids, s0 = encode(tokenizer(), f"{COT_PREFIX} \\boxed{{\u4f60}}."), encode(tokenizer(), COT_PREFIX)
+    cut = len(encode(tokenizer(), f"{COT_PREFIX} \\boxed{{")) + 1
+    of_guidance = Guidance(token_ids=ids, is_correct=False, pass_rate=0.5)
+    rest = Completion(token_ids=ids[cut:], reward=0.0, is_correct=False)
+    data, _ = report([
+        StateGroup(
+            id=i, problem=problem(), state=State(index=i, prefix_ids=prefix, guidance=of_guidance), n_states=2,
+            completions=completions,
+        )
+        for i, prefix, completions in ((0, s0, tuple(mixed(1, 1))), (1, ids[:cut], (rest,)))
+    ])  # fmt: skip
+    (shown,) = data["problems"][0]["visits"]
+    assert shown["guidances"][0]["pieces"] == [COT_PREFIX, " \\boxed{", "\u4f60}."]
+    (of_state,) = shown["states"][1]["completions"]
+    assert (of_state["text"], of_state["answer"]) == ("\u4f60}.", "\u4f60")
 
 
 def test_questions_are_prompts_without_their_template():

@@ -18,7 +18,7 @@ from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImagePr
 
 from openrlhf_marge import MargeConfig, split_into_states
 from openrlhf_marge.arithmetic.model import build_model, build_tokenizer
-from openrlhf_marge.decoding import BROKEN, decode_pieces
+from openrlhf_marge.decoding import BROKEN, added_texts, decode_pieces
 from openrlhf_marge.host.rollout import tokens
 from openrlhf_marge.host.rollout.tokens import encode
 
@@ -107,6 +107,38 @@ def test_joined_pieces_are_the_decoded_text_for_every_id_sequence(make):
         assert [p.strip(BROKEN) for p in pieces] == [p.strip(BROKEN) for p in wanted]
 
     check()
+
+
+def many(tokenizer) -> SimpleNamespace:
+    """The tokenizer as a ``decoding.Decoder``."""
+    return SimpleNamespace(decode=lambda ids: [decoded(tokenizer, of_one) for of_one in ids])
+
+
+@pytest.mark.parametrize("make", TOKENIZERS)
+def test_texts_cut_anywhere_are_what_the_ids_add_and_agree_with_the_pieces_of_ids(make):
+    tokenizer = make()
+
+    @given(id_lists(tokenizer), id_lists(tokenizer), st.lists(st.integers(0, 60), max_size=4))
+    def check(before, ids, places):
+        cuts = sorted(min(place, len(ids)) for place in places)
+        alone, after = added_texts(many(tokenizer), [((), ids, cuts), (before, ids, cuts)])
+        assert len(alone) == len(after) == len(cuts) + 1 and "".join(alone) == decoded(tokenizer, ids)
+        pieces = pieces_by_prefixes(tokenizer, ids)
+        wanted = ["".join(pieces[a:b]) for a, b in pairwise([0, *cuts, len(ids)])]
+        assert [text.strip(BROKEN) for text in alone] == [text.strip(BROKEN) for text in wanted]
+        both, added = decoded(tokenizer, before + ids), "".join(after)
+        kept = both.removesuffix(added)
+        assert both == kept + added and decoded(tokenizer, before).startswith(kept)
+
+    check()
+
+
+def test_a_character_over_a_cut_belongs_to_what_follows_and_a_broken_one_stays_where_it_is():
+    byte, end = encode(byte_level(), "\u4f60"), encode(byte_level(), "a")
+    spans = [(end, end + byte, [2]), (end + byte[:-1], byte[-1:], []), (end, end + byte[:1], [1, 2])]
+    assert added_texts(many(byte_level()), spans) == [["a", "\u4f60"], ["\u4f60"], ["a", BROKEN, ""]]
+    ids = encode(byte_fallback(), "\u9aa4\u4f60")  # bytes alone, which are shown only when all are characters
+    assert added_texts(many(byte_fallback()), [((), ids, [5])]) == [["\u9aa4", "\u4f60"]]
 
 
 def test_a_character_belongs_to_the_token_that_completes_it():

@@ -8,35 +8,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from typing import Protocol
 
+from openrlhf_marge.decoding import Decoder, Span, added_texts
 from openrlhf_marge.pairs.base import Draft, Texts
-from openrlhf_marge.types import TokenIds
-
-# Ids decoded before a piece to see what it adds to the text, as in decoding.py: sentencepiece drops a leading space,
-# and bytes of one character may be spread over tokens.
-WINDOW = 8
-Span = tuple[TokenIds, TokenIds]  # the window, and the window with the piece
 
 
-class Codec(Protocol):
+class Codec(Decoder, Protocol):
     """A tokenizer that adds no special tokens of its own and drops none."""
 
     eos_id: int
     eos_text: str
-
-    def decode(self, ids: Sequence[TokenIds]) -> list[str]: ...
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]: ...
 
 
 def checked(drafts: Sequence[Draft], codec: Codec, left_out: Counter[str]) -> Iterator[tuple[Draft, Texts]]:
     """The drafts whose texts survive, with them; the others are counted. All are decoded and encoded at once."""
-    spans = [_spans(draft) for draft in drafts]
-    distinct = dict.fromkeys(ids for of_draft in spans for span in of_draft for ids in span)
-    decoded = dict(zip(distinct, codec.decode(list(distinct)), strict=True))
-    texts = [_texts(d, [_added(decoded, span) for span in s]) for d, s in zip(drafts, spans, strict=True)]
+    added = iter(added_texts(codec, [span for draft in drafts for span in _spans(draft)]))
+    texts = [_texts(draft, added) for draft in drafts]
     # Not the texts alone, but what RewardDataset makes of them.
     wanted = dict.fromkeys(
         text for d, t in zip(drafts, texts, strict=True) for text in (t.prompt + t.state, *_whole(d, t, codec))
@@ -63,33 +53,16 @@ def _whole(draft: Draft, texts: Texts, codec: Codec) -> Iterator[str]:
         yield text
 
 
-def _spans(draft: Draft) -> list[Span]:
-    """What to decode: the state, then every piece of every response."""
-    prompt_ids = draft.group.problem.prompt_ids
-    before = prompt_ids + draft.state_ids
-    spans = [_span(prompt_ids, draft.state_ids)]
+def _spans(draft: Draft) -> Iterator[Span]:
+    """What to decode: the state, then every response."""
+    prompt_ids, state_ids = draft.group.problem.prompt_ids, draft.state_ids
+    yield prompt_ids, state_ids, ()
     for index, ids in enumerate(draft.responses):
-        ends = (0, *draft.cuts.get(index, ()), len(ids))
-        for start, end in pairwise(ends):
-            spans.append(_span(before[-WINDOW:] + ids[:start], ids[start:end]))
-    return spans
+        yield prompt_ids + state_ids, ids, draft.cuts.get(index, ())
 
 
-def _span(before: TokenIds, ids: TokenIds) -> Span:
-    window = before[-WINDOW:]
-    return window, window + ids
-
-
-def _added(decoded: dict[TokenIds, str], span: Span) -> str:
-    """What the piece adds to the text; where the window's text changes by it, the check of the whole fails."""
-    window, both = (decoded[ids] for ids in span)
-    return both[len(window) :]
-
-
-def _texts(draft: Draft, added: list[str]) -> Texts:
-    pieces, place = [], 1
-    for index in range(len(draft.responses)):
-        count = len(draft.cuts.get(index, ())) + 1
-        pieces.append(tuple(added[place : place + count]))
-        place += count
-    return Texts(prompt=draft.group.problem.prompt, state=added[0], pieces=tuple(pieces))
+def _texts(draft: Draft, added: Iterator[list[str]]) -> Texts:
+    (state,) = next(added)
+    return Texts(
+        prompt=draft.group.problem.prompt, state=state, pieces=tuple(tuple(next(added)) for _ in draft.responses)
+    )

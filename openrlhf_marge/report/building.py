@@ -9,10 +9,11 @@ from operator import attrgetter
 from pathlib import Path
 
 from openrlhf_marge.data.dump import is_candidates
+from openrlhf_marge.decoding import Decoder
 from openrlhf_marge.grading import gold_answer
 from openrlhf_marge.report.model import ProblemData, visit_data
 from openrlhf_marge.report.reading import Row, VisitRows, read_visits
-from openrlhf_marge.report.texts import Decoder, questions
+from openrlhf_marge.report.texts import questions
 
 
 def build_problems(

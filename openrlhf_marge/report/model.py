@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import TypedDict
 
+from openrlhf_marge.decoding import Decoder, added_texts
 from openrlhf_marge.grading import answer_of, gold_answer
 from openrlhf_marge.report.reading import Row
-from openrlhf_marge.report.texts import Decoder, added, added_texts
 from openrlhf_marge.rewards.batch import LOGGED
 
 FAILURES = {f"grader_{reason}": reason for reason in LOGGED}
@@ -64,54 +64,48 @@ class ProblemData(TypedDict):
 def visit_data(groups: Groups, decoder: Decoder, dump: str = "", candidates: bool = False) -> VisitData:
     """One visit of a problem; ValueError when the decoder does not know its token ids."""
     rows = [row for row, _ in groups]
-    prompt_ids = rows[0]["prompt_ids"]
-    guided = list(dict.fromkeys(row["guidance_ids"] for row in rows if row["guidance_id"] is not None))
-    spans = [(prompt_ids, ids) for ids in (*guided, *(row["prefix_ids"] for row in rows))]
-    spans += [(prompt_ids + row["prefix_ids"], c["token_ids"]) for row, completions in groups for c in completions]
-    texts = iter(added_texts(decoder, spans))
-    guidance_texts = [next(texts) for _ in guided]
-    state_texts = [next(texts) for _ in rows]
-    states = [
-        _state(row, completions, state_text, [next(texts) for _ in completions])
-        for (row, completions), state_text in zip(groups, state_texts, strict=True)
-    ]
-    guidances = [_guidance(ids, text, rows, state_texts) for ids, text in zip(guided, guidance_texts, strict=True)]
-    guidances = guidances or [_no_guidance(state_texts)]
+    guided = dict.fromkeys(row["guidance_ids"] for row in rows if row["guidance_id"] is not None)
     return VisitData(
-        dump=dump, step=rows[0]["step"], candidates=candidates, guidances=guidances, states=states
-    )  # fmt: skip
+        dump=dump,
+        step=rows[0]["step"],
+        candidates=candidates,
+        guidances=[_guidance(ids, rows, decoder) for ids in guided] or [_no_guidance(rows[0], decoder)],
+        states=[_state(row, completions, decoder) for row, completions in groups],
+    )
 
 
-def _guidance(ids: tuple[int, ...], text: str, rows: Sequence[Row], state_texts: Sequence[str]) -> GuidanceData:
+def _guidance(ids: tuple[int, ...], rows: Sequence[Row], decoder: Decoder) -> GuidanceData:
     """Its states are all prefixes of it: guidances of one visit share those of their common start."""
     states = [i for i, row in enumerate(rows) if ids[: len(row["prefix_ids"])] == row["prefix_ids"]]
     states.sort(key=lambda i: len(rows[i]["prefix_ids"]))
-    ends = [*(state_texts[i] for i in states), text]
     own = next(row for row in rows if row["guidance_ids"] == ids)
+    (pieces,) = added_texts(decoder, [(own["prompt_ids"], ids, [len(rows[i]["prefix_ids"]) for i in states])])
     return GuidanceData(
         correct=own["guidance_is_correct"],
         passRate=number(own["guidance_pass_rate"]),
         visit=own["guidance_visit"],
-        pieces=[added(before, end) for before, end in zip(["", *ends], ends, strict=False)],
+        pieces=pieces,
         states=states,
     )
 
 
-def _no_guidance(state_texts: Sequence[str]) -> GuidanceData:
-    return GuidanceData(correct=None, passRate=None, visit=None, pieces=[state_texts[0], ""], states=[0])
+def _no_guidance(s0: Row, decoder: Decoder) -> GuidanceData:
+    ((text,),) = added_texts(decoder, [(s0["prompt_ids"], s0["prefix_ids"], ())])
+    return GuidanceData(correct=None, passRate=None, visit=None, pieces=[text, ""], states=[0])
 
 
-def _state(row: Row, completions: Sequence[Row], state_text: str, texts: Sequence[str]) -> StateData:
-    wanted = gold_answer(row["label"])
+def _state(row: Row, completions: Sequence[Row], decoder: Decoder) -> StateData:
+    wanted, prefix = gold_answer(row["label"]), row["prefix_ids"]
     rewards = [c["reward"] for c in completions]
+    texts = added_texts(decoder, [(row["prompt_ids"], prefix + c["token_ids"], [len(prefix)]) for c in completions])
     return StateData(
         index=row["state_index"],
-        tokens=len(row["prefix_ids"]),
+        tokens=len(prefix),
         value=number(sum(rewards) / len(rewards)),
         gain=number(row["value_gain"]),
         completions=[
-            _completion(c, text, answer_of(state_text + text, wanted))
-            for c, text in zip(completions, texts, strict=True)
+            _completion(c, text, answer_of(before + text, wanted))
+            for c, (before, text) in zip(completions, texts, strict=True)
         ],
     )
 

@@ -1,31 +1,10 @@
-"""Token ids -> the texts of a visit."""
+"""The prompts of problems -> their questions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
-from openrlhf_marge.pairs.texts import WINDOW
-from openrlhf_marge.types import TokenIds
-
-
-class Decoder(Protocol):
-    """A tokenizer that drops no special tokens."""
-
-    def decode(self, ids: Sequence[TokenIds]) -> list[str]: ...
-
-
-def added_texts(decoder: Decoder, spans: Sequence[tuple[TokenIds, TokenIds]]) -> list[str]:
-    """For each (ids before, ids) the text that the second add to that of the first; all are decoded at once."""
-    windows = [(before[-WINDOW:], before[-WINDOW:] + ids) for before, ids in spans]
-    distinct = list(dict.fromkeys(ids for window in windows for ids in window))
-    texts = dict(zip(distinct, decoder.decode(distinct), strict=True))
-    return [added(texts[before], texts[both]) for before, both in windows]
-
-
-def added(before: str, both: str) -> str:
-    """What stands in ``both`` after ``before``, whose last character may be only half decoded."""
-    return both[len(shared_start((before, both))) :]
+from openrlhf_marge.decoding import shared_start
 
 
 def questions(prompts: Sequence[str]) -> list[str]:
@@ -41,9 +20,3 @@ def questions(prompts: Sequence[str]) -> list[str]:
     n_start = max(start.rfind("\n"), start.rfind(">")) + 1
     n_end = len(end) - min((i for i in map(end.find, "\n<") if i >= 0), default=len(end))
     return [prompt[n_start : len(prompt) - n_end].strip() or prompt for prompt in prompts]
-
-
-def shared_start(texts: Sequence[str]) -> str:
-    """What all of them begin with."""
-    low, high = min(texts), max(texts)  # so it is what these two begin with
-    return low[: next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), len(low))]
