@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from contextlib import ExitStack
 from pathlib import Path
 
 from .installed import COMMAND, OPENRLHF, Host, Installed, PatchError, locate
@@ -70,8 +69,7 @@ def _replace_copy(installed: Installed, looked: Report, target: Path) -> None:
     """
     staging = target.with_name(f".{target.name}.marge-copy")
     shutil.rmtree(staging, ignore_errors=True)
-    with ExitStack() as cleanup:
-        cleanup.callback(shutil.rmtree, staging, ignore_errors=True)
+    try:
         for source in installed.package.rglob("*"):
             if source.is_file() and source.suffix not in NOT_COPIED:
                 copied = staging / source.relative_to(installed.root)
@@ -84,3 +82,5 @@ def _replace_copy(installed: Installed, looked: Report, target: Path) -> None:
         if target.exists():
             target.rename(staging / "earlier")
         (staging / target.name).rename(target)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
