@@ -19,7 +19,7 @@ runs pairs
 evaluation
 data
 method
-decoding models rewards
+decoding models rewards prefix_sharing
 types grading patches
 seeds entry_points
 """
@@ -81,7 +81,9 @@ def test_every_room_has_its_line():
     }
 
 
-@pytest.mark.parametrize("module", sorted(ranks(LAYERS).keys() - {"cli", "host"}) + [f"cli.{p.stem}" for p in CLI])
+@pytest.mark.parametrize(
+    "module", sorted(ranks(LAYERS).keys() - {"cli", "host", "prefix_sharing"}) + [f"cli.{p.stem}" for p in CLI]
+)
 def test_loading_it_loads_nothing_heavy(module):
     code = (
         f"import sys, openrlhf_marge.{module}; "

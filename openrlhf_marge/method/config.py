@@ -126,6 +126,11 @@ class MargeConfig:
     guidance_key: str | None = option(
         None, "data column with a response to be the first guidance, for example the authors' 'guidance hit'"
     )
+    share_prefix: bool = option(
+        False,
+        "compute tokens that completions have in common (prompt, guidance) once in the policy's and the reference's "
+        "passes; micro-batches of --train.dynamic_batch_enable then count distinct tokens",
+    )
     dump_dir: str | None = option(None, "folder for every trained completion, one Parquet file per rollout")
     replay_dir: str | None = option(None, "train from the Parquet files of this folder, nothing is generated")
 

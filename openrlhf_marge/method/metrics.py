@@ -9,7 +9,7 @@ from openrlhf_marge.types import Exploration, Guidance, StateGroup
 
 N_BINS = 5  # of the relative position of a state in its guidance
 
-# Names of numbers that are read again from a log. The host adds the last three.
+# Names of numbers that are read again from a log. The host adds the last four lines.
 PROBLEMS = "marge/problems"
 WITHOUT_GUIDANCE = "marge/problems_without_guidance"
 WITHOUT_ROOM = "marge/problems_without_room"
@@ -24,6 +24,8 @@ VALID_PAIRS = "marge/valid_pairs_per_1k_tokens"
 STATE_VALUE = "marge/value_{kind}/state_"  # the index follows; the kind of the guidance is correct or incorrect
 EXPLORING_SECONDS = "marge/exploring_seconds"
 PLANNED_STEPS, TAKEN_STEPS = "marge/planned_steps", "marge/taken_steps"  # of the optimizer
+SHARED_TOKEN_RATIO = "marge/shared_token_ratio"  # tokens given to the policy for each one that it computed
+TRAINED_TOKENS, DISTINCT_TOKENS = "marge/trained_tokens", "marge/trained_tokens_distinct"
 
 
 def exploration_metrics(explorations: Sequence[Exploration]) -> dict[str, float]:

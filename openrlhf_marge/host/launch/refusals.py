@@ -64,6 +64,19 @@ def _plans_steps(args: Any, config: MargeConfig) -> bool:
     return config.expected_states is None and not config.replay_dir and args.actor.lr_scheduler != "constant"
 
 
+# What cannot compute common prefixes once: (is it asked for, its flag, the reason).
+NOT_SHARED: tuple[tuple[Callable[[Any], bool], str, str], ...] = (
+    (lambda a: a.ds.ring_attn_size > 1, "--ds.ring_attn_size above 1", "which cuts rows into parts"),
+    (lambda a: a.ds.tensor_parallel_size > 1, "--ds.tensor_parallel_size above 1", "which cuts the model's heads"),
+    (lambda a: a.ds.use_liger_kernel, "--ds.use_liger_kernel", "which has attention and logits of its own"),
+    (lambda a: a.actor.aux_loss_coef > 0, "--actor.aux_loss_coef", "which counts how experts load every row"),
+    (
+        lambda a: a.actor.gradient_checkpointing_reentrant,
+        "--actor.gradient_checkpointing_reentrant",
+        "which forgets the forest between forward and backward",
+    ),
+)
+
 # Flags of MARGE that do not go with some of the host's.
 REFUSED_TOGETHER: tuple[tuple[Callable[[Any, MargeConfig], bool], str], ...] = (
     (
@@ -86,6 +99,13 @@ REFUSED_TOGETHER: tuple[tuple[Callable[[Any, MargeConfig], bool], str], ...] = (
     (
         lambda a, c: c.reward != MATH and bool(a.reward.remote_url),
         "--marge.reward does not work with --reward.remote_url: both say what grades the responses; leave one out",
+    ),
+    *(
+        (
+            lambda a, c, asked=asked: c.share_prefix and asked(a),
+            f"--marge.share_prefix does not work with {flag}, {reason}; leave one out",
+        )
+        for asked, flag, reason in NOT_SHARED
     ),
     (
         lambda a, c: c.split not in SPLITTERS.own and _plans_steps(a, c),

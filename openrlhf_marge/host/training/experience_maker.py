@@ -10,6 +10,7 @@ from openrlhf.trainer.ppo_utils.length_penalty import apply_length_penalties
 
 from openrlhf_marge.host.rollout.experiences import EPISODE, GROUP_ID, SEGMENT, VALUE_GAIN
 from openrlhf_marge.host.training.finite import require_finite
+from openrlhf_marge.host.training.tree_batches import data_ranks, tree_batches
 from openrlhf_marge.method.advantages import group_advantages, group_stds
 
 
@@ -28,6 +29,18 @@ class GroupExperienceMaker(RemoteExperienceMaker):
         ranks = {field: len(g._actor_handlers) // g.duplicate_actors for field, g in groups.items()}
         require_finite(experiences, self.step, ranks)
         return experiences
+
+    def split_rollout_samples(self, rollout_samples: list[Experience]) -> list[Experience]:
+        """Extends the host's: with ``--marge.share_prefix`` dynamic micro-batches keep common prefixes together."""
+        if not (self.args.marge.share_prefix and self.args.train.dynamic_batch_enable):
+            return super().split_rollout_samples(rollout_samples)
+        for index, sample in enumerate(rollout_samples):
+            sample.index = [index]
+        batches = tree_batches(rollout_samples, self.args.rollout.max_tokens_per_gpu, data_ranks(self.args))
+        return [
+            Experience.concat_experiences([rollout_samples[index] for index in batch], self.tokenizer.pad_token_id)
+            for batch in batches
+        ]
 
     @torch.no_grad()
     def make_experience(self, samples_list: list[Experience]) -> list[Experience]:

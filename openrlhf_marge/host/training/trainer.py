@@ -16,9 +16,17 @@ from openrlhf_marge.host.rollout.records import RECORD, RecordingLoader, Rollout
 from openrlhf_marge.host.training.adam import forget_powers
 from openrlhf_marge.host.training.reference import EpisodeReference
 from openrlhf_marge.host.training.schedule import hold_ends, taken_steps
+from openrlhf_marge.host.training.shared_prefix import share_prefixes, take_saved
+from openrlhf_marge.host.training.tree_batches import in_sampled_order
 from openrlhf_marge.host.training.weight_clock import TellsWeightVersion
 from openrlhf_marge.method.guidance import GuidancePool
-from openrlhf_marge.method.metrics import PLANNED_STEPS, TAKEN_STEPS
+from openrlhf_marge.method.metrics import (
+    DISTINCT_TOKENS,
+    PLANNED_STEPS,
+    SHARED_TOKEN_RATIO,
+    TAKEN_STEPS,
+    TRAINED_TOKENS,
+)
 from openrlhf_marge.method.no_signal import check_learned, no_signal
 from openrlhf_marge.method.schedule import end_of_plan
 from openrlhf_marge.runs.checkpoints import CheckpointStore
@@ -38,6 +46,8 @@ class KeepsRecords(BasePPOTrainer):
     def fit(self, global_step: int = 0) -> None:
         """Extends the host's: the schedule stays at its end; a run that learned nothing ends with an error."""
         self._planned_steps = hold_ends(self.actor_model_group)
+        if self.args.marge.share_prefix:
+            share_prefixes(self.actor_model_group, self.reference_model_group)
         super().fit(global_step)
         check_learned(self._trained_steps, self._had_signal, self.args.train.batch_size)
         states = self.args.marge.scheduled_states
@@ -56,7 +66,20 @@ class KeepsRecords(BasePPOTrainer):
             logger.warning(no_signal(global_step))
         self._had_signal = self._had_signal or self.experience_maker.has_signal
         steps = {PLANNED_STEPS: float(self._planned_steps), TAKEN_STEPS: float(taken_steps(self.actor_model_group))}
-        return status | steps, global_step
+        return status | steps | self._saved_tokens(), global_step
+
+    def _saved_tokens(self) -> dict[str, float]:
+        if not self.args.marge.share_prefix:
+            return {}
+        saved = take_saved(self.actor_model_group)
+        counts = {TRAINED_TOKENS: float(saved.given), DISTINCT_TOKENS: float(saved.distinct)}
+        return counts | {SHARED_TOKEN_RATIO: saved.ratio}
+
+    def balance_experiences(self, experiences: list[Any]) -> list[Any]:
+        """Extends the host's: common prefixes stay together, where the host sorts by length."""
+        if not self.args.marge.share_prefix:
+            return super().balance_experiences(experiences)
+        return in_sampled_order(experiences, self.args)
 
     def _seed_actors(self, global_step: int) -> None:
         """The actors draw the order of their batches: from generators of this step, so that none has to be saved."""
