@@ -1,6 +1,7 @@
 """One optimizer step of OpenRLHF's own actor trainer under DeepSpeed, in one process, without Ray and engines.
 
-`python micro_batches.py MODEL` prints, as JSON, the gradient of one batch by (loss aggregation, micro-batch size).
+`python micro_batches.py MODEL` prints, as JSON, the gradient of one batch by (loss aggregation, way of the
+micro-batches): of 8, 4 and 2 rows, of 8 and 4 rows with shared prefixes, and of 40 distinct tokens.
 """
 
 import json
@@ -16,11 +17,13 @@ from openrlhf.utils.deepspeed import DeepspeedStrategy
 from transformers import AutoModelForCausalLM
 
 from openrlhf_marge import State, StateGroup
+from openrlhf_marge.host.training.shared_prefix import share_prefixes_of
 
 from factories import completion, problem
 from host_objects import batch_of, experience_maker
 
-BATCH, SIZES = 8, (8, 4, 2)
+BATCH, TOKENS = 8, 40
+WAYS = ((8, "stock"), (4, "stock"), (2, "stock"), (8, "shared"), (4, "shared"), (8, "trees"))
 SCALE = 1e4
 # Where eps is far above a gradient, Adam's first step is the gradient itself.
 OPTIMIZER = {
@@ -29,7 +32,7 @@ OPTIMIZER = {
 }  # fmt: skip
 
 
-def arguments(aggregation: str) -> SimpleNamespace:
+def arguments(aggregation: str, dynamic: bool) -> SimpleNamespace:
     return SimpleNamespace(
         actor=SimpleNamespace(
             eps_clip_low_high=(0.2, 0.2), dual_clip=None, loss_agg_mode=aggregation, policy_loss_type="ppo",
@@ -43,9 +46,13 @@ def arguments(aggregation: str) -> SimpleNamespace:
             kl=SimpleNamespace(use_loss=True, init_coef=0.1, estimator="k3", unbiased_gradient=False),
         ),
         ds=SimpleNamespace(
-            param_dtype="fp32", packing_samples=False, tensor_parallel_size=1, adam_offload=False, zpg=1
+            param_dtype="fp32", packing_samples=False, tensor_parallel_size=1, ring_attn_size=1, adam_offload=False,
+            zpg=1,
         ),
-        train=SimpleNamespace(max_epochs=1, dynamic_batch_enable=False, colocate_all=False, async_enable=False),
+        train=SimpleNamespace(
+            max_epochs=1, dynamic_batch_enable=dynamic, colocate_all=False, async_enable=False, batch_size=BATCH,
+            max_tokens_per_gpu=TOKENS,
+        ),
         vllm=SimpleNamespace(sync_backend="gloo"),
         local_rank=-1,
     )  # fmt: skip
@@ -71,9 +78,9 @@ def groups() -> list[StateGroup]:
     ]
 
 
-def gradient(model: str, aggregation: str, size: int) -> list[float]:
+def gradient(model: str, aggregation: str, size: int, way: str) -> list[float]:
     """Of a sample of the parameters."""
-    args = arguments(aggregation)
+    args = arguments(aggregation, way == "trees")
     strategy = DeepspeedStrategy(
         max_norm=0.0, micro_train_batch_size=size, train_batch_size=BATCH, zero_stage=0, args=args
     )
@@ -84,12 +91,16 @@ def gradient(model: str, aggregation: str, size: int) -> list[float]:
     policy.packing_samples = False  # set for models that it loads itself
     actor, optimizer, scheduler = strategy.prepare((policy, OPTIMIZER))
     trainer = ActorPPOTrainer(strategy, actor, None, optimizer, scheduler, micro_train_batch_size=size)
+    if way != "stock":
+        share_prefixes_of(SimpleNamespace(trainer=trainer, actor=actor, strategy=strategy))
     (batch,) = experience_maker().compute_advantages_and_returns([batch_of(groups(), range(BATCH))])
     with torch.no_grad():
         log_probs = actor(batch.sequences, batch.action_mask, batch.attention_mask)
     batch.action_log_probs, batch.base_action_log_probs = log_probs + 0.1, log_probs - 0.2
     trainer.replay_buffer.append(batch)
     trainer.ppo_train(kl_ctl=0.1)
+    if way == "trees":
+        assert trainer.replay_buffer.dynamic_optimizer_step == [0, 0, 0, 1]
     after = torch.cat([p.detach().flatten() for p in actor.model.module.parameters()])
     return (before - after)[::97].tolist()
 
@@ -100,7 +111,7 @@ def main(model: str) -> None:
         port = str(sock.getsockname()[1])
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=port, WORLD_SIZE="1", RANK="0", LOCAL_RANK="0")
     aggregations = ("token-mean", "seq-mean-token-mean")
-    print("RESULTS", json.dumps([[gradient(model, a, size) for size in SIZES] for a in aggregations]))
+    print("RESULTS", json.dumps([[gradient(model, a, *way) for way in WAYS] for a in aggregations]))
 
 
 if __name__ == "__main__":

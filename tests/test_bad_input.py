@@ -14,7 +14,7 @@ pytest.importorskip("openrlhf", reason="the host is not installed")
 
 from openrlhf.cli.train_ppo_ray import parse_args
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import MistralConfig, PreTrainedTokenizerFast
 
 from openrlhf_marge import MargeConfig
 from openrlhf_marge.host.rollout.reward_client import RewardClient
@@ -98,6 +98,19 @@ def test_reference_initial_leaves_the_kl_as_it_was_asked_for(launch):
         ("--rollout.vllm_generate_batch_size 32", r"--rollout.vllm_generate_batch_size does not work with MARGE"),
         ("--data.max_images_per_prompt 1", r"--data.max_images_per_prompt does not work with MARGE"),
         ("--algo.kl.target 0.1", r"--algo.kl.target does not work with MARGE"),
+        *(
+            (f"--marge.share_prefix {flags}", rf"--marge.share_prefix does not work with {named}.*; leave one out")
+            for flags, named in (
+                ("--ds.ring_attn_size 2 --actor.num_gpus_per_node 2", "--ds.ring_attn_size above 1, which cuts rows"),
+                ("--ds.tensor_parallel_size 2 --actor.num_gpus_per_node 2", "--ds.tensor_parallel_size above 1"),
+                ("--ds.use_liger_kernel", "--ds.use_liger_kernel, which has"),
+                ("--actor.aux_loss_coef 0.01", "--actor.aux_loss_coef, which counts"),
+                (
+                    "--actor.gradient_checkpointing_reentrant",
+                    "--actor.gradient_checkpointing_reentrant, which forgets",
+                ),
+            )
+        ),
     ],
 )
 def test_refusals(launch, flags, sentence):
@@ -113,6 +126,15 @@ def test_a_cot_prefix_that_the_models_tokenizer_loses_is_refused(launch, tmp_pat
     with pytest.raises(SystemExit, match=r"--marge.cot_prefix 'Step 1:' is 'Step1:' after it was encoded and decoded"):
         launch(*flags)
     assert launch(*flags, "--marge.split", "tokens").marge.cot_prefix == "Step 1:"
+
+
+def test_a_model_whose_layers_look_through_a_window_is_refused_with_shared_prefixes(launch, tmp_path):
+    MistralConfig(sliding_window=4096).save_pretrained(tmp_path / "model")
+    flags = ("--actor.model_name_or_path", str(tmp_path / "model"), "--marge.split", "tokens")
+    sentence = "--marge.share_prefix does not work with this model: it has a sliding window of 4096 tokens"
+    with pytest.raises(SystemExit, match=sentence):
+        launch(*flags, "--marge.share_prefix")
+    assert not launch(*flags).marge.share_prefix
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 
+import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-from openrlhf_marge.prefix_sharing import action_log_probs, grow
+from openrlhf_marge.prefix_sharing import action_log_probs, grow, split_evenly, whole_trees
 from openrlhf_marge.prefix_sharing.attention import NAME
 
 SIZES = dict(vocab_size=11, hidden_size=16, intermediate_size=24, num_hidden_layers=2, max_position_embeddings=128)
@@ -122,3 +124,81 @@ def test_forest_of_a_nested_chain():
     assert forest.where.tolist() == [[0, 1, 2, 3, 4], [0, 1, 6, 0, 0], [0, 1, 2, 5, 0], [0, 1, 6, 0, 0]]
     assert (forest.own_lengths, forest.path_lengths) == ((5, 1, 1), (5, 4, 3))
     assert forest.ratio == 15 / 7
+
+
+def test_a_row_padded_on_its_left_is_refused():
+    with pytest.raises(ValueError, match="a row is empty or padded on its left"):
+        grow(torch.tensor([[0, 1, 2]]), torch.tensor([[0, 1, 1]]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_it_is_no_farther_from_exact_numbers_than_every_row_is(dtype):
+    """Sums of gradients over many rows are where a shared token could round more often."""
+    generator = torch.Generator().manual_seed(1)
+    trunk = torch.randint(1, 11, (40,), generator=generator).tolist()
+    rows = [trunk[: 8 * (n % 5)] + torch.randint(1, 11, (20,), generator=generator).tolist() for n in range(40)]
+    sequences, mask = padded(rows)
+    action_mask = actions_after([8 * (n % 5) for n in range(40)], mask)
+    exact, _ = both(model_of(), sequences, mask, action_mask)
+    stock, shared = both(model_of(dtype=dtype), sequences, mask, action_mask)
+    for name, true, one, other in zip(("log-probs", "entropy", "gradient"), exact, stock, shared, strict=True):
+        assert (other - true).norm() < 1.2 * (one - true).norm(), name
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+def test_grouped_queries_and_another_family(kv_heads):
+    rows = [[1, 2, 3, 4], [1, 2, 5, 6, 7], [1, 2, 5, 8], [9, 9]]
+    sequences, mask = padded(rows)
+    stock, shared = both(model_of("llama", kv_heads=kv_heads), sequences, mask, actions_after([1, 2, 3, 0], mask))
+    for one, other in zip(stock, shared, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-8, atol=1e-8)
+
+
+def test_what_a_layer_asks_of_its_attention_and_would_not_get_is_an_error():
+    model = model_of()
+    model.set_attn_implementation(NAME)
+    sequences, mask = padded([[1, 2, 3], [1, 2, 4]])
+    with pytest.raises(ValueError, match="Qwen2Attention asks its attention for rows without a forest"):
+        model(sequences, attention_mask=mask)
+    for layer in model.model.layers:
+        layer.self_attn.sliding_window = 2
+    with pytest.raises(ValueError, match="Qwen2Attention asks its attention for sliding_window, which shared"):
+        action_log_probs(model, grow(sequences, mask), sequences, mask[:, 1:])
+
+
+@given(forests(), st.integers(5, 40))
+@settings(max_examples=150, deadline=None)
+def test_micro_batches_have_all_rows_and_the_fewest_tokens(rows, most):
+    arrays = [np.array(row) for row in rows]
+    batches = whole_trees(arrays, most)
+    assert sorted(index for batch in batches for index in batch) == list(range(len(rows)))
+    sizes = [distinct([rows[index] for index in batch]) for batch in batches]
+    assert all(size <= most or len(batch) == 1 for size, batch in zip(sizes, batches, strict=True))
+    assert sum(sizes) == fewest(sorted(rows), most)
+    for wanted in range(len(batches), len(rows) + 1):
+        more = split_evenly(batches, arrays, wanted)
+        assert len(more) == wanted and all(more)
+        assert sorted(index for batch in more for index in batch) == list(range(len(rows)))
+
+
+def distinct(rows: list[list[int]]) -> int:
+    return len({tuple(row[: n + 1]) for row in rows for n in range(len(row))})
+
+
+def fewest(rows: list[list[int]], most: int) -> int:
+    """Distinct tokens of the best cut of sorted rows, by trying all."""
+    if not rows:
+        return 0
+    ends = [n for n in range(1, len(rows) + 1) if n == 1 or distinct(rows[:n]) <= most]
+    return min(distinct(rows[:n]) + fewest(rows[n:], most) for n in ends)
+
+
+def test_groups_are_cut_last():
+    """Two problems, two states each: 12 tokens hold one problem, 9 hold one state, 4 hold one row."""
+    rows = [[1, 1, 5], [2, 2, 5], [1, 1, 6], [2, 2, 6], [1, 1, 3, 4, 5], [2, 2, 3, 4, 5], [1, 1, 3, 4, 6]]
+    arrays = [np.array(row) for row in rows]
+    assert whole_trees(arrays, 12) == [[4, 6, 0, 2], [5, 1, 3]]
+    assert whole_trees(arrays, 6) == [[4, 6], [0, 2], [5], [1, 3]]
+    assert split_evenly([[4, 6, 0, 2], [5, 1, 3]], arrays, 3) == [[4, 6], [0, 2], [5, 1, 3]]
+    with pytest.raises(ValueError, match="7 rows in 2 micro-batches cannot make 8"):
+        split_evenly([[4, 6, 0, 2], [5, 1, 3]], arrays, 8)

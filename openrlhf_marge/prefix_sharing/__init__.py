@@ -1,4 +1,4 @@
-"""Token sequences with common prefixes, computed as a forest of their distinct tokens (torch and transformers only)."""
+"""Rows of tokens with common prefixes, computed as a forest of distinct tokens (torch and transformers only)."""
 
 from openrlhf_marge.prefix_sharing.batches import split_evenly, whole_trees
 from openrlhf_marge.prefix_sharing.forest import Forest, grow

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import pairwise
 
 import numpy as np
 
-from openrlhf_marge.prefix_sharing.order import sorted_with_prefixes
+from openrlhf_marge.prefix_sharing.order import common_prefix, sorted_with_prefixes
 
 
 def whole_trees(rows: Sequence[np.ndarray], max_tokens: int) -> list[list[int]]:
@@ -46,19 +46,14 @@ def split_evenly(batches: list[list[int]], rows: Sequence[np.ndarray], n_batches
         raise ValueError(f"{sum(map(len, batches))} rows in {len(batches)} micro-batches cannot make {n_batches}")
     batches = list(batches)
     while len(batches) < n_batches:
-        largest = max((b for b in batches if len(b) > 1), key=lambda batch: sum(_own_tokens(batch, rows)))
+        largest = max((b for b in batches if len(b) > 1), key=lambda batch: _size(batch, rows))
         place = batches.index(largest)
-        batches[place : place + 1] = _halved(largest, rows)
+        halves = ([largest[:cut], largest[cut:]] for cut in range(1, len(largest)))
+        batches[place : place + 1] = min(halves, key=lambda pair: max(_size(half, rows) for half in pair))
     return batches
 
 
-def _own_tokens(batch: list[int], rows: Sequence[np.ndarray]) -> list[int]:
-    order = sorted_with_prefixes([rows[row] for row in batch])
-    return [len(rows[batch[index]]) - shared for index, shared in order]
-
-
-def _halved(batch: list[int], rows: Sequence[np.ndarray]) -> list[list[int]]:
-    """Two batches, cut between the rows where the first half of the distinct tokens ends."""
-    tokens = list(accumulate(_own_tokens(batch, rows)))
-    cut = min(range(1, len(batch)), key=lambda n: abs(tokens[n - 1] - tokens[-1] / 2))
-    return [batch[:cut], batch[cut:]]
+def _size(batch: list[int], rows: Sequence[np.ndarray]) -> int:
+    """Distinct tokens of a run of the sorted rows."""
+    shared = sum(common_prefix(rows[before], rows[row]) for before, row in pairwise(batch))
+    return sum(len(rows[row]) for row in batch) - shared

@@ -20,10 +20,17 @@ def why_not(config: Any) -> str | None:
     return None
 
 
-def check_served(model: Any) -> None:
-    """ValueError with the reason where a loaded model cannot share prefixes."""
-    reason = why_not(model.config)
-    if reason is None and not getattr(model, "_supports_attention_backend", False):
-        reason = f"{type(model).__name__} does not take its attention from transformers' registry"
-    if reason:
+def check_config(config: Any) -> None:
+    """ValueError with the reason where a model with this config cannot share prefixes."""
+    if reason := why_not(config):
         raise ValueError(f"--marge.share_prefix does not work with this model: {reason}; leave the flag out")
+
+
+def check_served(model: Any) -> None:
+    """The same for a loaded model, whose class must take its attention from transformers' registry."""
+    check_config(model.config)
+    if not getattr(model, "_supports_attention_backend", False):
+        raise ValueError(
+            f"--marge.share_prefix does not work with {type(model).__name__}, which does not take its attention from "
+            "transformers' registry; leave the flag out"
+        )

@@ -10,6 +10,8 @@ import runpy
 from pathlib import Path
 from typing import Any
 
+from transformers import AutoConfig
+
 from openrlhf_marge import REWARD_FILE, patches
 from openrlhf_marge.data.dump import dump_files
 from openrlhf_marge.host.domain_rewards import write_reward_file
@@ -17,6 +19,7 @@ from openrlhf_marge.host.launch.dataset_checks import check_datasets
 from openrlhf_marge.host.launch.refusals import REFUSED, REFUSED_ON_CPU, REFUSED_TOGETHER
 from openrlhf_marge.host.rollout import tokens
 from openrlhf_marge.method.config import MargeConfig, from_namespace
+from openrlhf_marge.prefix_sharing.models import check_config
 from openrlhf_marge.rewards.domains import MATH, BadReward
 from openrlhf_marge.rewards.returned import parse_reward
 from openrlhf_marge.runs.checkpoints import repair
@@ -47,6 +50,14 @@ def check_arguments(args: Any) -> None:
     check_reward_file(args.reward.remote_url)
     check_datasets(args)
     _check_s0(args, config)
+    _check_shared(args, config)
+
+
+def _check_shared(args: Any, config: MargeConfig) -> None:
+    """``--marge.share_prefix`` and a model on this disk whose config rules it out; others are seen when loaded."""
+    model = args.actor.model_name_or_path
+    if config.share_prefix and model and os.path.isfile(os.path.join(model, "config.json")):
+        check_config(AutoConfig.from_pretrained(model, trust_remote_code=False))
 
 
 def _check_s0(args: Any, config: MargeConfig) -> None:

@@ -1,4 +1,4 @@
-"""``--marge.share_prefix``: OpenRLHF's Actor computes common prefixes of a micro-batch once (extends models/actor.py)."""
+"""``--marge.share_prefix``: an Actor computes common prefixes of a micro-batch once (extends models/actor.py)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ logger = init_logger(__name__)
 # Tokens of all rows for each distinct one, below which every row is computed: what would be saved is not worth the
 # attention to uneven paths (``tests/benchmarks/prefix_sharing.py``).
 LEAST_RATIO = 1.1
-# Largest difference of a log-prob between both ways, in nats. A path that is wrong by one token gives several nats with
-# a trained model; half floats differ by tenths at rare tokens, as they do between two stock attentions.
+# Largest difference of a log-prob between both ways, in nats. A path that is wrong by one token gives several nats
+# with a trained model; half floats differ by tenths at rare tokens, as they do between two stock attentions.
 BOUNDS = {torch.float32: 1e-3, torch.float64: 1e-6}
 HALF_BOUND = 1.0
 
@@ -37,7 +37,7 @@ class SharedForward:
         self._config = model.config
         self._stock_attention = model.config._attn_implementation
         self._checked = False
-        # Mixture-of-experts models would count their load over this layout's tokens; the loss that needs it is refused.
+        # Experts would count their load over distinct tokens; the loss that needs their load is refused.
         self._options = {"output_router_logits": False} if hasattr(model.config, "output_router_logits") else {}
 
     def __call__(
@@ -108,7 +108,7 @@ class SharedForward:
 def share_prefixes(*groups: Any) -> None:
     """Let the policy's and the reference's actors compute common prefixes once, before the first micro-batch."""
     actors = [actor for group in groups if group is not None for actor in group._actor_handlers]
-    ray.get([actor.__ray_call__.remote(_install) for actor in actors])
+    ray.get([actor.__ray_call__.remote(share_prefixes_of) for actor in actors])
 
 
 def take_saved(group: Any) -> SavedTokens:
@@ -117,7 +117,8 @@ def take_saved(group: Any) -> SavedTokens:
     return sum(saved[:: group.duplicate_actors], SavedTokens())
 
 
-def _install(worker: Any) -> None:
+def share_prefixes_of(worker: Any) -> None:
+    """Let a worker of the policy or the reference compute common prefixes once; ValueError where its model cannot."""
     trainer = getattr(worker, "trainer", None)  # the policy has one, the reference none
     actor = worker.model if trainer is None else worker.actor
     actor.forward = SharedForward(actor, worker.strategy._unwrap_model(actor))
