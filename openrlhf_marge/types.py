@@ -107,6 +107,10 @@ class StateGroup:
         """Whether any two rewards differ; otherwise every advantage is zero."""
         return len({c.reward for c in self.completions}) > 1
 
+    def trains(self, credits_prefix: bool) -> bool:
+        """Whether an advantage is other than zero: of its completions, or of the guidance tokens before it."""
+        return self.has_signal or (credits_prefix and self.value_gain != 0 and self.state.segment > 0)
+
     @property
     def crosses_update(self) -> bool:
         """Whether its tokens come from before and after a weight update (partial rollouts only)."""

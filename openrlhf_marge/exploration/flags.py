@@ -35,7 +35,16 @@ FLAGS: dict[str, tuple[Any, Any, str]] = {
     "use_ms": (bool, False, "data sets from ModelScope"),
 }
 # What only training has a use for, and what --out stands for.
-WITHOUT = ("advantage", "prefix_credit", "reference", "expected_states", "share_prefix", "dump_dir", "replay_dir")
+WITHOUT = (
+    "advantage",
+    "prefix_credit",
+    "reference",
+    "expected_states",
+    "skip_saturated",
+    "share_prefix",
+    "dump_dir",
+    "replay_dir",
+)
 # These may change when an exploration goes on: they decide where and how fast, not what.
 FREE = ("vllm.num_engines", "vllm.tensor_parallel_size", "vllm.gpu_memory_utilization", "problems_in_flight")
 

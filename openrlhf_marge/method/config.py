@@ -126,6 +126,11 @@ class MargeConfig:
     guidance_key: str | None = option(
         None, "data column with a response to be the first guidance, for example the authors' 'guidance hit'"
     )
+    skip_saturated: bool = option(
+        False,
+        "leave groups whose completions all have the same reward out of the training batches, where they would bring "
+        "the gradient of the KL term alone; the learning rate moves on as if they had been trained on",
+    )
     share_prefix: bool = option(
         False,
         "compute tokens that completions have in common (prompt, guidance) once in the policy's and the reference's "

@@ -9,7 +9,7 @@ from openrlhf_marge.types import Exploration, Guidance, StateGroup
 
 N_BINS = 5  # of the relative position of a state in its guidance
 
-# Names of numbers that are read again from a log. The host adds the last four lines.
+# Names of numbers that are read again from a log.
 PROBLEMS = "marge/problems"
 WITHOUT_GUIDANCE = "marge/problems_without_guidance"
 WITHOUT_ROOM = "marge/problems_without_room"
@@ -22,8 +22,11 @@ GENERATED_TOKENS = "marge/generated_tokens"
 OUTCOME_DIVERSITY = "marge/outcome_diversity_per_1k_tokens"
 VALID_PAIRS = "marge/valid_pairs_per_1k_tokens"
 STATE_VALUE = "marge/value_{kind}/state_"  # the index follows; the kind of the guidance is correct or incorrect
+# Those that the host adds.
 EXPLORING_SECONDS = "marge/exploring_seconds"
 PLANNED_STEPS, TAKEN_STEPS = "marge/planned_steps", "marge/taken_steps"  # of the optimizer
+SKIPPED_STEPS = "marge/skipped_steps"  # of the schedule, for completions that were not trained on
+GROUPS_SKIPPED = "marge/groups_skipped"
 SHARED_TOKEN_RATIO = "marge/shared_token_ratio"  # tokens given to the policy for each one that it computed
 TRAINED_TOKENS, DISTINCT_TOKENS = "marge/trained_tokens", "marge/trained_tokens_distinct"
 

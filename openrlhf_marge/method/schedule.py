@@ -31,9 +31,20 @@ def wrong_plan(planned: int, expected: float, measured: float) -> str | None:
     )
 
 
-def end_of_plan(planned: int, taken: int, expected: float) -> str:
-    """What to tell the user at the end of a run planned for ``expected`` states per problem."""
-    said = f"Training took {taken} optimizer steps; the learning-rate schedule was planned for {planned}"
-    if abs(taken / planned - 1) > TOLERANCE:
-        said += f", and would have been for {taken} with --marge.expected_states {expected * taken / planned:.2f}"
+def skipped_steps(args: Any, completions: int) -> int:
+    """Optimizer steps that so many completions would have taken, had they been trained on."""
+    return completions // args.train.batch_size * args.train.max_epochs
+
+
+def end_of_plan(planned: int, taken: int, expected: float, skipped: int = 0) -> str:
+    """What to tell the user at the end of a run planned for ``expected`` states per problem.
+
+    ``skipped`` are steps of the schedule for completions without signal, beside the ``taken`` ones.
+    """
+    gone = taken + skipped
+    said = f"Training took {taken} optimizer steps"
+    said += f" and skipped {skipped}, of completions without signal" if skipped else ""
+    said += f"; the learning-rate schedule was planned for {planned}"
+    if abs(gone / planned - 1) > TOLERANCE:
+        said += f", and would have been for {gone} with --marge.expected_states {expected * gone / planned:.2f}"
     return said

@@ -93,6 +93,11 @@ REFUSED_TOGETHER: tuple[tuple[Callable[[Any, MargeConfig], bool], str], ...] = (
         "not known; leave --algo.advantage.is_correction_level out",
     ),
     (
+        lambda a, c: c.skip_saturated and a.reward.stop_properly_penalty_coef is not None,
+        "--marge.skip_saturated does not work with --reward.stop_properly_penalty_coef, by which completions of equal "
+        "reward differ; leave one out",
+    ),
+    (
         lambda a, c: bool(c.dump_dir) and bool(c.replay_dir),
         "--marge.dump_dir does not work with --marge.replay_dir: what is replayed is on disk already",
     ),

@@ -24,7 +24,7 @@ from openrlhf_marge.host.rollout.reward_client import RewardClient
 from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.method.group_queue import GroupQueue
 from openrlhf_marge.method.guidance import GuidancePool
-from openrlhf_marge.method.metrics import exploration_metrics
+from openrlhf_marge.method.metrics import GROUPS_SKIPPED, exploration_metrics
 from openrlhf_marge.method.no_guidance import without_guidance
 from openrlhf_marge.method.no_signal import no_groups
 from openrlhf_marge.method.schedule import planned_steps, wrong_plan
@@ -41,7 +41,7 @@ class GuidedSamplesGenerator(SamplesGenerator):
         self.config: MargeConfig = self.args.marge
         self.pool = GuidancePool()
         self.queue = GroupQueue(self.args.train.batch_size)
-        self.episode = self.rollouts = 0
+        self.episode = self.rollouts = self.skipped = 0
         self.weight_version: Callable[[], Awaitable[int]]  # set by the trainer
         self._unreported: list[Exploration] = []
         self._counts: Counter[str] = Counter()
@@ -70,7 +70,7 @@ class GuidedSamplesGenerator(SamplesGenerator):
         candidates = [e.candidates for e in explorations if e.candidates]
         if self._dump and (groups or candidates):
             self._dump.write(self.rollouts, groups, candidates)
-        self.queue.extend(groups)
+        self.queue.extend(self._to_train_on(groups))
         samples = [
             experience
             for group in self.queue.take()
@@ -78,6 +78,15 @@ class GuidedSamplesGenerator(SamplesGenerator):
         ]
         self.episode += exhausted
         return samples, None, consumed, exhausted
+
+    def _to_train_on(self, groups: Sequence[StateGroup]) -> Sequence[StateGroup]:
+        """All, or with ``--marge.skip_saturated`` those that bring a gradient of the rewards."""
+        if not self.config.skip_saturated:
+            return groups
+        kept = [group for group in groups if group.trains(self.config.credits_prefix)]
+        self.skipped += sum(len(g.completions) for g in groups) - sum(len(g.completions) for g in kept)
+        self._counts[GROUPS_SKIPPED] += len(groups) - len(kept)
+        return kept
 
     def scheduled_steps(self) -> int:
         """Optimizer steps of the learning-rate schedule: every problem brings ``scheduled_states`` groups.
@@ -120,6 +129,7 @@ class GuidedSamplesGenerator(SamplesGenerator):
             waiting=self.queue.groups,
             rollouts=self.rollouts,
             episode=self.episode,
+            skipped=self.skipped,
             metrics=metrics | {"marge/completions_waiting": float(len(self.queue))},
         )
 
@@ -127,7 +137,7 @@ class GuidedSamplesGenerator(SamplesGenerator):
         """Go on where the checkpoint was made."""
         self.pool.update(record.pool)
         self.queue.extend(record.waiting)
-        self.rollouts, self.episode = record.rollouts, record.episode
+        self.rollouts, self.episode, self.skipped = record.rollouts, record.episode, record.skipped
         if self._replay:
             self._replay.skip(record.rollouts)
 

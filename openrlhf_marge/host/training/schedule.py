@@ -27,8 +27,19 @@ def hold_ends(actor_model_group: Any) -> int:
 
 
 def taken_steps(actor_model_group: Any) -> int:
-    """Optimizer steps that the schedule has gone, those before a checkpoint included."""
+    """Optimizer steps that the schedule has gone, skipped ones and those before a checkpoint included."""
     return ray.get(actor_model_group._actor_handlers[0].__ray_call__.remote(_taken))
+
+
+def move_on(actor_model_group: Any, steps: int) -> None:
+    """Let the learning rate go on as over so many optimizer steps that were not taken."""
+    if steps:
+        ray.get([a.__ray_call__.remote(_move_on, steps) for a in actor_model_group._actor_handlers])
+
+
+def _move_on(actor: Any, steps: int) -> None:
+    for _ in range(steps):
+        actor.actor_scheduler.step()
 
 
 def _hold_end(actor: Any) -> int:

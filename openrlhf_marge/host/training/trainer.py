@@ -15,7 +15,7 @@ from openrlhf_marge.host.rollout.experiences import EPISODE
 from openrlhf_marge.host.rollout.records import RECORD, RecordingLoader, RolloutRecord
 from openrlhf_marge.host.training.adam import forget_powers
 from openrlhf_marge.host.training.reference import EpisodeReference
-from openrlhf_marge.host.training.schedule import hold_ends, taken_steps
+from openrlhf_marge.host.training.schedule import hold_ends, move_on, taken_steps
 from openrlhf_marge.host.training.shared_prefix import share_prefixes, take_saved
 from openrlhf_marge.host.training.tree_batches import in_sampled_order
 from openrlhf_marge.host.training.weight_clock import TellsWeightVersion
@@ -24,11 +24,12 @@ from openrlhf_marge.method.metrics import (
     DISTINCT_TOKENS,
     PLANNED_STEPS,
     SHARED_TOKEN_RATIO,
+    SKIPPED_STEPS,
     TAKEN_STEPS,
     TRAINED_TOKENS,
 )
 from openrlhf_marge.method.no_signal import check_learned, no_signal
-from openrlhf_marge.method.schedule import end_of_plan
+from openrlhf_marge.method.schedule import end_of_plan, skipped_steps
 from openrlhf_marge.runs.checkpoints import CheckpointStore
 from openrlhf_marge.seeds import stable_hash
 
@@ -41,6 +42,7 @@ class KeepsRecords(BasePPOTrainer):
     _recorded_pool: GuidancePool  # the guidance of all problems up to the last rollout trained on
     _reference_episode = 0
     _had_signal = False  # whether any reward so far gave an advantage other than zero
+    _skipped_steps = 0  # of the schedule, for what was not trained on
     _state_written = 0  # the step whose state is on disk
 
     def fit(self, global_step: int = 0) -> None:
@@ -50,8 +52,8 @@ class KeepsRecords(BasePPOTrainer):
             share_prefixes(self.actor_model_group, self.reference_model_group)
         super().fit(global_step)
         check_learned(self._trained_steps, self._had_signal, self.args.train.batch_size)
-        states = self.args.marge.scheduled_states
-        logger.info(end_of_plan(self._planned_steps, taken_steps(self.actor_model_group), states))
+        states, skipped = self.args.marge.scheduled_states, self._skipped_steps
+        logger.info(end_of_plan(self._planned_steps, self._taken_steps(), states, skipped))
 
     def train_step(self, rollout_samples: list, global_step: int) -> tuple[dict[str, Any], int]:
         """Extends the host's: a new episode may want a new reference; the engines' next weights get their number."""
@@ -65,8 +67,20 @@ class KeepsRecords(BasePPOTrainer):
         if not self.experience_maker.has_signal:
             logger.warning(no_signal(global_step))
         self._had_signal = self._had_signal or self.experience_maker.has_signal
-        steps = {PLANNED_STEPS: float(self._planned_steps), TAKEN_STEPS: float(taken_steps(self.actor_model_group))}
+        steps = {PLANNED_STEPS: float(self._planned_steps), TAKEN_STEPS: float(self._taken_steps())}
         return status | steps | self._saved_tokens(), global_step
+
+    def _taken_steps(self) -> int:
+        """Optimizer steps of the run, without those of the schedule that were skipped."""
+        return taken_steps(self.actor_model_group) - self._skipped_steps
+
+    def _skip_steps(self, record: RolloutRecord) -> dict[str, float]:
+        """What ``--marge.skip_saturated`` left out moves the schedule on, at the step that follows it."""
+        if not self.args.marge.skip_saturated:
+            return {}
+        before, self._skipped_steps = self._skipped_steps, skipped_steps(self.args, record.skipped)
+        move_on(self.actor_model_group, self._skipped_steps - before)
+        return {SKIPPED_STEPS: float(self._skipped_steps)}
 
     def _saved_tokens(self) -> dict[str, float]:
         if not self.args.marge.share_prefix:
@@ -92,11 +106,12 @@ class KeepsRecords(BasePPOTrainer):
         record: RolloutRecord = client_states["data_loader_state_dict"].pop(RECORD)
         self._recorded_pool.update(record.pool)
         self._last_record = record
+        metrics = record.metrics | self._skip_steps(record)
         saves = global_step % self.args.ckpt.save_steps == 0
         if saves:
             self._write_state(global_step)
             client_states |= self._own_states()
-        super().save_logs_and_checkpoints(global_step, (logs_dict or {}) | record.metrics, client_states)
+        super().save_logs_and_checkpoints(global_step, (logs_dict or {}) | metrics, client_states)
         if saves:
             self._commit(f"global_step{global_step}", global_step)
 
@@ -120,6 +135,7 @@ class KeepsRecords(BasePPOTrainer):
                 EpisodeReference(self).load(self._reference_episode)
             self._restore(record)
             self._last_record, self._state_written = record, self._trained_steps
+            self._skipped_steps = skipped_steps(self.args, record.skipped)
             logger.info(f"Resumed with {record}")
             states["episode"] = record.episode
         return states
