@@ -30,7 +30,7 @@ def test_with_zero_3_dynamic_batches_a_reference_ema_entropy_and_checkpointing(t
     assert run.values("marge/taken_steps")[-1] == sum(run.values("rollout/num_samples")) / 16
     assert min(run.values("entropy_loss")) > 0.5  # nats; an untrained model is far from sure
     said = re.findall(r"share_prefix: (\d+) tokens of the first micro-batch are (\d+) distinct ones", run.log)
-    assert len(said) == 3  # two ranks of the policy, one of the reference
+    assert said and all(int(distinct) < int(given) for given, distinct in said)
 
 
 def test_training_on_the_same_completions_ends_at_the_same_weights(task, tmp_path, cluster):
@@ -46,4 +46,4 @@ def test_training_on_the_same_completions_ends_at_the_same_weights(task, tmp_pat
     for name, before in start.items():
         moved = (weights["stock"][name] - before).norm()
         assert (weights["shared"][name] - weights["stock"][name]).norm() <= 1e-3 * moved + 1e-7, name
-    assert not torch.equal(start["lm_head.weight"], weights["stock"]["lm_head.weight"])
+    assert not torch.equal(*(w["model.embed_tokens.weight"] for w in (start, weights["stock"])))
