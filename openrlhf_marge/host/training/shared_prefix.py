@@ -55,7 +55,7 @@ class SharedForward:
         only, (B, A), in nats.
         """
         options |= dict(return_output=return_output, return_entropy=return_entropy)
-        if action_mask is None:
+        if action_mask is None or attention_mask is None:
             return self._stock(sequences, action_mask, attention_mask, **options)
         forest = grow(sequences, attention_mask)
         if not self._checked:  # before anything else, so that all ranks make the same calls

@@ -7,7 +7,7 @@ from typing import Any
 
 import ray
 import torch
-from openrlhf.trainer.ppo_trainer import BasePPOTrainer, LocalPPOTrainer
+from openrlhf.trainer.ppo_trainer import LocalPPOTrainer
 from openrlhf.utils.logging_utils import init_logger
 from transformers import set_seed
 
@@ -16,18 +16,10 @@ from openrlhf_marge.host.rollout.records import RECORD, RecordingLoader, Rollout
 from openrlhf_marge.host.training.adam import forget_powers
 from openrlhf_marge.host.training.reference import EpisodeReference
 from openrlhf_marge.host.training.schedule import hold_ends, move_on, taken_steps
-from openrlhf_marge.host.training.shared_prefix import share_prefixes, take_saved
-from openrlhf_marge.host.training.tree_batches import in_sampled_order
+from openrlhf_marge.host.training.sharing import SharesPrefixes
 from openrlhf_marge.host.training.weight_clock import TellsWeightVersion
 from openrlhf_marge.method.guidance import GuidancePool
-from openrlhf_marge.method.metrics import (
-    DISTINCT_TOKENS,
-    PLANNED_STEPS,
-    SHARED_TOKEN_RATIO,
-    SKIPPED_STEPS,
-    TAKEN_STEPS,
-    TRAINED_TOKENS,
-)
+from openrlhf_marge.method.metrics import PLANNED_STEPS, SKIPPED_STEPS, TAKEN_STEPS
 from openrlhf_marge.method.no_signal import check_learned, no_signal
 from openrlhf_marge.method.schedule import end_of_plan, skipped_steps
 from openrlhf_marge.runs.checkpoints import CheckpointStore
@@ -36,7 +28,7 @@ from openrlhf_marge.seeds import stable_hash
 logger = init_logger(__name__)
 
 
-class KeepsRecords(BasePPOTrainer):
+class KeepsRecords(SharesPrefixes):
     """What synchronous and asynchronous training share: it goes before the host's class among the bases."""
 
     _recorded_pool: GuidancePool  # the guidance of all problems up to the last rollout trained on
@@ -48,8 +40,6 @@ class KeepsRecords(BasePPOTrainer):
     def fit(self, global_step: int = 0) -> None:
         """Extends the host's: the schedule stays at its end; a run that learned nothing ends with an error."""
         self._planned_steps = hold_ends(self.actor_model_group)
-        if self.args.marge.share_prefix:
-            share_prefixes(self.actor_model_group, self.reference_model_group)
         super().fit(global_step)
         check_learned(self._trained_steps, self._had_signal, self.args.train.batch_size)
         states, skipped = self.args.marge.scheduled_states, self._skipped_steps
@@ -68,7 +58,7 @@ class KeepsRecords(BasePPOTrainer):
             logger.warning(no_signal(global_step))
         self._had_signal = self._had_signal or self.experience_maker.has_signal
         steps = {PLANNED_STEPS: float(self._planned_steps), TAKEN_STEPS: float(self._taken_steps())}
-        return status | steps | self._saved_tokens(), global_step
+        return status | steps, global_step
 
     def _taken_steps(self) -> int:
         """Optimizer steps of the run, without those of the schedule that were skipped."""
@@ -81,19 +71,6 @@ class KeepsRecords(BasePPOTrainer):
         before, self._skipped_steps = self._skipped_steps, skipped_steps(self.args, record.skipped)
         move_on(self.actor_model_group, self._skipped_steps - before)
         return {SKIPPED_STEPS: float(self._skipped_steps)}
-
-    def _saved_tokens(self) -> dict[str, float]:
-        if not self.args.marge.share_prefix:
-            return {}
-        saved = take_saved(self.actor_model_group)
-        counts = {TRAINED_TOKENS: float(saved.given), DISTINCT_TOKENS: float(saved.distinct)}
-        return counts | {SHARED_TOKEN_RATIO: saved.ratio}
-
-    def balance_experiences(self, experiences: list[Any]) -> list[Any]:
-        """Extends the host's: common prefixes stay together, where the host sorts by length."""
-        if not self.args.marge.share_prefix:
-            return super().balance_experiences(experiences)
-        return in_sampled_order(experiences, self.args)
 
     def _seed_actors(self, global_step: int) -> None:
         """The actors draw the order of their batches: from generators of this step, so that none has to be saved."""

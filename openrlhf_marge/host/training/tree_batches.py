@@ -16,6 +16,12 @@ from openrlhf_marge.prefix_sharing import split_evenly, whole_trees
 class TreeReplayBuffer(NaiveReplayBuffer):
     """Fills ``--train.max_tokens_per_gpu`` with distinct tokens."""
 
+    dynamic_indices: list[list[int]]
+    dynamic_sample_loss_scale: list[float]
+    dynamic_batch_num_tokens: list[float]
+    dynamic_global_batch_size: list[float]
+    dynamic_optimizer_step: list[int]
+
     @classmethod
     def like(cls, other: NaiveReplayBuffer) -> TreeReplayBuffer:
         """An empty buffer with the settings of the host's."""
