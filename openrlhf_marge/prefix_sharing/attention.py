@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from openrlhf_marge.prefix_sharing.forest import Forest
 
 NAME = "shared_prefix"  # in the registry; it has no mask function there, since it makes its own
 UNSERVED = ("sliding_window", "softcap", "s_aux")  # what a layer may ask of its attention and does not get here
+FLASH_TYPES = (torch.bfloat16, torch.float16)  # the kernel has no others
 
 
 def attend(
@@ -36,7 +38,7 @@ def attend(
             "shared prefixes do not serve; leave --marge.share_prefix out"
         )
     keys, values = Gather.apply(key, forest.paths), Gather.apply(value, forest.paths)
-    serve = _varlen if query.is_cuda else _row_by_row
+    serve = _varlen if query.is_cuda and query.dtype in FLASH_TYPES else _row_by_row
     return serve(query, keys, values, forest, scaling), None
 
 
@@ -65,9 +67,7 @@ def _row_by_row(
     query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, forest: Forest, scaling: float | None
 ) -> torch.Tensor:
     """One call of scaled_dot_product_attention for each row with tokens of its own, as on CPUs nothing is faster."""
-    groups = query.shape[1] // keys.shape[1]
-    if groups > 1:
-        keys, values = (x.repeat_interleave(groups, dim=1) for x in (keys, values))
+    keys, values = _for_every_head(query, keys, values)
     pieces = zip(
         query.split(forest.own_lengths, dim=2),
         keys.split(forest.path_lengths, dim=2),
@@ -85,9 +85,17 @@ def _row_by_row(
 def _varlen(
     query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, forest: Forest, scaling: float | None
 ) -> torch.Tensor:
-    """One call of PyTorch's FlashAttention for sequences of any length, whose causal mask is aligned at the end."""
+    """One call of PyTorch's FlashAttention for sequences of any length, whose causal mask is aligned at the end.
+
+    That it is aligned there, ``tests/gpu/prefix.py`` asserts on a GPU.
+    """
     from torch.nn.attention.varlen import varlen_attn
 
+    options = {}
+    if "enable_gqa" in inspect.signature(varlen_attn).parameters:  # since torch 2.12; until then it served equal heads
+        options["enable_gqa"] = True
+    else:
+        keys, values = _for_every_head(query, keys, values)
     starts, path_starts = forest.starts
     attended = varlen_attn(
         *(x[0].transpose(0, 1) for x in (query, keys, values)),
@@ -97,9 +105,15 @@ def _varlen(
         max(forest.path_lengths),
         scale=scaling,
         window_size=(-1, 0),
-        enable_gqa=query.shape[1] != keys.shape[1],
+        **options,
     )
     return attended[None]
+
+
+def _for_every_head(query: torch.Tensor, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Keys or values (1, H_kv, P, D) -> (1, H, P, D), each head as often as queries share it."""
+    groups = query.shape[1] // tensors[0].shape[1]
+    return tensors if groups == 1 else tuple(x.repeat_interleave(groups, dim=1) for x in tensors)
 
 
 ALL_ATTENTION_FUNCTIONS.register(NAME, attend)
