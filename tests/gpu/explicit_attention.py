@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
@@ -33,11 +34,9 @@ def explicit(
     groups = query.shape[1] // key.shape[1]
     key, value = (x.repeat_interleave(groups, dim=1) for x in (key, value))
     scale = query.shape[-1] ** -0.5 if scale is None else scale
-    bounds = zip(
-        starts[:-1].tolist(), starts[1:].tolist(), key_starts[:-1].tolist(), key_starts[1:].tolist(), strict=True
-    )
     pieces = []
-    for first, last, first_key, last_key in bounds:
+    bounds = zip(pairwise(starts.tolist()), pairwise(key_starts.tolist()), strict=True)
+    for (first, last), (first_key, last_key) in bounds:
         n, n_keys = last - first, last_key - first_key
         offset = n_keys - n if aligned == "end" else 0
         seen = torch.ones(n, n_keys, dtype=torch.bool, device=query.device).tril(offset)
@@ -65,16 +64,9 @@ def varlen_distances(device: torch.device, dtype: torch.dtype, heads: int = 14, 
     forest = branching(device)
     generator = torch.Generator().manual_seed(1)
 
-    def draw(n_heads: int, n_tokens: int) -> torch.Tensor:
-        return torch.randn(1, n_heads, n_tokens, 64, generator=generator).to(device, dtype)
-
-    query, key, value = (
-        draw(heads, len(forest.ids)),
-        draw(kv_heads, len(forest.paths)),
-        draw(kv_heads, len(forest.paths)),
-    )
-    weights = draw(heads, len(forest.ids))[0].transpose(0, 1)
-    tensors = (query, key, value)
+    n, n_keys = len(forest.ids), len(forest.paths)
+    shapes = ((1, heads, n, 64), (1, kv_heads, n_keys, 64), (1, kv_heads, n_keys, 64), (n, heads, 64))
+    *tensors, weights = (torch.randn(shape, generator=generator).to(device, dtype) for shape in shapes)
     found = with_gradients(lambda q, k, v: _varlen(q, k, v, forest, None)[0], tensors, weights)
     both = [
         with_gradients(
@@ -93,7 +85,7 @@ def varlen_distances(device: torch.device, dtype: torch.dtype, heads: int = 14, 
 
 
 def branching(device: torch.device) -> Forest:
-    """A trunk that owns itself, and the rows that branch off it."""
+    """The forest of a trunk and of the rows that branch off it."""
     rows = [list(range(TRUNK))] + [
         [*range(shared), *range(1000 * n, 1000 * n + own)] for n, (shared, own) in enumerate(BRANCHES, start=1)
     ]
@@ -104,7 +96,7 @@ def branching(device: torch.device) -> Forest:
 
 
 def with_gradients(
-    attend: Callable[..., torch.Tensor], tensors: tuple[torch.Tensor, ...] | list[torch.Tensor], weights: torch.Tensor
+    attend: Callable[..., torch.Tensor], tensors: list[torch.Tensor], weights: torch.Tensor
 ) -> list[torch.Tensor]:
     """What ``attend`` gives for ``tensors``, and their gradients for the sum of the output times ``weights``."""
     leaves = [x.detach().clone().requires_grad_() for x in tensors]

@@ -20,15 +20,12 @@ from typing import Any
 
 import torch
 
-sys.path[:0] = [
-    str(Path(__file__).parents[2]),
-    str(Path(__file__).parent),
-]  # the package and the files beside this one
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where the package is
 
 from explicit_attention import varlen_distances
 from gpu_results import machine, print_assertions, row, why_skipped
 from prefix_measure import Line, assertions, compare
-from prefix_ways import FULL, QUICK, Rows, Size, make_rows
+from prefix_ways import FULL, QUICK, Rows, Size, Way, make_rows
 
 DEVICE = torch.device("cuda")
 HEADINGS = (
@@ -48,28 +45,32 @@ def main() -> int:
     size, states = (QUICK, (3,)) if args.quick else (FULL, (5, 8))
     results: dict[str, Any] = machine() | {"rows": args.rows, "seed": args.seed, "size": asdict(size)}
     print("\n".join(f"{name}: {value}" for name, value in results.items()), flush=True)
+    failed = False
     for part, lines, held in parts(size, states, args):
         print_assertions(held)
+        failed |= not all(held.values())
         results[part] = {"table": lines, "assertions": held}
         results["seconds"] = round(time.perf_counter() - started)
         if args.out:  # after each part, should a later one be stopped
             args.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-        if not all(held.values()):
-            return 1
     print(f"{results['seconds']} s")
-    return 0
+    return int(failed)
 
 
 def parts(
     size: Size, states: tuple[int, ...], args: argparse.Namespace
 ) -> Iterator[tuple[str, list[Any], dict[str, bool]]]:
-    """Name, lines of the table, and what was asserted and whether it held: the kernel's first, as all else needs it."""
-    yield "kernel", [], check_kernel()
+    """Name, lines of the table, and what was asserted and whether it held; the kernel first, as all else needs it."""
+    held = check_kernel()
+    yield "kernel", [], held
+    if not all(held.values()):
+        return
     model = size.model(args.seed, DEVICE)
     for n_states in states:
         lines = table(model, make_rows(size, n_states, args.seed, DEVICE), args)
-        measured = [line for line in lines if isinstance(line, Line)]
-        yield f"{n_states} states", [asdict(line) for line in measured], assertions(measured)
+        ours = [line for way, line in lines if isinstance(line, Line) and not way.is_only_compared]
+        measured = [asdict(line) if isinstance(line, Line) else line for _, line in lines]
+        yield f"{n_states} states", measured, assertions(ours)
 
 
 def check_kernel() -> dict[str, bool]:
@@ -81,13 +82,13 @@ def check_kernel() -> dict[str, bool]:
     }
 
 
-def table(model: Any, rows: Rows, args: argparse.Namespace) -> list[Line | str]:
+def table(model: Any, rows: Rows, args: argparse.Namespace) -> list[tuple[Way, Line | str]]:
     """Print a line for each way as soon as it is measured."""
     print(f"\n{len(rows.sequences)} rows, {int(rows.mask.sum())} tokens, {int(rows.actions.sum())} of them actions")
     print(row(HEADINGS, WIDTHS), flush=True)
     lines = []
-    for line in compare(model, rows, args.rows, args.repeats):
-        lines.append(line)
+    for way, line in compare(model, rows, args.rows, args.repeats):
+        lines.append((way, line))
         print(line if isinstance(line, str) else row(asdict(line).values(), WIDTHS), flush=True)
     return lines
 
@@ -95,7 +96,7 @@ def table(model: Any, rows: Rows, args: argparse.Namespace) -> list[Line | str]:
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a tiny model and few tokens, to see that all of it runs")
-    parser.add_argument("--rows", type=int, default=12, help="rows of a stock micro-batch; 12 take about 55 GiB [12]")
+    parser.add_argument("--rows", type=int, default=12, help="of a stock micro-batch; 12 are meant for 80 GB [12]")
     parser.add_argument("--repeats", type=int, default=3, help="measured passes, after one to warm up [3]")
     parser.add_argument("--seed", type=int, default=0, help="of weights and tokens [0]")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the results to FILE, as JSON")

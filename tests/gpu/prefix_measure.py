@@ -46,10 +46,10 @@ class Line:
     gradient_to_stock: float  # 1 - cosine, from stock in the model's own precision
 
 
-def compare(model: Any, rows: Rows, n_rows: int, repeats: int) -> Iterator[Line | str]:
+def compare(model: Any, rows: Rows, n_rows: int, repeats: int) -> Iterator[tuple[Way, Line | str]]:
     """One line for each way, stock's first, for a model in half floats and micro-batches of ``n_rows`` rows.
 
-    The model in float32 has the same, rounded weights. Of a way that is only compared, an error takes the line's place.
+    The model in float32 has the same, rounded weights. For a way that is only compared, an error may be its line.
     """
     exact = copy.deepcopy(model).float()
     truth = measure(exact, reference(rows, n_rows), rows, repeats=0)
@@ -61,10 +61,11 @@ def compare(model: Any, rows: Rows, n_rows: int, repeats: int) -> Iterator[Line 
         except Exception as error:
             if not way.is_only_compared:
                 raise
-            yield f"{way.name}: {type(error).__name__}: {str(error).strip().splitlines()[0]}"
+            sentence, *_ = str(error).strip().split("\n")
+            yield way, f"{way.name}: {type(error).__name__}: {sentence}"
             continue
         stock = stock or found
-        yield line_of(way.name, found, stock, truth, rows)
+        yield way, line_of(way.name, found, stock, truth, rows)
 
 
 def measure(model: Any, way: Way, rows: Rows, repeats: int) -> Pass:

@@ -49,7 +49,7 @@ class Size:
             initializer_range=1.5 * self.hidden**-0.5,  # scores of attention with a deviation of about 2
         )
         with device:
-            return AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).eval()
+            return AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).to(device).eval()
 
 
 FULL = Size(896, 24, 14, 2, 4864, 151_936, prompt=200, response=600, completions=8)  # Qwen2-0.5B
@@ -131,7 +131,7 @@ def shared(model: Any, rows: Rows) -> tuple[torch.Tensor, int]:
 
 
 def packed(model: Any, rows: Rows) -> tuple[torch.Tensor, int]:
-    """Rows side by side that share nothing, otherwise as ``shared``: what the sharing alone brings is the difference."""
+    """Rows side by side that share nothing, otherwise as ``shared``: the difference is what sharing alone brings."""
     return _forest_log_probs(model, side_by_side(rows), rows)
 
 
@@ -172,7 +172,7 @@ def reference(rows: Rows, n_rows: int) -> Way:
 
 
 def ways(rows: Rows, n_rows: int) -> list[Way]:
-    """Stock first; the last ones have micro-batches of as many tokens as ``n_rows`` padded rows, as far as they fit."""
+    """Stock first; the last ones have micro-batches of up to as many tokens as ``n_rows`` padded rows have."""
     n, width = rows.sequences.shape
     same = in_order(n, n_rows)
     lengths = rows.mask.sum(dim=1).tolist()
