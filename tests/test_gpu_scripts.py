@@ -23,7 +23,8 @@ import prefix
 from ancestors import ancestors_of, attend_to_ancestors, ends
 from explicit_attention import branching, explicit, varlen_distances, with_gradients
 from prefix_measure import assertions, line_of, measure
-from prefix_ways import Size, Way, _forest_log_probs, in_order, make_rows, reference, side_by_side, ways
+from prefix_rows import Size, make_rows
+from prefix_ways import Way, forest_log_probs, in_order, reference, side_by_side, ways
 
 CPU = torch.device("cpu")
 TINY = Size(64, 2, 4, 2, 64, 50, prompt=6, response=20, completions=3)
@@ -154,7 +155,7 @@ def test_a_wrong_path_is_farther_from_float32_than_rounding():
         paths = forest.paths.clone()
         second = forest.path_lengths[0]
         paths[second] = paths[second + 1]  # the first token of a prompt, for one row
-        return _forest_log_probs(model, replace(forest, paths=paths), rows)
+        return forest_log_probs(model, replace(forest, paths=paths), rows)
 
     rows, model = make_rows(TINY, 2, 0, CPU), TINY.model(0, CPU)
     stock, ours = (way for way in ways(rows, 6) if way.name in ("stock padded, sdpa", "forest, the same rows"))

@@ -4,7 +4,7 @@
 
 A random model of Qwen2-0.5B's shape in bfloat16 computes the log-probs of 8 completions from each of 5 and of 8 states
 of one guidance (prompt 200, response 600 tokens), forward and backward, in several ways. First the attention kernel is
-compared with its mask written out. Needs torch, transformers and this repository, and takes less than 4 minutes.
+compared with its mask written out. Needs torch, transformers and this repository; meant to take less than 4 minutes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # where the package is
 from explicit_attention import varlen_distances
 from gpu_results import machine, print_assertions, row, why_skipped
 from prefix_measure import Line, assertions, compare
-from prefix_ways import FULL, QUICK, Rows, Size, Way, make_rows
+from prefix_rows import FULL, QUICK, Rows, Size, make_rows
+from prefix_ways import Way
 
 DEVICE = torch.device("cuda")
 HEADINGS = (
@@ -74,7 +75,7 @@ def parts(
 
 
 def check_kernel() -> dict[str, bool]:
-    """First assertion: with fewer queries than keys the causal mask is aligned at the end, forward and backward."""
+    """The first assertion: the causal mask of fewer queries than keys is aligned at the end, forward and backward."""
     return {
         f"varlen, {found.name}: {found.to_end:.2g} from the mask that is aligned at the end (bottom right), "
         f"{found.to_start:.2g} from the one at the start": found.is_aligned_at_the_end
@@ -96,7 +97,7 @@ def table(model: Any, rows: Rows, args: argparse.Namespace) -> list[tuple[Way, L
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a tiny model and few tokens, to see that all of it runs")
-    parser.add_argument("--rows", type=int, default=12, help="of a stock micro-batch; 12 are meant for 80 GB [12]")
+    parser.add_argument("--rows", type=int, default=12, help="rows of a stock micro-batch; 12 for 80 GB [12]")
     parser.add_argument("--repeats", type=int, default=3, help="measured passes, after one to warm up [3]")
     parser.add_argument("--seed", type=int, default=0, help="of weights and tokens [0]")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the results to FILE, as JSON")
