@@ -68,6 +68,12 @@ def decode_pieces(tokenizer: Any, ids: Sequence[int]) -> list[str]:
     return [decoded.text[a:b] for a, b in pairwise(ends)]
 
 
+def before_stop(text: str, stop: Sequence[str]) -> str:
+    """A completion as it is graded: up to the stop text that is complete first; all of it without any."""
+    found = [(place + len(end), place) for end in stop if (place := text.find(end)) >= 0]
+    return text[: min(found)[1]] if found else text
+
+
 class _Decoded:
     """A text, and what the first of its ids have in common with it, for counts that grow.
 

@@ -61,9 +61,9 @@ def visit(completions, *, text: str | None = GUIDANCE, correct: bool = False, of
     ]  # fmt: skip
 
 
-def write_dump(folder: Path, *rollouts, candidates=()) -> Path:
+def write_dump(folder: Path, *rollouts, candidates=(), stop=()) -> Path:
     """One file per list of groups; the candidates are of the last."""
-    writer = DumpWriter(folder, "mean")
+    writer = DumpWriter(folder, "mean", stop)
     for step, groups in enumerate(rollouts, start=1):
         writer.write(step, groups, candidates if step == len(rollouts) else ())
     writer.wait()

@@ -11,6 +11,7 @@ from openrlhf_marge.data.dump import (
     dump_files,
     is_candidates,
     read_groups,
+    stop_texts,
 )
 
 from factories import completion, group
@@ -33,6 +34,18 @@ def write(folder, *steps):
     for step in steps:
         writer.write(step, groups())
     writer.wait()
+
+
+def test_the_stop_texts_of_a_run_are_in_its_files_and_nothing_where_there_are_none(tmp_path):
+    for name, stop in (("with", ("\n\nQ:", "END")), ("without", ())):
+        writer = DumpWriter(tmp_path / name, "mean", stop)
+        writer.write(1, groups(), groups()[:1])
+        writer.wait()
+        (path,) = dump_files(tmp_path / name)
+        schemas = [pyarrow.parquet.read_schema(p) for p in (path, candidates_path(path))]
+        assert [stop_texts(schema) for schema in schemas] == [stop, stop]
+        assert list(read_groups(path)) == groups()
+    assert schemas[0].metadata is None
 
 
 def test_groups_come_back_as_they_were(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from openrlhf_marge import GuidancePool
 from openrlhf_marge.method.metrics import exploration_metrics
 
-from factories import EOS, ScriptedModel, completion, explorer, guidance, problem
+from factories import EOS, ScriptedModel, completion, explorer, guidance, letters, problem, text_ids
 
 
 def alternate(_problem, prefix_ids, n):
@@ -169,6 +169,13 @@ def test_guidance_given_with_the_data_guides_the_first_visit():
     (result,) = explore(explorer(model), problem(given=(5, 6, 7, EOS, 8)))
     assert [g.state.prefix_ids for g in result.groups] == [(), (5,), (5, 6)]
     assert not result.groups[0].state.guidance.is_correct and result.candidate_tokens == 0
+
+
+def test_a_stop_text_within_s_0_does_not_end_a_given_guidance():
+    s0_ids, given = text_ids("Think.\n\nStep 1:"), text_ids("Think.\n\nStep 1: 3+4\n\nQ: 5")
+    chain = explorer(ScriptedModel(alternate), s0_ids=s0_ids, stop=("\n\n",), n_states=2)
+    (result,) = explore(chain, problem(given=given, room=1000))
+    assert letters(result.groups[0].state.guidance.token_ids) == list("Think.\n\nStep 1: 3+4")
 
 
 def test_given_guidance_without_any_token_is_none():

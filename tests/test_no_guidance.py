@@ -24,7 +24,7 @@ def decode(ids):
 
 def said(*responses, problems=1, **config):
     """The sentence after a visit of each problem that is answered so."""
-    found = WithoutGuidance()
+    found = WithoutGuidance(config.get("stop", ()))
     chain = explorer(ScriptedModel(lambda p, prefix, n: [responses[i % len(responses)] for i in range(n)]), **config)
     for i in range(problems):
         found.add(asyncio.run(chain.explore(problem(f"p{i}"))))
@@ -44,6 +44,12 @@ def test_counts_example_and_advice():
         "responses were cut off by --rollout.max_new_tokens or --data.max_len), the grader (--reward.remote_url or "
         "--marge.reward; it read no answer in 50%), or the difficulty (0% were correct)."
     )
+
+
+def test_the_answer_is_read_as_it_was_graded_without_the_stop_text():
+    """The text that ended a completion is among its tokens."""
+    sentence = said(graded("So he has 8 - 4 = 6.\n\nQuestion", 0.0), stop=("\n\nQuestion",))
+    assert "the model wrote 'So he has 8 - 4 = 6.'; the package's grader reads the answer '6' (wrong)" in sentence
 
 
 def test_a_problem_that_is_always_solved_lacks_an_incorrect_response():

@@ -18,7 +18,7 @@ from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImagePr
 
 from openrlhf_marge import MargeConfig, split_into_states
 from openrlhf_marge.arithmetic.model import build_model, build_tokenizer
-from openrlhf_marge.decoding import BROKEN, added_texts, decode_pieces
+from openrlhf_marge.decoding import BROKEN, added_texts, before_stop, decode_pieces
 from openrlhf_marge.host.rollout import tokens
 from openrlhf_marge.host.rollout.tokens import encode
 
@@ -258,3 +258,18 @@ def test_a_model_with_a_vision_config_reads_texts_with_the_tokenizer_of_its_proc
     assert s0 == encode(text, MargeConfig().cot_prefix)
     assert "".join(decode_pieces(loaded, s0)) == MargeConfig().cot_prefix
     assert tokens.eos_token_ids(loaded, str(tmp_path)) == {2}
+
+
+@pytest.mark.parametrize(
+    ("text", "stop", "graded"),
+    [
+        (" 7.\n\nQuestion", ("\n\nQuestion",), " 7."),
+        (" 7.\n\nQuestion: 1", ("Question: ", "\n\n"), " 7."),
+        (" END. 7 STOP", ("STOP", "END"), " "),
+        (" aXbc", ("Xbc", "bc"), " a"),  # both are complete at the same token; vLLM takes the first that it is given
+        (" 7.", ("END",), " 7."),
+        (" 7.", (), " 7."),
+    ],
+)
+def test_a_completion_is_graded_up_to_the_stop_text_that_is_complete_first(text, stop, graded):
+    assert before_stop(text, stop) == graded

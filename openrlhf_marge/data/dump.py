@@ -3,11 +3,12 @@
     datasets.load_dataset("parquet", data_files="DIR/rollout-*.parquet")
 
 Candidates for a first guidance are in files of their own, `candidates-*.parquet`, with the same columns and the
-advantage 0: nothing that trains reads those.
+advantage 0: nothing that trains reads those. The schema's metadata has the stop texts of the run, where it has any.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -57,12 +58,15 @@ SCHEMA = pa.schema(
     ]
 )
 
+STOP = b"stop"  # key of the schema's metadata: a JSON list
+
 
 class DumpWriter:
     """Writes in the background; what goes wrong there is raised by the next call."""
 
-    def __init__(self, folder: str | os.PathLike, advantage: str) -> None:
+    def __init__(self, folder: str | os.PathLike, advantage: str, stop: Sequence[str] = ()) -> None:
         self._folder, self._advantage = Path(folder), advantage
+        self._schema = SCHEMA.with_metadata({STOP: json.dumps(stop)}) if stop else SCHEMA
         self._folder.mkdir(parents=True, exist_ok=True)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="dump")
         self._pending: Future[None] | None = None
@@ -82,15 +86,21 @@ class DumpWriter:
         path = dump_path(self._folder, step)
         if candidates:
             rows = [row | {"advantage": 0.0} for group in candidates for row in _rows(step, group, self._advantage)]
-            _write_file(candidates_path(path), rows)
+            _write_file(candidates_path(path), rows, self._schema)
         else:
             candidates_path(path).unlink(missing_ok=True)
-        _write_file(path, [row for group in groups for row in _rows(step, group, self._advantage)])
+        _write_file(path, [row for group in groups for row in _rows(step, group, self._advantage)], self._schema)
 
 
-def _write_file(path: Path, rows: list[dict[str, Any]]) -> None:
+def _write_file(path: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
     with whole(path) as part:
-        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), part, compression="zstd")
+        pq.write_table(pa.Table.from_pylist(rows, schema=schema), part, compression="zstd")
+
+
+def stop_texts(schema: pa.Schema) -> tuple[str, ...]:
+    """``--marge.stop`` of the run that wrote a file of this schema: completions hold such a text, and are graded
+    without it."""
+    return tuple(json.loads((schema.metadata or {}).get(STOP, b"[]")))
 
 
 def dump_path(folder: str | os.PathLike, step: int) -> Path:

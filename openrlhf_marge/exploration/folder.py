@@ -36,14 +36,15 @@ class ExplorationFolder:
     """Takes explorations in any order; ``problem_ids`` are all problems in the order of the data."""
 
     def __init__(
-        self, folder: str | os.PathLike, problem_ids: Sequence[str], problems_per_file: int, advantage: str
-    ) -> None:
+        self, folder: str | os.PathLike, problem_ids: Sequence[str], problems_per_file: int, advantage: str,
+        stop: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         self._problems: dict[int, list[str]] = {}
         for place, problem_id in enumerate(problem_ids):
             self._problems.setdefault(1 + place // problems_per_file, []).append(problem_id)
         self._file_of = {i: number for number, ids in self._problems.items() for i in ids}
         self._folder, self._records = Path(folder), CheckpointStore(Path(folder) / "guidance")
-        self._dump = DumpWriter(self._folder, advantage)
+        self._dump = DumpWriter(self._folder, advantage, stop)
         self._explored: dict[str, Exploration] = {}
         self._writing: int | None = None
         self.pool, self.totals = GuidancePool(), Totals()

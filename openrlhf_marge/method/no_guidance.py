@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+from openrlhf_marge.decoding import before_stop
 from openrlhf_marge.grading import answer_of, gold_answer
 from openrlhf_marge.types import Completion, Exploration, StateGroup
 
@@ -14,9 +15,13 @@ GRADER = "grader_"  # what the extra logs of the package's grader begin with, se
 
 
 class WithoutGuidance:
-    """Takes explorations as they come; of those without guidance it keeps counts and the first one."""
+    """Takes explorations as they come; of those without guidance it keeps counts and the first one.
 
-    def __init__(self) -> None:
+    ``stop`` is ``--marge.stop``.
+    """
+
+    def __init__(self, stop: Sequence[str] = ()) -> None:
+        self._stop = stop
         self._problems = self._found_none = self._no_correct = self._no_incorrect = 0
         self._responses = self._truncated = self._unanswered = self._correct = 0
         self._example: StateGroup | None = None
@@ -41,9 +46,10 @@ class WithoutGuidance:
         if self._example is None:
             return None
         advice = self._advice() if self._problems - self._found_none < FEW * self._problems else ""
+        example = _example(self._example, decode, self._stop)
         return (
             f"{self._found_none} of {self._problems} problems found no response that could guide: {self._no_correct} "
-            f"had no correct one, {self._no_incorrect} no incorrect one. {_example(self._example, decode)}{advice}"
+            f"had no correct one, {self._no_incorrect} no incorrect one. {example}{advice}"
         )
 
     def _advice(self) -> str:
@@ -59,17 +65,18 @@ class WithoutGuidance:
         )
 
 
-def without_guidance(explorations: Iterable[Exploration], decode: Decode) -> str | None:
+def without_guidance(explorations: Iterable[Exploration], decode: Decode, stop: Sequence[str] = ()) -> str | None:
     """The sentence about some explorations."""
-    found = WithoutGuidance()
+    found = WithoutGuidance(stop)
     for exploration in explorations:
         found.add(exploration)
     return found.sentence(decode)
 
 
-def _example(group: StateGroup, decode: Decode) -> str:
+def _example(group: StateGroup, decode: Decode, stop: Sequence[str]) -> str:
     response = group.completions[0]
-    text = decode([*group.state.prefix_ids, *response.token_ids])
+    text, prefix = decode([*group.state.prefix_ids, *response.token_ids]), decode(group.state.prefix_ids)
+    text = text[: len(prefix)] + before_stop(text[len(prefix) :], stop)
     gold = gold_answer(group.problem.label)
     reason, end = _reason(response), " and was cut off by the length limit" if response.truncated else ""
     read = "" if reason is None else f"the package's grader reads the answer {answer_of(text, gold)!r} ({reason}), "

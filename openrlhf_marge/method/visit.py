@@ -87,9 +87,10 @@ class Visit:
         given = self.problem.given_guidance
         if (known := self.pool.get(self.problem.id)) or given is None:
             return known
-        ids = without_end(given, self.eos_ids, self.config.stop, self.decode_pieces)
-        if len(ids) <= len(self.s0_ids):
+        ids = without_end(given[len(self.s0_ids) :], self.eos_ids, self.config.stop, self.decode_pieces)
+        if not ids:
             return ()
+        ids = self.s0_ids + ids
         is_correct = await self.sampler.is_correct(self.problem, ids)
         return (Guidance(token_ids=ids, is_correct=is_correct, pass_rate=float(is_correct), visit=self.number),)
 

@@ -8,7 +8,8 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
-from openrlhf_marge.data.dump import is_candidates
+from openrlhf_marge.data.columns import open_file
+from openrlhf_marge.data.dump import is_candidates, stop_texts
 from openrlhf_marge.decoding import Decoder
 from openrlhf_marge.grading import gold_answer
 from openrlhf_marge.report.model import ProblemData, visit_data
@@ -26,10 +27,11 @@ def build_problems(
     problems: dict[str, ProblemData] = {}
     names = dump_names({visit.path.parent for visit in visits})
     for path, of_file in groupby(visits, key=attrgetter("path")):
-        wanted = list(of_file)
+        wanted, stop = list(of_file), stop_texts(open_file(path).schema_arrow)
         for visit, groups in zip(wanted, read_visits(path, wanted), strict=True):
             problem = problems.setdefault(visit.problem_id, _problem(groups[0][0]))
-            problem["visits"].append(visit_data(groups, decoder, names[path.parent], is_candidates(path)))
+            visit_shown = visit_data(groups, decoder, names[path.parent], is_candidates(path), stop)
+            problem["visits"].append(visit_shown)
             progress(visit.end - visit.start)
     shown = list(problems.values())
     for problem, question in zip(shown, questions([p["prompt"] for p in shown]), strict=True):

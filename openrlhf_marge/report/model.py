@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TypedDict
 
-from openrlhf_marge.decoding import Decoder, added_texts
+from openrlhf_marge.decoding import Decoder, added_texts, before_stop
 from openrlhf_marge.grading import answer_of, gold_answer
 from openrlhf_marge.report.reading import Row
 from openrlhf_marge.rewards.batch import LOGGED
@@ -61,8 +61,13 @@ class ProblemData(TypedDict):
     visits: list[VisitData]
 
 
-def visit_data(groups: Groups, decoder: Decoder, dump: str = "", candidates: bool = False) -> VisitData:
-    """One visit of a problem; ValueError when the decoder does not know its token ids."""
+def visit_data(
+    groups: Groups, decoder: Decoder, dump: str = "", candidates: bool = False, stop: Sequence[str] = ()
+) -> VisitData:
+    """One visit of a problem; ValueError when the decoder does not know its token ids.
+
+    ``stop`` is the run's ``--marge.stop``.
+    """
     rows = [row for row, _ in groups]
     guided = dict.fromkeys(row["guidance_ids"] for row in rows if row["guidance_id"] is not None)
     return VisitData(
@@ -70,7 +75,7 @@ def visit_data(groups: Groups, decoder: Decoder, dump: str = "", candidates: boo
         step=rows[0]["step"],
         candidates=candidates,
         guidances=[_guidance(ids, rows, decoder) for ids in guided] or [_no_guidance(rows[0], decoder)],
-        states=[_state(row, completions, decoder) for row, completions in groups],
+        states=[_state(row, completions, decoder, stop) for row, completions in groups],
     )
 
 
@@ -94,7 +99,7 @@ def _no_guidance(s0: Row, decoder: Decoder) -> GuidanceData:
     return GuidanceData(correct=None, passRate=None, visit=None, pieces=[text, ""], states=[0])
 
 
-def _state(row: Row, completions: Sequence[Row], decoder: Decoder) -> StateData:
+def _state(row: Row, completions: Sequence[Row], decoder: Decoder, stop: Sequence[str]) -> StateData:
     wanted, prefix = gold_answer(row["label"]), row["prefix_ids"]
     rewards = [c["reward"] for c in completions]
     texts = added_texts(decoder, [(row["prompt_ids"], prefix + c["token_ids"], [len(prefix)]) for c in completions])
@@ -104,7 +109,7 @@ def _state(row: Row, completions: Sequence[Row], decoder: Decoder) -> StateData:
         value=number(sum(rewards) / len(rewards)),
         gain=number(row["value_gain"]),
         completions=[
-            _completion(c, text, answer_of(before + text, wanted))
+            _completion(c, text, answer_of(before + before_stop(text, stop), wanted))
             for c, (before, text) in zip(completions, texts, strict=True)
         ],
     )

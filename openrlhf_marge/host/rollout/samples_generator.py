@@ -49,7 +49,8 @@ class GuidedSamplesGenerator(SamplesGenerator):
         self._plan_checked = self._unguided_said = False
         self.reward_client = RewardClient(self.args.reward.remote_url)
         self._given = given_guidance(self.args, self.prompts_dataloader.dataset, self.tokenizer)
-        self._dump = DumpWriter(self.config.dump_dir, self.config.advantage) if self.config.dump_dir else None
+        dump_dir, of_dump = self.config.dump_dir, (self.config.advantage, self.config.stop)
+        self._dump = DumpWriter(dump_dir, *of_dump) if dump_dir else None
         self._replay = Replay(self.config.replay_dir) if self.config.replay_dir else None
 
     @torch.no_grad()
@@ -107,7 +108,7 @@ class GuidedSamplesGenerator(SamplesGenerator):
         """
         said: list[str | None] = [] if groups else [no_groups(self.rollouts, n_problems)]
         if not self._unguided_said:
-            said.append(without_guidance(explorations, self.tokenizer.decode))
+            said.append(without_guidance(explorations, self.tokenizer.decode, self.config.stop))
             self._unguided_said = said[-1] is not None
         if groups and not self._plan_checked and not self._replay and self.args.actor.lr_scheduler != "constant":
             self._plan_checked = True
