@@ -42,8 +42,8 @@ class ScriptedEngine:
 
     left = 10**9
 
-    def __init__(self, model, max_len, seed, options):
-        type(self).started.append((max_len, seed, options))
+    def __init__(self, model, max_len, seed, options, stop):
+        type(self).started.append((max_len, seed, options, *([stop] if stop else [])))
         self.tokenizer = AutoTokenizer.from_pretrained(model)
 
     def sample(self, prompts, n, temperature, top_p):
@@ -172,6 +172,20 @@ def test_prompt_and_prefix_as_the_engine_gets_them(engine, run):
     result = run("--prompt auto --n 1")
     assert engine.prompts[7] == user.format(sentence, "")
     assert result["prompt"] == "chat_boxed" and stored(result)[0]["prompt"] == engine.prompts[7]
+
+
+def test_a_runs_own_template_and_stop_are_evaluated_with_as_it_trains(engine, run, capsys):
+    """Neither a BOS nor a chat template is added, as OpenRLHF adds none."""
+    plain, result = run("--n 1"), run(r"--n 1 --input_template Q:{}\boxed{{}} --stop Q: END")
+    assert engine.prompts[7] == r"Q:What is 0+1?\boxed{}" and engine.started[1][-1] == ["Q:", "END"]
+    assert (result["prompt"], result["input_template"]) == ("input_template", r"Q:{}\boxed{{}}")
+    assert result["stop"] == ["Q:", "END"] and result["responses"] != plain["responses"]
+    assert not {"stop", "input_template"} & plain.keys()
+    with pytest.raises(SystemExit):
+        run(r"--input_template {}\boxed{}")
+    assert r"must hold {} once, where the problem goes; write every other brace twice, as in \boxed{{}}" in (
+        capsys.readouterr().err
+    )
 
 
 def test_the_response_prefix_is_part_of_the_response(engine, run):

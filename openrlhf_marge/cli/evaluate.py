@@ -21,7 +21,7 @@ from openrlhf_marge.evaluation import over_problems, problem_metrics
 from openrlhf_marge.evaluation.flags import parse_args
 from openrlhf_marge.evaluation.prompting import Prompter
 from openrlhf_marge.evaluation.results import EvaluationResult
-from openrlhf_marge.evaluation.tasks import SETTINGS, Task, answer, make_task
+from openrlhf_marge.evaluation.tasks import Task, answer, make_task, settings_of
 from openrlhf_marge.host.standalone.evaluation_engine import Engine
 from openrlhf_marge.models import check_model
 from openrlhf_marge.rewards.guard import GraderGuard, max_failures
@@ -34,7 +34,7 @@ NAMED = 5  # problems left out whose places are printed
 def prepare(args: argparse.Namespace) -> tuple[list[Task], GraderGuard]:
     """Everything that can be wrong before the engine starts; ValueError or OSError then. Resolves --prompt auto."""
     check_model(args.model, args.max_len)
-    prompter = Prompter(args.model, args.prompt, args.response_prefix)
+    prompter = Prompter(args.model, args.prompt, args.response_prefix, args.input_template)
     args.prompt = prompter.name
     check_out(args.out)
     start_pool(args.workers)
@@ -50,7 +50,7 @@ def result_of(args: argparse.Namespace, task: Task) -> EvaluationResult:
         "problems": len(task.prompts),
         "problems_left_out_prompt_too_long": len(task.too_long()),
         "responses": str(task.folder.path),
-        **{name: getattr(args, name) for name in SETTINGS},
+        **settings_of(args),
     }
     for name, estimate in estimates.items():
         error = "n/a" if estimate.standard_error is None else f"{estimate.standard_error:.4f}"

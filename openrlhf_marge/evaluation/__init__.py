@@ -7,7 +7,7 @@ from openrlhf_marge.evaluation.data_sets import DATA_SETS, DataSet
 from openrlhf_marge.evaluation.estimates import Estimate, over_problems, pass_at_k
 from openrlhf_marge.evaluation.majority import maj_at_k, vote_of
 from openrlhf_marge.evaluation.metrics import Response, problem_metrics
-from openrlhf_marge.evaluation.prompts import PROMPTS, choose_prompt, render_prompt
+from openrlhf_marge.evaluation.prompts import PROMPTS, check_input_template, choose_prompt, render_prompt
 
 __all__ = [
     "DATA_SETS",
@@ -15,6 +15,7 @@ __all__ = [
     "DataSet",
     "Estimate",
     "Response",
+    "check_input_template",
     "choose_prompt",
     "maj_at_k",
     "over_problems",

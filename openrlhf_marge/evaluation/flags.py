@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from openrlhf_marge.evaluation import DATA_SETS, PROMPTS
+from openrlhf_marge.evaluation import DATA_SETS, PROMPTS, check_input_template
 from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.rewards.workers import add_workers, check_workers
 
@@ -46,6 +46,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         help="chat: the chat template alone, as in training; chat_boxed, alpaca: with the paper's sentence (App. E); "
         "auto: one of these two by model [%(default)s]",
     )
+    add("--input_template", help="a run's --data.input_template, which takes the place of --prompt [none]")
     add(
         "--response_prefix",
         default="",
@@ -63,6 +64,7 @@ def _json(text: str) -> Any:
 
 def _add_sampling(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
+    add("--stop", nargs="+", help="texts at which a response ends, without them; a run's --marge.stop [none]")
     add("--n", type=int, default=16, help="responses sampled per problem, 0 for none [%(default)s]")
     add("--k", type=int, nargs="+", help="the k of pass@k and maj@k, at most n [1 8]")
     add("--greedy_runs", type=int, default=1, help="greedy responses per problem; 3 in the paper [%(default)s]")
@@ -87,5 +89,10 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         parser.error("--temperature must be above 0 (greedy responses are --greedy_runs), --top_p in (0, 1]")
     if not isinstance(args.engine_args, dict):
         parser.error(ENGINE_ARGS)
+    if args.input_template:
+        try:
+            check_input_template("--input_template", args.input_template)
+        except ValueError as e:
+            parser.error(str(e))
     if doubled := {data for data in args.data if args.data.count(data) > 1}:
         parser.error(f"--data names {', '.join(doubled)} twice; leave one out")

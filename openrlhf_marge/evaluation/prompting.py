@@ -17,17 +17,24 @@ class Prompt:
 
 
 class Prompter:
-    """``name`` is the prompt in use, "auto" resolved. ValueError when the model cannot be prompted so."""
+    """``name`` is the prompt in use, "auto" resolved. ValueError when the model cannot be prompted so.
 
-    def __init__(self, model: str, name: str, response_prefix: str) -> None:
-        self._tokenizer = load_tokenizer(model)
-        self.name = choose_prompt(name, model, bool(self._tokenizer.chat_template))
+    An ``input_template`` takes its place, as the run has it that OpenRLHF trains with.
+    """
+
+    def __init__(self, model: str, name: str, response_prefix: str, input_template: str | None = None) -> None:
+        self._tokenizer, self._template = load_tokenizer(model), input_template
+        has_chat_template = bool(self._tokenizer.chat_template)
+        self.name = "input_template" if input_template else choose_prompt(name, model, has_chat_template)
         # By itself, as s_0 is encoded in training: joined to the prompt it could become other tokens.
         self._prefix_ids = self._encode(response_prefix, add_special_tokens=False) if response_prefix else []
 
     def prompt(self, problem: str) -> Prompt:
-        text = render_prompt(self.name, problem, self._apply_chat_template)
-        # A chat template writes its special tokens itself.
+        if self._template:
+            text = self._template.format(problem)
+        else:
+            text = render_prompt(self.name, problem, self._apply_chat_template)
+        # A chat template writes its special tokens itself, and OpenRLHF adds none to an input template.
         return Prompt(text, self._encode(text, add_special_tokens=self.name == "alpaca") + self._prefix_ids)
 
     def _apply_chat_template(self, message: str) -> str:

@@ -4,11 +4,15 @@ chat          the chat template around the problem alone, as OpenRLHF prompts in
 chat_boxed    the chat template around the problem and "Please reason step by step, ..." (Qwen2, Qwen2.5, Llama 3.1)
 alpaca        the Alpaca format with the same sentence (MetaMath-Mistral)
 auto          by model family: alpaca where a model has no chat template or is a MetaMath, else chat_boxed
+
+A run with ``--data.input_template`` has a prompt of its own, which is evaluated with, too.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from string import Formatter
 
 SENTENCE = r"Please reason step by step, and put your final answer within \boxed{}."
 ALPACA = (
@@ -16,6 +20,7 @@ ALPACA = (
     f"### Instruction:\n{{problem}}\n{SENTENCE.replace('{}', '{{}}')}\n\n### Response: Let's think step by step."
 )
 PROMPTS = ("chat", "chat_boxed", "alpaca", "auto")
+EMPTY_COMMAND = re.compile(r"\\[A-Za-z]{2,}\{\}")  # \boxed{}, which str.format takes for the problem's place
 
 
 def choose_prompt(name: str, model: str, has_chat_template: bool) -> str:
@@ -35,3 +40,16 @@ def render_prompt(name: str, problem: str, apply_chat_template: Callable[[str], 
     if name == "alpaca":
         return ALPACA.format(problem=problem)
     return apply_chat_template(f"{problem} {SENTENCE}" if name == "chat_boxed" else problem)
+
+
+def check_input_template(flag: str, template: str) -> None:
+    """ValueError naming the flag where ``template.format(problem)`` does not put the problem in exactly one place."""
+    try:
+        fields = [field for _, field, _, _ in Formatter().parse(template) if field is not None]
+    except ValueError:  # braces that open or close nothing
+        fields = []
+    if fields != [""] or EMPTY_COMMAND.search(template):
+        raise ValueError(
+            f"{flag} {template!r} must hold {{}} once, where the problem goes; write every other brace twice, as in "
+            r"\boxed{{}}"
+        )

@@ -26,6 +26,7 @@ from openrlhf_marge.seeds import stable_hash
 SETTINGS = (
     "model", "prompt", "response_prefix", "n", "greedy_runs", "temperature", "top_p", "max_len", "seed", "engine_args",
 )  # fmt: skip
+OF_A_RUN = ("input_template", "stop")  # told where they are given
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,8 @@ class Engine(Protocol):
         """The greedy response to each prompt of every run."""
 
 
-StartEngine = Callable[[str, int, int, dict[str, Any]], Engine]  # (model, max_len, seed, further arguments)
+# (model, max_len, seed, further arguments, stop texts)
+StartEngine = Callable[[str, int, int, dict[str, Any], list[str] | None], Engine]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +79,18 @@ def make_task(args: argparse.Namespace, data: str, prompter: Prompter) -> Task:
     if not fitting:
         shortest = min(len(prompt.ids) for prompt in prompts.values())
         raise ValueError(f"--data {data}: the shortest prompt has {shortest} tokens; raise --max_len {args.max_len}")
-    settings = {name: getattr(args, name) for name in SETTINGS} | {"files": _files(args.model)}
+    settings = settings_of(args) | {"files": _files(args.model)}
     digest = stable_hash(settings, [(problem.text, problem.label) for problem in problems])
     folder = ResponseFolder(args.out.with_name(f"{args.out.stem}-responses") / f"{Path(data).stem}-{digest:016x}")
     with (folder.path / "settings.json").open("w", encoding="utf-8") as file:
         file.write(redacted(json.dumps({"data": data, **settings}, indent=1)))
     return Task(data, problems, fitting, folder, frozenset(answered.index for answered in folder.read()))
+
+
+def settings_of(args: argparse.Namespace) -> dict[str, Any]:
+    """What decides the responses, by flag."""
+    given = {name: value for name in OF_A_RUN if (value := getattr(args, name))}
+    return {name: getattr(args, name) for name in SETTINGS} | given
 
 
 def _files(model: str) -> dict[str, tuple[int, int]]:
@@ -102,7 +110,7 @@ def answer(args: argparse.Namespace, tasks: Sequence[Task], guard: GraderGuard, 
         return
     done = sum(len(task.done) for task in tasks)
     # What is left must not get the random numbers of what is done.
-    engine = start(args.model, args.max_len, args.seed + done, args.engine_args)
+    engine = start(args.model, args.max_len, args.seed + done, args.engine_args, args.stop)
     total = sum(len(task.prompts) for task in tasks)
     with (
         tqdm(total=total, initial=done, desc="Evaluate", unit="problem") as progress,

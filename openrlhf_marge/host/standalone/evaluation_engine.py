@@ -12,13 +12,18 @@ from openrlhf_marge.evaluation.tasks import Output
 
 
 class Engine:
-    """One engine in this process. ``options`` are further arguments of vllm.LLM and win over the ones here."""
+    """One engine in this process. ``options`` are further arguments of vllm.LLM and win over the ones here.
 
-    def __init__(self, model: str, max_len: int, seed: int, options: dict[str, Any]) -> None:
+    A response ends before the first of the ``stop`` texts.
+    """
+
+    def __init__(
+        self, model: str, max_len: int, seed: int, options: dict[str, Any], stop: list[str] | None = None
+    ) -> None:
         from vllm import LLM
 
         defaults: dict[str, Any] = dict(dtype="bfloat16", max_model_len=max_len, enforce_eager=True, seed=seed)
-        self._llm = LLM(model=model, **defaults | options)
+        self._llm, self._stop = LLM(model=model, **defaults | options), stop
 
     def sample(self, prompts: Sequence[list[int]], n: int, temperature: float, top_p: float) -> list[list[Output]]:
         """n responses to each prompt, up to the length limit."""
@@ -34,7 +39,7 @@ class Engine:
 
         outputs = self._llm.generate(
             [TokensPrompt(prompt_token_ids=ids) for ids in prompts],
-            SamplingParams(max_tokens=None, **params),
+            SamplingParams(max_tokens=None, stop=self._stop, **params),
             use_tqdm=partial(tqdm, position=1, leave=False),
         )
         return [[Output(o.text, o.finish_reason == "length") for o in output.outputs] for output in outputs]
