@@ -17,6 +17,12 @@ def one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:LONGEST] or type(error).__name__
 
 
+def why_not(model: str, error: Exception) -> str:
+    """Why ``model`` cannot be loaded; transformers takes a folder that is not there for a name on the hub."""
+    reason = one_line(error)
+    return reason if Path(model).is_dir() else f"there is no such folder, and as a name on the hub: {reason}"
+
+
 def check_model(model: str, max_len: int) -> None:
     """ValueError when ``--model`` is no model, or has fewer positions than ``--max_len``."""
     from transformers import AutoConfig
@@ -47,7 +53,7 @@ def load_tokenizer(model: str) -> Any:
     try:
         return AutoTokenizer.from_pretrained(model, trust_remote_code=False)
     except Exception as e:  # from missing files to failed downloads, transformers raises what it likes
-        raise ValueError(f"--model {model} has no tokenizer that transformers can load: {one_line(e)}") from e
+        raise ValueError(f"--model {model} has no tokenizer that transformers can load: {why_not(model, e)}") from e
 
 
 @functools.cache  # read once: every rollout asks

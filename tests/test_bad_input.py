@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("openrlhf", reason="the host is not installed")
 
 from openrlhf.cli.train_ppo_ray import parse_args
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import MistralConfig, PreTrainedTokenizerFast
 
 from openrlhf_marge import MargeConfig
@@ -137,6 +137,14 @@ def test_a_model_whose_layers_look_through_a_window_is_refused_with_shared_prefi
     assert not launch(*flags).marge.share_prefix
 
 
+def test_without_a_gpu_no_engine_compiles(launch, monkeypatch, capsys):
+    """The environment of a CPU has TORCHDYNAMO_DISABLE, with which vLLM's compiling is an error."""
+    assert not launch().vllm.enforce_eager
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    assert launch("--vllm.sync_backend", "gloo").vllm.enforce_eager
+    assert "[marge] --vllm.enforce_eager is set to True (DS_ACCELERATOR=cpu)" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
@@ -157,6 +165,39 @@ def test_unknown_and_malformed_flags_end_with_the_flag_and_a_short_usage(launch,
         launch(*flags.split())
     said = capsys.readouterr().err.strip().splitlines()
     assert error.value.code == 2 and word in said[-1] and len(said) <= 3
+
+
+@pytest.mark.parametrize("template", [r"{} Answer in \boxed{}.", r"Answer {x} in \boxed{}: {}", "{} {", r"\boxed{}"])
+def test_an_input_template_with_other_braces_is_refused_and_the_mend_is_said(launch, template):
+    with pytest.raises(SystemExit, match=r"must hold \{\} once, .* write every other brace twice, as in \\boxed\{\{"):
+        launch("--data.input_template", template)
+    with pytest.raises(SystemExit, match=r"--data.input_template does not work with --data.apply_chat_template"):
+        launch("--data.input_template", "Q: {}", "--data.apply_chat_template")
+    launch("--data.input_template", r"{} Answer in \boxed{{}}.")
+
+
+@pytest.mark.parametrize(("template", "lacks"), [("Q: {}\n", True), ("<bos>Q: {}\n", False)])
+def test_the_first_prompt_is_shown_and_whether_it_lacks_the_models_bos(launch, tmp_path, capsys, template, lacks):
+    core = Tokenizer(models.BPE({"<bos>": 0, "<eos>": 1, **{c: 2 + i for i, c in enumerate("Q: 1+?\nAB")}}, []))
+    core.decoder = decoders.Fuse()
+    core.add_special_tokens(["<bos>", "<eos>"])
+    core.post_processor = processors.TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 0)])
+    made = PreTrainedTokenizerFast(tokenizer_object=core, bos_token="<bos>", eos_token="<eos>")
+    made.save_pretrained(tmp_path / "model")
+    flags = ("--actor.model_name_or_path", str(tmp_path / "model"), "--marge.cot_prefix", "A:")
+    launch(*flags, "--data.input_template", template)
+    said = capsys.readouterr().out
+    assert f"[marge] the first prompt and the begin of its responses: {template.format('1+1?') + 'A:'!r}\n" in said
+    sentence = "[marge] prompts do not begin with '<bos>', which the model's tokenizer puts before a text"
+    assert (sentence in said) == lacks
+
+
+def test_a_chat_template_that_the_model_does_not_have_is_refused_before_ray_starts(launch, tmp_path):
+    core = Tokenizer(models.WordLevel({"<unk>": 0}, unk_token="<unk>"))
+    PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<unk>").save_pretrained(tmp_path / "model")
+    flags = ("--actor.model_name_or_path", str(tmp_path / "model"), "--marge.split", "tokens")
+    with pytest.raises(SystemExit, match=r"model has no chat template; leave --data.apply_chat_template out"):
+        launch(*flags, "--data.apply_chat_template")
 
 
 @pytest.mark.parametrize("label", ["", "  ", None])

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,6 +16,7 @@ from openrlhf_marge.arithmetic.problems import split_problems, write_jsonl
 from openrlhf_marge.cli.explore import main
 from openrlhf_marge.data.dump import dump_files, read_groups
 from openrlhf_marge.exploration.flags import FLAGS, make_parser
+from openrlhf_marge.host.standalone import engines
 from openrlhf_marge.runs.warm_client import warmed
 
 EXPLORE = [sys.executable, "-m", "openrlhf_marge.cli.explore"]
@@ -91,10 +93,12 @@ def test_an_exploration_killed_on_two_engines_goes_on_and_loses_and_repeats_no_s
     [
         ("--data.prompt_dataset /no.jsonl", "--data.prompt_dataset /no.jsonl: there is no such file"),
         ("--data.label_key gold", "has no column 'gold' (--data.label_key)"),
-        ("--actor.model_name_or_path /no/model", "--actor.model_name_or_path /no/model has no tokenizer"),
+        ("--actor.model_name_or_path /no/model", "be loaded: there is no such folder, and as a name on the hub: "),
         ("--reward.remote_url /no.py", "--reward.remote_url /no.py: there is no such file"),
         ("--guidance_from /no/run", "/no/run holds no finished exploration"),
         ("--marge.n_candidates 0", "--marge.n_candidates is 0; it must be at least 1"),
+        ("--data.input_template {}", "--data.input_template does not work with --data.apply_chat_template"),
+        ("--data.max_len 8", "none of the 16 problems leaves room for a response: --data.max_len must be more than"),
         ("--marge.split words", "--marge.split is 'words'; it must be one of step, tokens"),
     ],
 )
@@ -103,11 +107,27 @@ def test_bad_input_is_one_sentence_and_no_engine(task, tmp_path, capsys, more, s
     assert sentence in capsys.readouterr().err.partition("explore: error: ")[2]
 
 
+def test_an_engine_that_does_not_start_is_one_sentence_that_says_where_to_look(monkeypatch):
+    def get(answer):
+        raise engines.ray.exceptions.RayError("The actor died\n  File x.py\nRuntimeError: no memory\n")
+
+    monkeypatch.setattr(engines.ray, "get", get)
+    monkeypatch.setattr(engines, "_logs", lambda: "RAY/logs")
+    engine = SimpleNamespace(get_num_unfinished_requests=SimpleNamespace(remote=lambda: None))
+    with pytest.raises(RuntimeError) as error:
+        engines._await_start([engine], "MODEL")
+    assert str(error.value) == (
+        "vLLM engine 0 did not start with the model MODEL: RuntimeError: no memory (what the engine printed is in the "
+        "newest worker-*.out of RAY/logs, on the node of the engine)"
+    )
+
+
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
         ("--vllm.num_engines 0", "--vllm.num_engines is 0; it must be at least 1"),
         ("--marge.dump_dir d", "unrecognized arguments: --marge.dump_dir d"),
+        ("--ds.param_dtype int8", "--ds.param_dtype is 'int8'; it must be one of bf16, fp16, fp32"),
         ("--adam.lr 1", "unrecognized arguments: --adam.lr 1"),
         ("--marge.reward x", "--marge.reward does not work with --reward.remote_url"),
     ],

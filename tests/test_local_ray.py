@@ -16,6 +16,18 @@ import os, sys, ray
 ray.init(address=sys.argv[1], log_to_driver=False)
 print("ran", ray.get(ray.remote(lambda: os.getpid()).remote()))
 """
+ENDED = """
+import os, signal, sys, time
+from openrlhf_marge.host.standalone.local_ray import local_ray
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+try:
+    with local_ray(num_gpus=1, num_cpus=1):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+finally:
+    time.sleep(4)
+    print("ended in good order")
+"""
 NAMES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 
@@ -55,3 +67,9 @@ def test_a_command_needs_a_cluster_where_there_is_no_gpu_and_no_address(monkeypa
     if address is not None:
         monkeypatch.setenv("RAY_ADDRESS", address)
     assert needs_local_ray() is needs
+
+
+def test_a_command_on_the_cluster_that_gets_a_sigterm_takes_the_time_that_it_needs_to_end():
+    """Ray's own handler ends it with SIGABRT after 3 seconds."""
+    done = subprocess.run([sys.executable, "-c", ENDED], capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == 143 and done.stdout.endswith("ended in good order\n"), done.stderr[-2000:]

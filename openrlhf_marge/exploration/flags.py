@@ -29,11 +29,13 @@ FLAGS: dict[str, tuple[Any, Any, str]] = {
     "vllm.tensor_parallel_size": (int, 1, "GPUs per engine"),
     "vllm.gpu_memory_utilization": (float, 0.95, "share of a GPU's memory that an engine takes"),
     "vllm.enforce_eager": (bool, False, "no CUDA graphs"),
+    "ds.param_dtype": (str, "bf16", "bf16, fp16 or fp32; CPUs without bfloat16 are many times faster with fp32"),
     "reward.remote_url": (str, None, "reward function or servers; the package's grader without it"),
     "train.seed": (int, 42, "seed of every choice"),
     "train.full_determinism_enable": (bool, False, "a seed for every request, so that the same flags give the same"),
     "use_ms": (bool, False, "data sets from ModelScope"),
 }
+DTYPES = ("bf16", "fp16", "fp32")
 # What only training has a use for, and what --out stands for.
 WITHOUT = (
     "advantage",
@@ -78,6 +80,8 @@ def parse_args(argv: list[str] | None, description: str = "") -> argparse.Namesp
     for name in ("rollout.n_samples_per_prompt", "vllm.num_engines", "problems_in_flight", "problems_per_file"):
         if getattr(args, name) < 1:
             parser.error(f"--{name} is {getattr(args, name)}; it must be at least 1")
+    if (dtype := getattr(args, "ds.param_dtype")) not in DTYPES:
+        parser.error(f"--ds.param_dtype is {dtype!r}; it must be one of {', '.join(DTYPES)}")
     if getattr(args, "marge.reward") != MATH and getattr(args, "reward.remote_url"):
         parser.error("--marge.reward does not work with --reward.remote_url; leave one out")
     return args

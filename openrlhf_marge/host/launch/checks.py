@@ -16,6 +16,7 @@ from openrlhf_marge import REWARD_FILE, patches
 from openrlhf_marge.data.dump import dump_files
 from openrlhf_marge.host.domain_rewards import write_reward_file
 from openrlhf_marge.host.launch.dataset_checks import check_datasets
+from openrlhf_marge.host.launch.prompt_checks import check_template, read_prompts, show_prompt
 from openrlhf_marge.host.launch.refusals import REFUSED, REFUSED_ON_CPU, REFUSED_TOGETHER
 from openrlhf_marge.host.rollout import tokens
 from openrlhf_marge.method.config import MargeConfig, from_namespace
@@ -48,8 +49,8 @@ def check_arguments(args: Any) -> None:
     _repair_checkpoints(args)
     _complete(args, config)
     check_reward_file(args.reward.remote_url)
-    check_datasets(args)
-    _check_s0(args, config)
+    check_template(args.data)
+    _check_tokenizer(args, config, check_datasets(args))
     _check_shared(args, config)
 
 
@@ -60,11 +61,16 @@ def _check_shared(args: Any, config: MargeConfig) -> None:
         check_config(AutoConfig.from_pretrained(model, trust_remote_code=False))
 
 
-def _check_s0(args: Any, config: MargeConfig) -> None:
-    """A model that is on this disk must give ``--marge.cot_prefix`` back; with others the run's first step sees it."""
+def _check_tokenizer(args: Any, config: MargeConfig, rows: Any) -> None:
+    """A model that is on this disk must give ``--marge.cot_prefix`` back, and its first prompt is shown.
+
+    With others the run's first step sees what is wrong.
+    """
     model = args.actor.model_name_or_path
     if model and os.path.isdir(model) and not config.replay_dir:
-        tokens.s0_token_ids(tokens.load_tokenizer(args), config)
+        tokenizer = tokens.load_tokenizer(args)
+        tokens.s0_token_ids(tokenizer, config)
+        show_prompt(tokenizer, config, read_prompts(args, rows.select([0]), tokenizer).prompts[0])
 
 
 def check_replay(folder: str) -> None:
@@ -121,7 +127,14 @@ def _complete(args: Any, config: MargeConfig) -> None:
         _set(args.algo.kl, "use_loss", True, "--algo.kl.use_loss", "with --marge.reference iteration, Eq. 4")
         if args.algo.kl.estimator == "k1" and not args.algo.kl.unbiased_gradient:
             _set(args.algo.kl, "estimator", "k3", "--algo.kl.estimator", "k1 as a loss has no gradient on average")
+    complete_for_cpu(args)
     complete_reward(args, config, args.ckpt.path)
+
+
+def complete_for_cpu(args: Any) -> None:
+    """The environment that the package gives the stack on a CPU (``runs/cpu.py``) has no torch.compile."""
+    if os.environ.get("DS_ACCELERATOR") == "cpu":
+        _set(args.vllm, "enforce_eager", True, "--vllm.enforce_eager", "DS_ACCELERATOR=cpu")
 
 
 def complete_reward(args: Any, config: MargeConfig, folder: str) -> None:

@@ -12,8 +12,11 @@ from openrlhf_marge.host.rollout.tokens import s0_text
 from openrlhf_marge.method.config import MargeConfig
 
 
-def check_datasets(args: Any) -> None:
-    """ValueError naming flag, file and row when data is missing, lacks a column, or has an empty prompt or label."""
+def check_datasets(args: Any) -> Any:
+    """The rows of the prompt data.
+
+    ValueError naming flag, file and row when data is missing, lacks a column, or has an empty prompt or label.
+    """
     if not args.data.prompt_dataset:
         raise ValueError("--data.prompt_dataset is not set; name the file, folder or hub data set of the problems")
     if not args.data.label_key:
@@ -24,6 +27,7 @@ def check_datasets(args: Any) -> None:
         check_guidance(f"--data.prompt_dataset {data.prompt_dataset}", rows, args.marge)
     if args.eval.dataset:
         check_dataset(args, "--eval.dataset", args.eval.dataset, None, args.eval.split)
+    return rows
 
 
 def check_guidance(name: str, rows: Any, config: MargeConfig) -> None:

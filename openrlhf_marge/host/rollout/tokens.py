@@ -11,7 +11,7 @@ from openrlhf.utils import get_tokenizer
 from transformers import ProcessorMixin
 
 from openrlhf_marge.method.config import MargeConfig
-from openrlhf_marge.models import generation_eos_ids, one_line
+from openrlhf_marge.models import generation_eos_ids, why_not
 from openrlhf_marge.types import Problem, TokenIds
 
 
@@ -21,7 +21,7 @@ def load_tokenizer(args: Any) -> Any:
     try:
         return get_tokenizer(model, None, "left", None, use_fast=not args.data.disable_fast_tokenizer)
     except Exception as e:  # from missing files to failed downloads, transformers raises what it likes
-        reason = one_line(e)
+        reason = why_not(model, e)
         raise ValueError(f"--actor.model_name_or_path {model} has no tokenizer that can be loaded: {reason}") from e
 
 
@@ -33,6 +33,15 @@ def encode(tokenizer: Any, text: str) -> TokenIds:
     if isinstance(tokenizer, ProcessorMixin):
         tokenizer = tokenizer.tokenizer
     return tuple(tokenizer(text=text, add_special_tokens=False)["input_ids"])
+
+
+def missing_bos(tokenizer: Any, prompt: str) -> str | None:
+    """The BOS that the tokenizer puts before texts and ``prompt`` does not begin with; None where none is missing."""
+    if isinstance(tokenizer, ProcessorMixin):
+        tokenizer = tokenizer.tokenizer
+    bos = tokenizer.bos_token_id
+    added = bos is not None and tokenizer(text="1")["input_ids"][:1] == [bos]
+    return tokenizer.bos_token if added and encode(tokenizer, prompt)[:1] != (bos,) else None
 
 
 def problem_id(prompt: str, label: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import ray
 from openrlhf.trainer.ray.vllm_engine import create_vllm_engines
 
-from openrlhf_marge.host.standalone.local_ray import local_ray, needs_local_ray
+from openrlhf_marge.host.standalone.local_ray import init_ray, local_ray, needs_local_ray
 
 STOP_SECONDS = 30
 
@@ -22,7 +22,7 @@ def ray_cluster() -> Iterator[None]:
         with local_ray():
             yield
         return
-    ray.init(
+    init_ray(
         log_to_driver=False, logging_level=logging.ERROR, runtime_env={"env_vars": {"TOKENIZERS_PARALLELISM": "true"}}
     )
     try:
@@ -51,6 +51,7 @@ def offline_engines(args: Any) -> Iterator[list[Any]]:
         enforce_eager=vllm.enforce_eager,
         max_model_len=args.data.max_len,
         gpu_memory_utilization=vllm.gpu_memory_utilization,
+        param_dtype=args.ds.param_dtype,
     )
     try:
         _await_start(engines, args.actor.model_name_or_path)
@@ -66,7 +67,16 @@ def _await_start(engines: list[Any], model: str) -> None:
         try:
             ray.get(answer)
         except ray.exceptions.RayError as e:
-            raise RuntimeError(f"vLLM engine {number} did not start with the model {model}: {e}") from e
+            reason = (str(e).strip().splitlines() or [type(e).__name__])[-1]
+            raise RuntimeError(
+                f"vLLM engine {number} did not start with the model {model}: {reason} (what the engine printed is in "
+                f"the newest worker-*.out of {_logs()}, on the node of the engine)"
+            ) from e
+
+
+def _logs() -> str:
+    """Ray's folder of logs; it has the same path on every node of a cluster."""
+    return f"{init_ray(ignore_reinit_error=True).address_info['session_dir']}/logs"
 
 
 def _stop(engines: list[Any]) -> None:

@@ -6,14 +6,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from openrlhf.datasets import PromptDataset
 from openrlhf.utils.config import hierarchize
 
 from openrlhf_marge.exploration import ExplorationFolder, JournaledSampler, Totals, explore_all, read_pool
-from openrlhf_marge.host.launch.checks import check_reward_file, complete_reward
+from openrlhf_marge.host.launch.checks import check_reward_file, complete_for_cpu, complete_reward
 from openrlhf_marge.host.launch.dataset_checks import check_dataset, check_guidance
+from openrlhf_marge.host.launch.prompt_checks import check_room, check_template, read_prompts, show_prompt
 from openrlhf_marge.host.rollout import tokens
-from openrlhf_marge.host.rollout.data import quiet_strategy
 from openrlhf_marge.host.rollout.explorations import make_explorer
 from openrlhf_marge.host.rollout.given_guidance import given_guidance
 from openrlhf_marge.host.rollout.reward_client import RewardClient
@@ -33,11 +32,13 @@ def explore_data(args: Any, begin: Callable[[], None]) -> Totals:
     ``args.marge`` is a ``MargeConfig``.
     """
     config = args.marge
+    complete_for_cpu(args)
     complete_reward(args, config, args.out)
     check_reward_file(args.reward.remote_url)
     tokenizer = tokens.load_tokenizer(args)
     problems = read_problems(args, config, tokenizer)
-    folder = ExplorationFolder(args.out, [p.id for p in problems], args.problems_per_file, config.advantage)
+    ids = [p.id for p in problems]
+    folder = ExplorationFolder(args.out, ids, args.problems_per_file, config.advantage, config.stop)
     if args.guidance_from and not folder.totals.problems:
         folder.start_from(read_pool(args.guidance_from))
     begin()
@@ -51,16 +52,11 @@ def explore_data(args: Any, begin: Callable[[], None]) -> Totals:
 def read_problems(args: Any, config: MargeConfig, tokenizer: Any) -> list[Problem]:
     """The problems of the data in their order, equal ones once."""
     data = args.data
+    check_template(data)
     rows = check_dataset(args, "--data.prompt_dataset", data.prompt_dataset, data.prompt_probs, data.prompt_split)
     if config.guidance_key:
         check_guidance(f"--data.prompt_dataset {data.prompt_dataset}", rows, config)
-    if data.apply_chat_template and not tokenizer.chat_template:
-        raise ValueError(
-            f"--actor.model_name_or_path {args.actor.model_name_or_path} has no chat template; leave "
-            "--data.apply_chat_template out"
-        )
-    rows = rows.select(range(min(data.max_samples, len(rows))))
-    prompts = PromptDataset(rows, tokenizer, quiet_strategy(args), input_template=data.input_template)
+    prompts = read_prompts(args, rows.select(range(min(data.max_samples, len(rows)))), tokenizer)
     given = given_guidance(args, prompts, tokenizer)
     problems = [
         tokens.make_problem(tokenizer, prompt, str(label), data.max_len, args.rollout.max_new_tokens, given)
@@ -69,6 +65,9 @@ def read_problems(args: Any, config: MargeConfig, tokenizer: Any) -> list[Proble
     different = list({p.id: p for p in problems}.values())
     if len(different) < len(problems):
         print(f"explore: {len(problems) - len(different)} problems occur more than once in the data; once is enough")
+    check_room(different, len(tokens.s0_token_ids(tokenizer, config)))
+    for problem in different[:1]:
+        show_prompt(tokenizer, config, problem.prompt)
     return different
 
 
@@ -90,7 +89,7 @@ async def explore_on(
     )
     explorer = make_explorer(args, config, tokenizer, folder.pool, JournaledSampler(sampler, folder.journal))
     in_flight = args.problems_in_flight * len(engines)
-    unguided, unlabelled = WithoutGuidance(), WithoutLabels(config)
+    unguided, unlabelled = WithoutGuidance(config.stop), WithoutLabels(config)
 
     def add(exploration: Exploration) -> None:
         unguided.add(exploration)

@@ -11,6 +11,8 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -36,7 +38,7 @@ def local_ray(num_gpus: int = 4, num_cpus: int = 12) -> Iterator[dict[str, str]]
     with _token() as token, warm_start(environment) as warm:
         import ray
 
-        context: Any = ray.init(  # a RayContext, whose class Ray keeps private
+        context = init_ray(
             address="local",
             num_cpus=num_cpus,
             num_gpus=num_gpus,
@@ -49,6 +51,20 @@ def local_ray(num_gpus: int = 4, num_cpus: int = 12) -> Iterator[dict[str, str]]
             yield environment | token | warm | {"RAY_ADDRESS": context.address_info["gcs_address"]}
         finally:
             ray.shutdown()
+
+
+def init_ray(**options: Any) -> Any:
+    """``ray.init``, whose RayContext is a class that Ray keeps private, with this process's own handler of SIGTERM.
+
+    With Ray's own a SIGTERM aborts the process after 3 seconds, whatever it still has to end.
+    """
+    import ray
+
+    handler = signal.getsignal(signal.SIGTERM)
+    context = ray.init(**options)
+    if callable(handler) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
+    return context
 
 
 @contextmanager

@@ -1,0 +1,63 @@
+"""The prompts that the flags make of the data: refused or shown before any engine starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from openrlhf.datasets import PromptDataset
+
+from openrlhf_marge.evaluation import check_input_template
+from openrlhf_marge.host.rollout import tokens
+from openrlhf_marge.host.rollout.data import quiet_strategy
+from openrlhf_marge.method.config import MargeConfig
+from openrlhf_marge.types import Problem
+
+SHOWN_CHARS = 200  # of the end of a prompt
+
+
+def check_template(data: Any) -> None:
+    """ValueError where ``--data.input_template`` cannot be used; ``data`` are the flags of this name."""
+    if not data.input_template:
+        return
+    if data.apply_chat_template:
+        raise ValueError(
+            "--data.input_template does not work with --data.apply_chat_template, with which OpenRLHF does not use "
+            "it; leave one out"
+        )
+    check_input_template("--data.input_template", data.input_template)
+
+
+def read_prompts(args: Any, rows: Any, tokenizer: Any) -> Any:
+    """OpenRLHF's PromptDataset of the rows; ValueError when a chat template is asked for and there is none."""
+    if args.data.apply_chat_template and not tokenizer.chat_template:
+        raise ValueError(
+            f"--actor.model_name_or_path {args.actor.model_name_or_path} has no chat template; leave "
+            "--data.apply_chat_template out"
+        )
+    return PromptDataset(rows, tokenizer, quiet_strategy(args), input_template=args.data.input_template)
+
+
+def show_prompt(tokenizer: Any, config: MargeConfig, prompt: str) -> None:
+    """Print what the model continues, and that it lacks the BOS which the tokenizer puts before other texts.
+
+    OpenRLHF encodes prompts without special tokens, since chat templates write theirs.
+    """
+    shown = prompt if len(prompt) <= SHOWN_CHARS else "..." + prompt[-SHOWN_CHARS:]
+    print(f"[marge] the first prompt and the begin of its responses: {shown + tokens.s0_text(config)!r}")
+    if bos := tokens.missing_bos(tokenizer, prompt):
+        print(
+            f"[marge] prompts do not begin with {bos!r}, which the model's tokenizer puts before a text and OpenRLHF "
+            "does not; write it at the begin of --data.input_template, or of the prompts in the data"
+        )
+
+
+def check_room(problems: Sequence[Problem], s0_length: int) -> None:
+    """ValueError when no problem has room for a response."""
+    if problems and all(p.max_response_tokens <= s0_length for p in problems):
+        shortest = min(len(p.prompt_ids) for p in problems)
+        raise ValueError(
+            f"none of the {len(problems)} problems leaves room for a response: --data.max_len must be more than the "
+            f"{shortest} tokens of the shortest prompt and the {s0_length} of --marge.cot_prefix, and "
+            f"--rollout.max_new_tokens more than the latter"
+        )
