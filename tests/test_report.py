@@ -20,7 +20,7 @@ from openrlhf_marge.report.building import dump_names
 from openrlhf_marge.report.run import facts, headline
 from openrlhf_marge.report.sampling import Count, sample_visits
 from openrlhf_marge.report.texts import questions
-from openrlhf_marge.runs.folder import flag_values
+from openrlhf_marge.runs.folder import explored_with, flag_values
 
 from scripted_dumps import COT_PREFIX, GUIDANCE, completion, mixed, problem, save_model, tokenizer, visit, write_dump
 
@@ -34,8 +34,8 @@ def model(tmp_path_factory):
 def report(tmp_path, model, capsys):
     """The data in the page of a run whose rollouts are given, and the whole page."""
 
-    def run(*rollouts, flags=(), candidates=()):
-        write_dump(tmp_path / "dump", *rollouts, candidates=candidates)
+    def run(*rollouts, flags=(), **kwargs):
+        write_dump(tmp_path / "dump", *rollouts, **kwargs)
         assert main([str(tmp_path), "--model", model, *flags]) == 0
         page = (tmp_path / "report.html").read_text()
         (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page)
@@ -231,6 +231,15 @@ def test_curves_come_from_the_log(report, tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("stop", "answers"), [(("\n\nQuestion", "END"), ["6", "7"]), ((), [None, None])])
+def test_answers_are_read_as_they_were_graded_without_the_stop_text(report, stop, answers):
+    """It is among the tokens of a completion, and shown; which texts are such stands in the dump."""
+    ended = [completion(text, 0.0) for text in (" He has 6.\n\nQuestion", " He has 7.\nEND")]
+    data, _ = report(visit([ended, *[mixed(1, 1)] * 2]), stop=stop)
+    shown = data["problems"][0]["visits"][0]["states"][0]["completions"]
+    assert [c["answer"] for c in shown] == answers and shown[0]["text"].startswith(" He has 6.\n\nQuestion")
+
+
 def test_a_run_without_log_or_summary_says_so(report):
     data, _ = report(*seven_visits())
     assert data["curves"] == [] and "no TensorBoard log" in data["curvesNote"] and data["flags"] == []
@@ -254,9 +263,25 @@ def test_the_summary_tells_dump_and_model(tmp_path, model, capsys):
     )
 
 
+def test_an_exploration_is_a_run_whose_settings_tell_its_model_and_flags(tmp_path, model, capsys):
+    write_dump(tmp_path, *seven_visits())
+    settings = {"--actor.model_name_or_path": model, "--marge.stop": ["Q:", "END"], "--marge.n_guidances": 1}
+    more = {"--vllm.enforce_eager": True, "--use_ms": False, "--guidance_from": None}
+    (tmp_path / "settings.json").write_text(json.dumps(settings | more))
+    assert explored_with(tmp_path) == {
+        "--actor.model_name_or_path": model, "--marge.stop": "Q: END", "--marge.n_guidances": "1",
+        "--vllm.enforce_eager": "",
+    }  # fmt: skip
+    assert main([str(tmp_path)]) == 0
+    assert capsys.readouterr().out == (
+        f"{tmp_path / 'report.html'}: Everything of the dump is here: 42 completions of 7 visits of 3 problems.\n"
+    )
+    assert '["--marge.stop","Q: END"]' in (tmp_path / "report.html").read_text()
+
+
 BAD = {
     "{run}/nowhere": "RUN {run}/nowhere is no folder; give the folder of a run",
-    "{run}": "{run} has no dump: neither the --marge.dump_dir of its summary.json nor {run}/dump ",
+    "{run}": "{run} has no dump: neither the --marge.dump_dir of its summary.json nor {run}/dump is there, nor is it ",
     "{run} --dump {run}/empty --model {model}": "{run}/empty holds no rollout-*.parquet file; ",
     "{run} --dump {run}/torn --model {model}": "{run}/torn/rollout-00000001.parquet is not a whole dump file",
     "{run} --dump {run}/good --model {run}/empty": "--model {run}/empty has no tokenizer that transformers can load",

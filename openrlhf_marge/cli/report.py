@@ -2,8 +2,8 @@
 
     python -m openrlhf_marge.cli.report RUN [--dump DIR...] [--model MODEL] [--out FILE.html]
 
-RUN is a run folder. Its summary.json, when there, tells flags and results; its TensorBoard log gives the curves. The
-page needs no network. Exit status: 0, or 2 for bad input.
+RUN is a run folder, or the --out of cli.explore. Its summary.json, when there, tells flags and results; its
+TensorBoard log gives the curves. The page needs no network. Exit status: 0, or 2 for bad input.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from openrlhf_marge.report.page import render
 from openrlhf_marge.report.reading import VisitRows, find_visits
 from openrlhf_marge.report.run import CurveData, facts, headline, read_curves
 from openrlhf_marge.report.sampling import Count, sample_visits, sampling_sentence
-from openrlhf_marge.runs.folder import find_dumps
+from openrlhf_marge.runs.folder import explored_with, find_dumps
 from openrlhf_marge.runs.summary import RunSummary, find_summary
 
 
@@ -51,14 +51,13 @@ def dumps_of(args: argparse.Namespace, flags: Mapping[str, str]) -> list[Path]:
     if found := args.dump or find_dumps(args.run, flags):
         return found
     raise ValueError(
-        f"{args.run} has no dump: neither the --marge.dump_dir of its summary.json nor {args.run / 'dump'} is there; "
-        "name the folder with --dump, or train with --marge.dump_dir"
+        f"{args.run} has no dump: neither the --marge.dump_dir of its summary.json nor {args.run / 'dump'} is there, "
+        "nor is it a dump itself; name the folder with --dump, or train with --marge.dump_dir"
     )
 
 
-def model_of(args: argparse.Namespace, summary: RunSummary) -> str:
+def model_of(args: argparse.Namespace, summary: RunSummary, flags: Mapping[str, str]) -> str:
     """--model, or the trained model, or the one it began with; ValueError when none is known."""
-    flags = summary.flags
     trained = flags.get("--ckpt.output_dir") or summary.best_model
     model = args.model or (trained if os.path.isdir(trained) else flags.get("--actor.model_name_or_path"))
     if not model:
@@ -109,8 +108,8 @@ def write_report(args: argparse.Namespace, out: Path) -> str:
     """Write the page; returns what it shows of the dump. ValueError or OSError, and no page, for bad input."""
     check_args(args, out)
     summary = find_summary(args.run)
-    flags = summary.flags
-    dumps, model = dumps_of(args, flags), model_of(args, summary)
+    flags = summary.flags or explored_with(args.run)
+    dumps, model = dumps_of(args, flags), model_of(args, summary, flags)
     found = find_all(dumps)
     shown = sample_visits(found, args.max_completions, args.seed)
     sampling = sampling_sentence(Count.of(shown), Count.of(found), args.seed, args.max_completions)

@@ -2,6 +2,7 @@
 
 Of train_ppo_ray, as examples/quickstart.py and cli/compare.py write it:  summary.json, before.json, after.json, dump/
 Of a DPO loop (cli/marge_dpo.py):  summary.json, iteration_N/{heldout.json, explore/}, iteration 0 the model before
+Of an exploration (cli/explore.py):  summary.json, settings.json, and the dump's files
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from itertools import count, takewhile
 from pathlib import Path
 
+from openrlhf_marge.data.files import read_object
 from openrlhf_marge.evaluation.results import Results, read_results
 
 
@@ -27,11 +29,22 @@ def flag_values(flags: Sequence[str]) -> dict[str, str]:
 
 
 def find_dumps(run: Path, flags: Mapping[str, str]) -> list[Path]:
-    """Those of a loop's iterations, or the --marge.dump_dir of the run's flags, or RUN/dump; [] when none is there."""
+    """A loop's, or RUN where it is a dump, or the --marge.dump_dir of the flags, or RUN/dump; [] without any."""
     if of_loop := [f / "explore" for f in iteration_folders(run)[1:] if (f / "explore").is_dir()]:
         return of_loop
+    if any(run.glob("rollout-*.parquet")):
+        return [run]
     places = [Path(folder) for folder in (flags.get("--marge.dump_dir"), run / "dump") if folder]
     return [folder for folder in places if folder.is_dir()][:1]
+
+
+def explored_with(folder: Path) -> dict[str, str]:
+    """The flags of the exploration that wrote the folder -> their values, as ``flag_values``; {} when none did."""
+    path = folder / "settings.json"
+    settings = read_object(path) if path.is_file() else {}
+    given = {flag: value for flag, value in settings.items() if value is not None and value is not False}
+    words = {flag: value if isinstance(value, list) else [value] for flag, value in given.items()}
+    return {flag: " ".join("" if word is True else str(word) for word in value) for flag, value in words.items()}
 
 
 def iteration_folders(run: Path) -> list[Path]:
