@@ -124,6 +124,11 @@ def test_what_does_not_survive_is_left_out_and_counted(build):
     assert "2 states with usable completions of one kind" in said
 
 
+def test_sft_says_how_many_states_have_no_correct_completion(build):
+    status, said = build("sft", visit([mixed(0, 2), mixed(1, 0), mixed(1, 0)]))
+    assert status == 2 and "1 states without a correct completion that can be a row" in said
+
+
 @pytest.mark.parametrize(("eos", "counted"), [([2, 7], "2 completions that ended with another EOS, 7 '%'"), (2, None)])
 def test_an_end_by_another_eos_of_the_model_is_named(build, model, eos, counted):
     """Engines stop at any EOS of the generation config; both data sets know the tokenizer's alone."""

@@ -121,6 +121,8 @@ class Responses:
         for group in visit:
             if settings.from_all_states or group.state.index == 0:
                 correct = usable_ids(group, settings, left_out, is_correct=True)
+                if not correct:
+                    left_out["no_correct"] += 1
                 if 0 < settings.responses_per_state < len(correct):
                     correct = generator(settings.seed, group.id).sample(correct, settings.responses_per_state)
                 for ids in correct:
