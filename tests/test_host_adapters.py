@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -12,12 +13,17 @@ import torch
 
 from openrlhf_marge import MargeConfig
 from openrlhf_marge.arithmetic.model import build_tokenizer
+from openrlhf_marge.cli import export_guidance
 from openrlhf_marge.host.rollout import tokens
 from openrlhf_marge.host.rollout.experiences import EPISODE, GROUP_ID, SEGMENT, VALUE_GAIN
+from openrlhf_marge.host.rollout.records import RolloutRecord
 from openrlhf_marge.host.rollout.reward_client import RewardClient
 from openrlhf_marge.host.rollout.samples_generator import GuidedSamplesGenerator
+from openrlhf_marge.method.guidance import GuidancePool
 from openrlhf_marge.rewards.returned import parse_reward
+from openrlhf_marge.runs.checkpoints import CheckpointStore
 
+from factories import guidance
 from host_objects import batch_of, experience_maker, experience_of, group_of
 
 
@@ -163,3 +169,24 @@ def test_a_failing_reward_function_is_named_with_its_problem(tmp_path):
     path.write_text("def reward_func(q, p, l): raise KeyError('gone')")
     with pytest.raises(RuntimeError, match=f"{path} failed on the problem 'q' with label '2': KeyError: 'gone'"):
         asyncio.run(RewardClient([str(path)]).grade("q", "2", ["a"]))
+
+
+def test_guidance_of_a_run_with_an_input_template_is_found_again(tmp_path, capsys):
+    build_tokenizer().save_pretrained(tmp_path / "model")
+    pool, store = GuidancePool(), CheckpointStore(tmp_path / "checkpoints" / "_marge")
+    text = "Step 1: 1 , 2 ."  # spaces that a clean-up of the decoded text would take away
+    ids = tokens.encode(build_tokenizer(), text)
+    identity = tokens.problem_id("Q: 1+1? \\boxed{}", "2")
+    pool.visit(identity)
+    pool.set(identity, [guidance(ids)])
+    store.write_state(1, RolloutRecord(pool=pool.state_dict(), waiting=(), rollouts=1, episode=0))
+    store.commit("global_step1", 1, {"global_step1"})
+    (tmp_path / "data.jsonl").write_text(json.dumps({"input": "1+1?", "label": "2"}))
+    flags = ["--ckpt_path", tmp_path / "checkpoints", "--model", tmp_path / "model", "--data", tmp_path / "data.jsonl"]
+    flags = [*map(str, flags), "--out", str(tmp_path / "out.jsonl")]
+    assert export_guidance.main([*flags, "--input_template", r"Q: {} \boxed{{}}"]) == 0
+    assert json.loads((tmp_path / "out.jsonl").read_text()) == {"query": "1+1?", "guidance hit": text, "gt": "2"}
+    assert export_guidance.main(flags) == 2
+    assert "give --input_key, --label_key, --input_template and --no_chat_template as the run had them" in (
+        capsys.readouterr().err
+    )

@@ -8,7 +8,9 @@ import pytest
 
 pytest.importorskip("ray", reason="Ray is not installed")
 
-from openrlhf_marge.host.standalone.local_ray import local_ray, needs_local_ray
+import ray
+
+from openrlhf_marge.host.standalone.local_ray import init_ray, local_ray, needs_local_ray
 
 SECONDS = 200  # a driver takes 10 to join and 25 to give up; the rest is for a loaded machine
 DRIVER = """
@@ -67,6 +69,15 @@ def test_a_command_needs_a_cluster_where_there_is_no_gpu_and_no_address(monkeypa
     if address is not None:
         monkeypatch.setenv("RAY_ADDRESS", address)
     assert needs_local_ray() is needs
+
+
+def test_ray_that_does_not_start_is_a_failure_in_one_sentence(monkeypatch):
+    def init():
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(RuntimeError, match=r"^Ray did not start: The current node timed out during startup\.$"):
+        init_ray()
 
 
 def test_a_command_on_the_cluster_that_gets_a_sigterm_takes_the_time_that_it_needs_to_end():

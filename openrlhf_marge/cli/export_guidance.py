@@ -24,6 +24,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--input_key", default="input", help="the run's --data.input_key [default 'input']")
     parser.add_argument("--label_key", default="label", help="the run's --data.label_key [default 'label']")
     parser.add_argument("--no_chat_template", action="store_true", help="the run had no --data.apply_chat_template")
+    parser.add_argument("--input_template", help="the run's --data.input_template [none]")
     parser.add_argument("--out", type=Path, required=True, help="JSONL file to write")
     return parser.parse_args(argv)
 
@@ -34,7 +35,10 @@ def write(args: argparse.Namespace) -> str:
 
     rows = list(guidance_rows(args))
     if not rows:
-        raise ValueError(f"no guidance is of a problem in {args.data}; is --input_key right?")
+        raise ValueError(
+            f"no guidance is of a problem in {args.data}; give --input_key, --label_key, --input_template and "
+            "--no_chat_template as the run had them"
+        )
     with writing(args.out) as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     return f"{args.out}: {len(rows)} guidances"

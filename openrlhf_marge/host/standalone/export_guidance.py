@@ -32,11 +32,12 @@ def load_pool(ckpt_path: Path) -> GuidancePool:
 def guidance_rows(args: Any) -> Iterator[dict[str, str]]:
     """One row per guidance, in order of the data; problems without one have none. ``args`` as the command has them."""
     pool, tokenizer = load_pool(args.ckpt_path), load_tokenizer(args.model)
-    template = None if args.no_chat_template else tokenizer.apply_chat_template
+    # OpenRLHF has no use for a template where there is a chat template, and a run with both is refused.
+    template = None if args.no_chat_template or args.input_template else tokenizer.apply_chat_template
     for row in read_rows(args.data):
         query = row.text(args.input_key, "--input_key")
         row.text(args.label_key, "--label_key")
-        prompt, label = preprocess_data(row.values, None, args.input_key, args.label_key, template)
+        prompt, label = preprocess_data(row.values, args.input_template, args.input_key, args.label_key, template)
         for guidance in pool.get(problem_id(prompt, str(label))):
-            text = tokenizer.decode(guidance.token_ids, skip_special_tokens=False)
+            text = tokenizer.decode(guidance.token_ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
             yield {"query": query, "guidance hit": text, "gt": label}

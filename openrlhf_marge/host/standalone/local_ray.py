@@ -56,12 +56,18 @@ def local_ray(num_gpus: int = 4, num_cpus: int = 12) -> Iterator[dict[str, str]]
 def init_ray(**options: Any) -> Any:
     """``ray.init``, whose RayContext is a class that Ray keeps private, with this process's own handler of SIGTERM.
 
-    With Ray's own a SIGTERM aborts the process after 3 seconds, whatever it still has to end.
+    With Ray's own a SIGTERM aborts the process after 3 seconds, whatever it still has to end. RuntimeError where Ray
+    raises a bare Exception, as when its processes do not answer in time on a busy machine.
     """
     import ray
 
     handler = signal.getsignal(signal.SIGTERM)
-    context = ray.init(**options)
+    try:
+        context = ray.init(**options)
+    except (OSError, RuntimeError, ValueError):
+        raise
+    except Exception as e:
+        raise RuntimeError(f"Ray did not start: {e}") from e
     if callable(handler) and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)
     return context
