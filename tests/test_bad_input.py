@@ -129,6 +129,8 @@ def test_a_cot_prefix_that_the_models_tokenizer_loses_is_refused(launch, tmp_pat
 
 
 def test_a_model_whose_layers_look_through_a_window_is_refused_with_shared_prefixes(launch, tmp_path):
+    core = Tokenizer(models.WordLevel({"<unk>": 0}, unk_token="<unk>"))
+    PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<unk>").save_pretrained(tmp_path / "model")
     MistralConfig(sliding_window=4096).save_pretrained(tmp_path / "model")
     flags = ("--actor.model_name_or_path", str(tmp_path / "model"), "--marge.split", "tokens")
     sentence = "--marge.share_prefix does not work with this model: it has a sliding window of 4096 tokens"
