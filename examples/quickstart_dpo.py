@@ -13,7 +13,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from quickstart import MAX_LEN, STACK, make_base_model, phase, print_scores
+from quickstart import FLOAT32, MAX_LEN, STACK, make_base_model, phase, print_scores
 
 from openrlhf_marge.arithmetic import pretrain
 from openrlhf_marge.data.files import read_object
@@ -36,15 +36,15 @@ def stage_flags(out: Path, kind: str, seed: int) -> dict[str, str]:
     return {
         "explore": f"""
             --data.prompt_dataset {out}/base/train.jsonl --data.label_key label --data.apply_chat_template
-            --data.max_len {MAX_LEN} --vllm.enforce_eager --train.seed {seed} --train.full_determinism_enable
-            --problems_per_file 64 {EXPLORE[kind]}
+            --data.max_len {MAX_LEN} --vllm.enforce_eager --ds.param_dtype fp32 --train.seed {seed}
+            --train.full_determinism_enable --problems_per_file 64 {EXPLORE[kind]}
         """,
         "pairs": f"--seed {seed} {PAIRS.get(kind, '')}",
         "train": f"""
             --train.seed {seed} --train.full_determinism_enable --ds.zero_stage 0 --ds.attn_implementation eager
-            --train.batch_size 16 --train.micro_batch_size 16 --train.max_epochs 2 --adam.lr {learning_rate}
+            --ds.param_dtype fp32 --train.batch_size 16 --train.micro_batch_size 16 --train.max_epochs 2 --adam.lr {learning_rate}
         """,
-        "evaluate": f"--max_len {MAX_LEN} --seed {seed}",
+        "evaluate": f"--max_len {MAX_LEN} --seed {seed} --engine_args '{FLOAT32}'",
     }
 
 

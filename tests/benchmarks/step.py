@@ -28,7 +28,8 @@ COMMON += "--train.micro_batch_size 32 --algo.kl.use_loss --algo.kl.estimator k3
 
 
 def guided(task: TinyTask, out: Path, environment: dict[str, str]) -> Run:
-    flags = f"--experience_maker marge --marge.split tokens --marge.n_states {N_STATES} --marge.n_candidates 8"
+    flags = f"--experience_maker marge --marge.split tokens --marge.n_states {N_STATES} --marge.n_candidates 8 "
+    flags += "--marge.share_prefix"
     size = f"--rollout.batch_size {N_PROBLEMS} --train.num_episodes {N_PASSES}"
     return train(task, out, f"{COMMON} {flags} {size} --rollout.max_new_tokens 40", environment)
 
