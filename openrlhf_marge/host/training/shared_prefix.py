@@ -24,6 +24,7 @@ LEAST_RATIO = 1.1
 # with a trained model; half floats differ by tenths at rare tokens, as they do between two stock attentions.
 BOUNDS = {torch.float32: 1e-3, torch.float64: 1e-6}
 HALF_BOUND = 1.0
+CHECKED_TOKENS = 4096  # of the rows computed both ways, or as many as are distinct
 
 
 class SharedForward:
@@ -86,12 +87,13 @@ class SharedForward:
     def _check(self, forest: Forest, *batch: torch.Tensor) -> None:
         """Compute a run's first micro-batch both ways; RuntimeError when they differ by more than rounding.
 
-        The first rows alone, as many as have no more tokens than are distinct: all might not fit into the memory.
+        The first rows alone where all might not fit into the memory.
         """
         training = self._actor.training
         self._actor.eval()
         sequences, action_mask, attention_mask = batch
-        n = max(1, int((attention_mask.sum(1).cumsum(0) <= len(forest.ids)).sum()))
+        most = max(len(forest.ids), CHECKED_TOKENS)
+        n = max(1, int((attention_mask.sum(1).cumsum(0) <= most).sum()))
         every_row = self._stock(sequences[:n], action_mask[:n], attention_mask[:n])
         shared = self._shared(forest, sequences, action_mask, False).log_probs[:n]
         self._actor.train(training)
