@@ -8,7 +8,7 @@ import torch
 from openrlhf.trainer.ppo_utils.experience import Experience
 from openrlhf.trainer.ppo_utils.kl_controller import FixedKLController
 
-from openrlhf_marge import State, StateGroup
+from openrlhf_marge import MargeConfig, State, StateGroup
 from openrlhf_marge.host.rollout.experiences import to_experiences
 from openrlhf_marge.host.rollout.samples_generator import GuidedSamplesGenerator
 from openrlhf_marge.host.training.experience_maker import GroupExperienceMaker
@@ -37,7 +37,7 @@ def experience_maker(*, kl_coef=0.0, reference="iteration", use_loss=True, advan
     maker = GroupExperienceMaker.__new__(GroupExperienceMaker)
     maker.args = SimpleNamespace(
         algo=SimpleNamespace(kl=SimpleNamespace(use_loss=use_loss)),
-        marge=SimpleNamespace(reference=reference, advantage=advantage),
+        marge=MargeConfig(reference=reference, advantage=advantage),
         reward=SimpleNamespace(clip_range=(-10, 10), overlong_buffer_len=None, stop_properly_penalty_coef=None),
         rollout=SimpleNamespace(max_new_tokens=None),
     )

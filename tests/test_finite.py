@@ -12,6 +12,7 @@ from openrlhf.trainer.ppo_trainer import BasePPOTrainer
 from openrlhf.trainer.ppo_utils.kl_controller import FixedKLController
 from test_host_adapters import experience_of, group_of
 
+from openrlhf_marge import MargeConfig
 from openrlhf_marge.host.rollout.experiences import EPISODE
 from openrlhf_marge.host.training.experience_maker import GroupExperienceMaker
 from openrlhf_marge.host.training.trainer import KeepsRecords
@@ -26,7 +27,7 @@ class Maker(GroupExperienceMaker):
     def __init__(self, broken, kl_coef=0.0):
         self.args = SimpleNamespace(
             algo=SimpleNamespace(kl=SimpleNamespace(use_loss=True)),
-            marge=SimpleNamespace(reference="initial", advantage="mean"),
+            marge=MargeConfig(reference="initial", advantage="mean"),
             reward=SimpleNamespace(clip_range=None, overlong_buffer_len=None, stop_properly_penalty_coef=None),
             rollout=SimpleNamespace(max_new_tokens=None, micro_batch_size=2),
             train=SimpleNamespace(dynamic_batch_enable=False),
@@ -94,7 +95,7 @@ def test_large_but_finite_values_pass():
 
 def test_the_step_that_is_named_is_the_one_that_is_logged(monkeypatch):
     trainer = KeepsRecords.__new__(KeepsRecords)
-    trainer.args = SimpleNamespace(marge=SimpleNamespace(reference="iteration"))
+    trainer.args = SimpleNamespace(marge=MargeConfig())
     trainer.experience_maker = SimpleNamespace(step=0)
     monkeypatch.setattr(KeepsRecords, "_seed_actors", lambda *_: None)
 

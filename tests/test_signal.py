@@ -59,7 +59,9 @@ class Trainer(KeepsRecords):
     """What is ours in the trainers, in a loop of the host's over ``signals``, one per step."""
 
     def __init__(self, signals) -> None:
-        self.args = SimpleNamespace(train=SimpleNamespace(batch_size=8), marge=MargeConfig(expected_states=4.0))
+        self.args = SimpleNamespace(
+            train=SimpleNamespace(batch_size=8, max_epochs=1), marge=MargeConfig(expected_states=4.0)
+        )
         self.experience_maker, self.actor_model_group = experience_maker(), None
         self.signals, self._trained_steps = signals, 0
 
@@ -119,7 +121,7 @@ def test_a_run_without_a_step_still_ends_with_its_own_error(said):
 def test_signal_before_a_checkpoint_counts_after_it(said, monkeypatch, saved, fails):
     """A checkpoint of an older version does not say; then the run is not stopped."""
     monkeypatch.setattr(BasePPOTrainer, "init_checkpoint_states", lambda self: {"global_step": 3, **saved})
-    store = SimpleNamespace(read_state=lambda step, kind: SimpleNamespace(episode=1))
+    store = SimpleNamespace(read_state=lambda step, kind: SimpleNamespace(episode=1, skipped=0))
     monkeypatch.setattr(KeepsRecords, "_store", store)
     monkeypatch.setattr(KeepsRecords, "_restore", lambda self, record: None)
     trainer = Trainer([])
