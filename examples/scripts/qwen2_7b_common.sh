@@ -20,6 +20,7 @@ COMMON=(
     --train.colocate_all --vllm.enable_sleep --ds.enable_sleep
     --ds.zero_stage 3 --ds.packing_samples --actor.gradient_checkpointing_enable
     --rollout.micro_batch_size 8 --train.micro_batch_size 4
+    --train.dynamic_batch_enable --train.max_tokens_per_gpu 16384
     --rollout.n_samples_per_prompt 8 --data.max_len 2048
     --train.num_episodes 10 --algo.kl.init_coef 0.01
     --logger.logging_steps 1 --ckpt.save_steps 20

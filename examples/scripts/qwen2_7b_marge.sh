@@ -5,4 +5,4 @@ submit qwen2_7b_marge --experience_maker marge \
     --rollout.batch_size 2048 --train.batch_size 1024 --train.max_epochs 2 \
     --rollout.temperature 0.8 --rollout.top_p 0.95 --actor.adam.lr 1e-6 \
     --algo.kl.use_loss --algo.kl.estimator k3 \
-    --marge.share_prefix --train.dynamic_batch_enable --train.max_tokens_per_gpu 16384 "$@"
+    --marge.share_prefix "$@"
