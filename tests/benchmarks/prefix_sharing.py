@@ -9,8 +9,9 @@ guidance of 600, ``--states`` evenly spaced, 8 completions each. Three ways run 
     shared   --marge.share_prefix
     distinct OpenRLHF's Actor on as many tokens as are distinct, in rows that share nothing
 
-Old log-probs are a forward without gradients; training is a forward and a backward. ``--ds.packing_samples`` is not
-among the ways: without flash-attn it takes a dense mask of all tokens, and did not end within half an hour here.
+Old log-probs are a forward without gradients; training is a forward and a backward. Seconds are of CPU time, which a
+busy machine does not change much. ``--ds.packing_samples`` is not among the ways: without flash-attn it takes a dense
+mask of all tokens, and did not end within half an hour here.
 """
 
 from __future__ import annotations
@@ -113,14 +114,14 @@ def measure(way: str, n_states: int, rounds: int, threads: int) -> dict[str, Any
 def _passes(policy: Any, sequences: Any, actions: Any, mask: Any) -> Iterator[tuple[str, float]]:
     import torch
 
-    started = time.perf_counter()
+    started = time.process_time()
     with torch.no_grad():
         policy(sequences, actions, mask)
-    yield "old log-probs", time.perf_counter() - started
-    started = time.perf_counter()
+    yield "old log-probs", time.process_time() - started
+    started = time.process_time()
     log_probs, _ = policy(sequences, actions, mask, return_output=True)
     (log_probs.sum() / actions.sum()).backward()
-    yield "training", time.perf_counter() - started
+    yield "training", time.process_time() - started
     policy.zero_grad(set_to_none=True)
 
 
