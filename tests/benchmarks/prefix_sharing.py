@@ -68,7 +68,10 @@ def distinct_rows(rows: list[list[int]]) -> tuple[list[list[int]], list[int]]:
     """Rows of the mean length that share nothing, with as many tokens as ``rows`` have distinct ones."""
     import torch
 
-    n_distinct = len({tuple(row[: n + 1]) for row in rows for n in range(len(row))})
+    from openrlhf_marge.prefix_sharing import grow
+
+    sequences, _, mask = batch(rows, [0] * len(rows))
+    n_distinct = len(grow(sequences, mask).ids)
     length = round(statistics.mean(map(len, rows)))
     ids = torch.randint(1, MODEL["vocab_size"], (n_distinct,), generator=torch.Generator().manual_seed(1)).tolist()
     cut = [ids[n : n + length] for n in range(0, n_distinct, length)]

@@ -19,6 +19,7 @@ from openrlhf_marge.host.launch.dataset_checks import check_datasets
 from openrlhf_marge.host.launch.prompt_checks import check_template, read_prompts, show_prompt
 from openrlhf_marge.host.launch.refusals import REFUSED, REFUSED_ON_CPU, REFUSED_TOGETHER
 from openrlhf_marge.host.rollout import tokens
+from openrlhf_marge.host.rollout.data import data_ranks
 from openrlhf_marge.method.config import MargeConfig, from_namespace
 from openrlhf_marge.prefix_sharing.models import check_config
 from openrlhf_marge.rewards.domains import MATH, BadReward
@@ -104,8 +105,7 @@ def check_patches() -> None:
 def _check_batch_sizes(args: Any) -> None:
     """Whole groups must fill whole training batches, and these whole micro-batches on every rank."""
     n, batch = args.rollout.n_samples_per_prompt, args.train.batch_size
-    gpus = args.actor.num_nodes * args.actor.num_gpus_per_node
-    ranks = gpus // args.ds.ring_attn_size // args.ds.tensor_parallel_size
+    ranks = data_ranks(args)
     per_rank = args.rollout.micro_batch_size * ranks
     if batch % n:
         raise ValueError(

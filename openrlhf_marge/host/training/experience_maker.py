@@ -8,9 +8,10 @@ from openrlhf.trainer.ppo_utils.experience import Experience
 from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
 from openrlhf.trainer.ppo_utils.length_penalty import apply_length_penalties
 
+from openrlhf_marge.host.rollout.data import data_ranks
 from openrlhf_marge.host.rollout.experiences import EPISODE, GROUP_ID, SEGMENT, VALUE_GAIN
 from openrlhf_marge.host.training.finite import require_finite
-from openrlhf_marge.host.training.tree_batches import data_ranks, tree_batches
+from openrlhf_marge.host.training.tree_batches import tree_batches
 from openrlhf_marge.method.advantages import group_advantages, group_stds
 
 

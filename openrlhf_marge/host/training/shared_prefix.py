@@ -118,7 +118,7 @@ def share_prefixes(*groups: Any) -> None:
 
 
 def take_saved(group: Any) -> SavedTokens:
-    """What all ranks of a group computed since the last time."""
+    """What all ranks of the policy computed since the last time."""
     saved = ray.get([actor.__ray_call__.remote(_take) for actor in group._actor_handlers])
     return sum(saved[:: group.duplicate_actors], SavedTokens())
 
@@ -133,6 +133,6 @@ def share_prefixes_of(worker: Any) -> None:
 
 
 def _take(worker: Any) -> SavedTokens:
-    forward = (worker.actor if hasattr(worker, "actor") else worker.model).forward
+    forward = worker.actor.forward
     taken, forward.saved = forward.saved, SavedTokens()
     return taken

@@ -10,6 +10,7 @@ import torch
 from openrlhf.trainer.ppo_utils.experience import Experience, make_experience_batch, split_experience_batch
 from openrlhf.trainer.ppo_utils.replay_buffer import NaiveReplayBuffer
 
+from openrlhf_marge.host.rollout.data import data_ranks
 from openrlhf_marge.prefix_sharing import split_evenly, whole_trees
 
 
@@ -47,16 +48,9 @@ class TreeReplayBuffer(NaiveReplayBuffer):
         self.dynamic_global_batch_size = [n for step, n in zip(batches, sizes, strict=True) for _ in step]
 
 
-def data_ranks(args: Any) -> int:
-    """Ranks of the policy that work on different samples."""
-    return (
-        args.actor.num_nodes * args.actor.num_gpus_per_node // args.ds.ring_attn_size // args.ds.tensor_parallel_size
-    )
-
-
 def tree_batches(samples: list[Experience], max_tokens: int, ranks: int) -> list[list[int]]:
     """Indices of the samples in micro-batches, as many on every rank; each sample is an experience of one row."""
-    rows = [sample.sequences[0][sample.attention_mask[0].bool()].cpu().numpy() for sample in samples]
+    rows = [_row(sample) for sample in samples]
     batches = whole_trees(rows, max_tokens)
     return split_evenly(batches, rows, math.ceil(len(batches) / ranks) * ranks)
 
@@ -88,6 +82,7 @@ def _windows(indices: list[list[int]], is_last: list[int]) -> list[list[int]]:
 
 
 def _row(item: Experience) -> np.ndarray:
+    """The tokens of an experience of one sample, with or without a dimension for it."""
     return item.sequences[item.attention_mask.bool()].cpu().numpy()
 
 
