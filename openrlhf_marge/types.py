@@ -128,6 +128,7 @@ class Exploration:
     no_room: bool = False  # left out: the prompt leaves no room for a response
     guidance_kept: bool = False  # s_0 gave no suitable response, so the old guidance stays
     guidance_age: int | None = None  # visits since the guidance of this visit was sampled
+    predicted_values: tuple[float, ...] = ()  # of the states after s_0, where they were chosen by a prediction
 
     def __post_init__(self) -> None:
         if self.no_guidance and not self.groups and self.candidates is None:

@@ -49,7 +49,8 @@ def three_visits(**config):
 
 
 def digest(*parts) -> str:
-    return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
+    # Without a field that came later, and which these strategies do not fill.
+    return hashlib.blake2b(repr(parts).replace(", predicted_values=()", "").encode(), digest_size=8).hexdigest()
 
 
 @pytest.mark.parametrize(

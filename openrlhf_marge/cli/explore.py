@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -30,11 +31,14 @@ def explore(flat: argparse.Namespace) -> Totals:
 
     args = hierarchize(flat)
     # Refuses bad values before anything is written.
+    if sentence := config.preset_sentence(args.marge):
+        print(f"explore: {sentence}")
     args.marge = config.from_namespace(args.marge)
     args.marge.check_completions(args.rollout.n_samples_per_prompt)
     out = Path(args.out)
     check_out_folder(out)
-    settings = {f"--{k}": v for k, v in vars(flat).items() if k not in {"out", *FREE}}
+    decided = {f"{config.PREFIX}{name}": value for name, value in asdict(args.marge).items()}  # preset and defaults
+    settings = {f"--{k}": decided.get(k, v) for k, v in vars(flat).items() if k not in {"out", *FREE}}
     check_settings(out / "settings.json", settings)
     out.mkdir(parents=True, exist_ok=True)
     with only_one(out):

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,11 @@ STOP = b"stop"  # key of the schema's metadata: a JSON list
 class DumpWriter:
     """Writes in the background; what goes wrong there is raised by the next call."""
 
-    def __init__(self, folder: str | os.PathLike, advantage: str, stop: Sequence[str] = ()) -> None:
-        self._folder, self._advantage = Path(folder), advantage
+    def __init__(
+        self, folder: str | os.PathLike, advantage: str, stop: Sequence[str] = (), negative_weight: float = 1.0
+    ) -> None:
+        self._folder = Path(folder)
+        self._advantages = partial(group_advantages, kind=advantage, negative_weight=negative_weight)
         self._schema = SCHEMA.with_metadata({STOP: json.dumps(stop)}) if stop else SCHEMA
         self._folder.mkdir(parents=True, exist_ok=True)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="dump")
@@ -85,11 +89,11 @@ class DumpWriter:
         """The rollout's own file comes last: where it is, the other one is whole."""
         path = dump_path(self._folder, step)
         if candidates:
-            rows = [row | {"advantage": 0.0} for group in candidates for row in _rows(step, group, self._advantage)]
+            rows = [row | {"advantage": 0.0} for group in candidates for row in _rows(step, group, self._advantages)]
             _write_file(candidates_path(path), rows, self._schema)
         else:
             candidates_path(path).unlink(missing_ok=True)
-        _write_file(path, [row for group in groups for row in _rows(step, group, self._advantage)], self._schema)
+        _write_file(path, [row for group in groups for row in _rows(step, group, self._advantages)], self._schema)
 
 
 def _write_file(path: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
@@ -141,7 +145,7 @@ def read_groups(path: Path) -> Iterator[StateGroup]:
         yield group_of(rows[start], tuple(map(_completion, rows[start:end])))
 
 
-def _rows(step: int, group: StateGroup, advantage: str) -> Iterator[dict[str, Any]]:
+def _rows(step: int, group: StateGroup, advantages_of: Callable[..., list[float]]) -> Iterator[dict[str, Any]]:
     problem, state, guidance = group.problem, group.state, group.state.guidance
     shared = dict(
         step=step, group_id=group.id, problem_id=problem.id, prompt=problem.prompt, label=problem.label,
@@ -154,7 +158,7 @@ def _rows(step: int, group: StateGroup, advantage: str) -> Iterator[dict[str, An
             guidance_id=guidance.id, guidance_ids=guidance.token_ids, guidance_is_correct=guidance.is_correct,
             guidance_pass_rate=guidance.pass_rate, guidance_visit=guidance.visit,
         )  # fmt: skip
-    advantages = group_advantages([c.reward for c in group.completions], [0] * len(group.completions), advantage)
+    advantages = advantages_of([c.reward for c in group.completions], [0] * len(group.completions))
     for c, a in zip(group.completions, advantages, strict=True):
         yield shared | dict(
             token_ids=c.token_ids, reward=c.reward, is_correct=c.is_correct, truncated=c.truncated, advantage=a,

@@ -40,6 +40,7 @@ DTYPES = ("bf16", "fp16", "fp32")
 WITHOUT = (
     "advantage",
     "prefix_credit",
+    "negative_weight",
     "reference",
     "expected_states",
     "skip_saturated",
@@ -82,6 +83,6 @@ def parse_args(argv: list[str] | None, description: str = "") -> argparse.Namesp
             parser.error(f"--{name} is {getattr(args, name)}; it must be at least 1")
     if (dtype := getattr(args, "ds.param_dtype")) not in DTYPES:
         parser.error(f"--ds.param_dtype is {dtype!r}; it must be one of {', '.join(DTYPES)}")
-    if getattr(args, "marge.reward") != MATH and getattr(args, "reward.remote_url"):
+    if getattr(args, "marge.reward") not in (None, MATH) and getattr(args, "reward.remote_url"):
         parser.error("--marge.reward does not work with --reward.remote_url; leave one out")
     return args

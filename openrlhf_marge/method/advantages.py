@@ -54,13 +54,16 @@ ADVANTAGES: Registry[Advantage] = Registry(
 )
 
 
-def group_advantages(rewards: Sequence[float], group_ids: Sequence[int], kind: str = "group_norm") -> list[float]:
+def group_advantages(
+    rewards: Sequence[float], group_ids: Sequence[int], kind: str = "group_norm", negative_weight: float = 1.0
+) -> list[float]:
     """The advantage of every completion over the others of its group, in the order of ``rewards``.
 
     ``rewards`` and ``group_ids`` have one entry per completion, in any order; groups may differ in size. ``kind`` is a
     name in ``ADVANTAGES``; ValueError for an unknown one, or when it does not give one finite number per reward.
 
-    A group whose rewards are all equal, or of one completion, carries no signal: exactly 0, never NaN.
+    A group whose rewards are all equal, or of one completion, carries no signal: exactly 0, never NaN. Negative
+    advantages are multiplied by ``negative_weight``.
     """
     advantage, advantages = ADVANTAGES.load(kind), [0.0] * len(rewards)
     for indices in _members(rewards, group_ids).values():
@@ -75,7 +78,7 @@ def group_advantages(rewards: Sequence[float], group_ids: Sequence[int], kind: s
                 f"--marge.advantage {kind} gave {found} for the rewards {of_group}; give a finite number for each"
             )
         for i, value in zip(indices, found, strict=True):
-            advantages[i] = value
+            advantages[i] = value if value >= 0 else value * negative_weight
     return advantages
 
 

@@ -10,8 +10,10 @@ from typing import Any
 
 from openrlhf_marge.method.advantages import ADVANTAGES
 from openrlhf_marge.method.explorations import EXPLORATIONS
-from openrlhf_marge.method.flags import add_flags, check_values, option
+from openrlhf_marge.method.flags import add_flags, check_values, option, options_of
+from openrlhf_marge.method.frontier_options import FrontierOptions
 from openrlhf_marge.method.guidance_rules import GUIDANCE_RULES
+from openrlhf_marge.method.presets import PRESETS, check_frontier, preset_values
 from openrlhf_marge.method.splitters import SPLITTERS
 from openrlhf_marge.rewards.domains import MATH, REWARDS
 
@@ -19,15 +21,17 @@ PREFIX = "marge."  # of the flags
 # Mean states per problem reported for Qwen2-7B-Instruct split by step labels (Appendix B.1).
 PAPER_STEP_STATES = 4.42
 LEAST_ADAPTIVE = 4  # completions per state, half of which are drawn first
+FRONTIER_STATES = 0.25  # of frontier for each one asked for: half of the problems, half of the completions
 
 
 @dataclass(frozen=True, kw_only=True)
-class MargeConfig:
+class MargeConfig(FrontierOptions):
     """Options of guided exploration; completions per state are OpenRLHF's own ``--rollout.n_samples_per_prompt``."""
 
     explore: str = option(
         "guided",
-        "'guided', from every state of a guidance, or 'vanilla', everything from s_0 (Sec. 4.3.2)",
+        "'guided', from every state of a guidance, 'vanilla', everything from s_0 (Sec. 4.3.2), or 'frontier', from "
+        "s_0, and where a problem is hard or nearly saturated from the state whose success is nearest to even",
         choices=EXPLORATIONS,
     )
     vanilla_match: str = option(
@@ -139,8 +143,16 @@ class MargeConfig:
     dump_dir: str | None = option(None, "folder for every trained completion, one Parquet file per rollout")
     replay_dir: str | None = option(None, "train from the Parquet files of this folder, nothing is generated")
 
+    preset: str | None = option(
+        None,
+        "sets other flags by name, each of which may be given besides: 'paper', the defaults, or 'frontier', from s_0 "
+        "and the states whose success is about even",
+        choices=PRESETS,
+    )
+
     def __post_init__(self) -> None:
         check_values(self, MargeConfig, PREFIX)
+        check_frontier(self)
         if "" in self.stop:
             raise ValueError("--marge.stop has an empty text, at which every completion would end; leave it out")
         if GUIDANCE_RULES.load(self.guidance_rule).picks_once and self.guidance_source == "fresh":
@@ -174,6 +186,8 @@ class MargeConfig:
         """
         if self.expected_states is not None:
             return self.expected_states
+        if self.explore == "frontier":
+            return 1 + FRONTIER_STATES * self.frontier_states
         states = float(self.n_states) if self.split == "tokens" else PAPER_STEP_STATES
         after_s0 = self.n_guidances * (min(states, self.max_states or states) - 1)
         halved = self.explore == "vanilla" and self.vanilla_match == "tokens"
@@ -181,13 +195,28 @@ class MargeConfig:
 
 
 def add_arguments(parser: argparse.ArgumentParser, without: Collection[str] = ()) -> None:
-    """Add the flags; a command that has no use for the fields in ``without`` refuses theirs."""
+    """Add the flags; a command that has no use for the fields in ``without`` refuses theirs.
+
+    What is not given is None until ``from_namespace`` has looked at ``--marge.preset``.
+    """
     group = parser.add_argument_group("MARGE (--experience_maker marge)")
     add_flags(group, MargeConfig, PREFIX, without)
+    parser.set_defaults(**{f"{PREFIX}{f.name}": None for f in options_of(MargeConfig) if f.name not in without})
 
 
 def from_namespace(namespace: Any) -> MargeConfig:
-    """The config from ``args.marge`` as argparse filled it."""
-    values: dict[str, Any] = {f.name: getattr(namespace, f.name) for f in fields(MargeConfig)}
-    values = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-    return MargeConfig(**values)
+    """The config from ``args.marge`` as argparse filled it, with what ``--marge.preset`` sets and was not given."""
+    given = {f.name: value for f in fields(MargeConfig) if (value := getattr(namespace, f.name)) is not None}
+    given = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
+    return MargeConfig(**{**preset_values(given), **given})
+
+
+def preset_sentence(namespace: Any) -> str | None:
+    """What ``--marge.preset`` set and what it left to the flags given; None without a preset."""
+    given = {name: value for name, value in vars(namespace).items() if value is not None}
+    if given.get("preset") is None:
+        return None
+    values = {name: value for name, value in preset_values(given).items() if name not in given}
+    sets = ", ".join(f"--{PREFIX}{name} {value}" for name, value in values.items()) or "nothing"
+    kept = [f"--{PREFIX}{name} {given[name]}" for name in PRESETS[given["preset"]] if name in given]
+    return f"--{PREFIX}preset {given['preset']} sets {sets}" + (f"; given are {', '.join(kept)}" if kept else "")

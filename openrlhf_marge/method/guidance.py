@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
@@ -16,20 +16,25 @@ from typing import Any
 from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.method.guidance_rules import GUIDANCE_RULES
 from openrlhf_marge.method.splitters import DecodePieces
+from openrlhf_marge.method.success import Outcomes
 from openrlhf_marge.types import Completion, Guidance, TokenIds, pass_rate
 
 
 def pick_guidance(
     completions: Sequence[Completion], s0_ids: TokenIds, eos_ids: frozenset[int], config: MargeConfig,
     rng: random.Random, visit: int = 0, decode_pieces: DecodePieces | None = None,
+    wanted: Collection[bool] | None = None,
 ) -> tuple[Guidance, ...]:  # fmt: skip
     """Up to ``n_guidances`` different responses among the completions of s_0, by ``--marge.guidance_rule``.
+
+    ``wanted`` are the verdicts that they may have, in place of what the rule says.
 
     Preference (Sec. 3.3): with a pass rate above the threshold incorrect ones, otherwise correct ones. Empty when
     there is no response of the wanted kind (or only empty ones). ``decode_pieces`` is needed with ``--marge.stop``.
     """
     rate = pass_rate(completions)
-    wanted = GUIDANCE_RULES.load(config.guidance_rule).wanted(rate, config.guidance_threshold)
+    if wanted is None:
+        wanted = GUIDANCE_RULES.load(config.guidance_rule).wanted(rate, config.guidance_threshold)
     responses = [
         (without_end(c.token_ids, eos_ids, config.stop, decode_pieces), c.is_correct)
         for c in completions
@@ -65,6 +70,7 @@ class PoolState:
     guidance: Mapping[str, tuple[tuple[Any, ...], ...]]  # packed, see GuidancePool
     visits: Mapping[str, int]
     pass_rates: Mapping[str, float] = field(default_factory=dict)
+    seen: Mapping[str, tuple[Outcomes, ...]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"<guidance of {len(self.guidance)} problems>"
@@ -83,6 +89,7 @@ class GuidancePool:
         self._packed: dict[str, tuple[tuple[Any, ...], ...]] = {}
         self._visits: dict[str, int] = {}
         self._pass_rates: dict[str, float] = {}
+        self._seen: dict[str, tuple[Outcomes, ...]] = {}
 
     def __len__(self) -> int:
         return len(self._packed)
@@ -100,6 +107,14 @@ class GuidancePool:
     def set_pass_rate(self, problem_id: str, rate: float) -> None:
         self._pass_rates[problem_id] = rate
 
+    def seen(self, problem_id: str) -> tuple[Outcomes, ...]:
+        """What earlier visits saw at the problem's states, as far as an exploration had it kept."""
+        return self._seen.get(problem_id, ())
+
+    def see(self, problem_id: str, outcomes: tuple[Outcomes, ...]) -> None:
+        """Keep these in place of what was seen before."""
+        self._seen[problem_id] = outcomes
+
     def visit(self, problem_id: str) -> int:
         """Count a visit; the first has the number 0."""
         number = self._visits.get(problem_id, 0)
@@ -114,14 +129,16 @@ class GuidancePool:
             return {i: known[i] for i in ids if i in known}
 
         return PoolState(
-            guidance=of_these(self._packed), visits=of_these(self._visits), pass_rates=of_these(self._pass_rates)
-        )
+            guidance=of_these(self._packed), visits=of_these(self._visits), pass_rates=of_these(self._pass_rates),
+            seen=of_these(self._seen),
+        )  # fmt: skip
 
     def update(self, state: PoolState) -> None:
         """Take over what ``state`` knows; other problems stay as they are."""
         self._packed.update(state.guidance)
         self._visits.update(state.visits)
         self._pass_rates.update(state.pass_rates)
+        self._seen.update(state.seen)
 
 
 def _pack(guidance: Guidance) -> tuple[Any, ...]:

@@ -55,6 +55,7 @@ def exploration_metrics(explorations: Sequence[Exploration]) -> dict[str, float]
     metrics |= _mean(PASS_RATE, (e.pass_rate for e in explorations if e.pass_rate is not None))
     metrics |= _mean(GUIDANCE_CORRECT, (g.is_correct for e in guided if (g := e.groups[0].state.guidance)))
     metrics |= _mean("marge/guidance_kept", (e.guidance_kept for e in guided))
+    metrics |= predictions(explored)
     metrics |= _mean("marge/guidance_age", ages)
     return metrics | pairs_per_token(groups) | state_values(groups)
 
@@ -63,6 +64,17 @@ def guidances_of(exploration: Exploration, *, without_labels: bool = False) -> t
     """The different guidances of a visit; or those of them cut by tokens where ``--marge.split`` found no place."""
     states = [g.state for g in exploration.groups if g.state.is_fallback or not without_labels]
     return tuple(dict.fromkeys(s.guidance for s in states if s.guidance is not None))
+
+
+def predictions(explorations: Sequence[Exploration]) -> dict[str, float]:
+    """How the values of states that were chosen by a prediction turned out; {} without such states."""
+    predicted = [value for e in explorations for value in e.predicted_values]
+    seen = [g.pass_rate for e in explorations if e.predicted_values for g in e.groups[1:]]
+    return (
+        _mean("marge/frontier_value_predicted", predicted)
+        | _mean("marge/frontier_value", seen)
+        | ({"marge/frontier_states": float(len(seen))} if seen else {})
+    )
 
 
 def pairs_per_token(groups: Sequence[StateGroup]) -> dict[str, float]:

@@ -6,8 +6,8 @@ All choices and requests have seeds of their own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from openrlhf_marge.method.allocation import allocate
@@ -94,11 +94,16 @@ class Visit:
         is_correct = await self.sampler.is_correct(self.problem, ids)
         return (Guidance(token_ids=ids, is_correct=is_correct, pass_rate=float(is_correct), visit=self.number),)
 
-    def pick(self, completions: Sequence[Completion], purpose: str) -> tuple[Guidance, ...]:
-        """Guidance among completions of s_0 by ``--marge.guidance_rule``; nothing is remembered of it."""
+    def pick(
+        self, completions: Sequence[Completion], purpose: str, wanted: Collection[bool] | None = None
+    ) -> tuple[Guidance, ...]:
+        """Guidance among completions of s_0; nothing is remembered of it.
+
+        Which verdicts it may have is ``wanted``, or for ``--marge.guidance_rule`` to say.
+        """
         rng = generator(self.run_seed, self.problem.id, self.number, purpose)
         return pick_guidance(
-            completions, self.s0_ids, self.eos_ids, self.config, rng, self.number, self.decode_pieces
+            completions, self.s0_ids, self.eos_ids, self.config, rng, self.number, self.decode_pieces, wanted
         )  # fmt: skip
 
     def remember(self, guidances: Sequence[Guidance]) -> None:
@@ -125,6 +130,14 @@ class Visit:
         rate = self.pool.pass_rate(self.problem.id)  # of this visit after refresh; unknown where guidance was given
         easy = rate is not None and rate > self.config.guidance_threshold
         return states[:1] if easy and self.config.guide_when == "hard" else states
+
+    def beside_s0(self, states: Sequence[State]) -> list[State]:
+        """s_0 and these states of one guidance, in its order, each with the state before it as its parent."""
+        chosen = [replace(self.s0, guidance=states[0].guidance) if states else self.s0]
+        for place, state in enumerate(states):
+            segment = len(state.prefix_ids) - len(chosen[-1].prefix_ids)
+            chosen.append(replace(state, parent=place, segment=segment))
+        return chosen
 
     async def complete(self, states: list[State], first: list[Completion] | None = None) -> list[list[Completion]]:
         """All completions of all states, in their order; ``first`` are those that s_0 has already."""

@@ -20,7 +20,7 @@ from openrlhf_marge.host.launch.prompt_checks import check_template, read_prompt
 from openrlhf_marge.host.launch.refusals import REFUSED, REFUSED_ON_CPU, REFUSED_TOGETHER
 from openrlhf_marge.host.rollout import tokens
 from openrlhf_marge.host.rollout.data import data_ranks
-from openrlhf_marge.method.config import MargeConfig, from_namespace
+from openrlhf_marge.method.config import MargeConfig, from_namespace, preset_sentence
 from openrlhf_marge.prefix_sharing.models import check_config
 from openrlhf_marge.rewards.domains import MATH, BadReward
 from openrlhf_marge.rewards.returned import parse_reward
@@ -33,6 +33,8 @@ def check_arguments(args: Any) -> None:
     ``args.marge`` is the checked ``MargeConfig`` from here on.
     """
     check_patches()
+    if sentence := preset_sentence(args.marge):
+        print(f"[marge] {sentence}")
     config = args.marge = from_namespace(args.marge)
     on_cpu = os.environ.get("DS_ACCELERATOR") == "cpu"
     for is_asked_for, sentence in REFUSED + (REFUSED_ON_CPU if on_cpu else ()):

@@ -49,7 +49,8 @@ class GuidedSamplesGenerator(SamplesGenerator):
         self._plan_checked = self._unguided_said = False
         self.reward_client = RewardClient(self.args.reward.remote_url)
         self._given = given_guidance(self.args, self.prompts_dataloader.dataset, self.tokenizer)
-        dump_dir, of_dump = self.config.dump_dir, (self.config.advantage, self.config.stop)
+        dump_dir = self.config.dump_dir
+        of_dump = self.config.advantage, self.config.stop, self.config.negative_weight
         self._dump = DumpWriter(dump_dir, *of_dump) if dump_dir else None
         self._replay = Replay(self.config.replay_dir) if self.config.replay_dir else None
 

@@ -65,7 +65,8 @@ class GroupExperienceMaker(RemoteExperienceMaker):
         sizes = [len(e.rewards) for e in experiences]
         rewards = torch.cat([e.rewards for e in experiences]).tolist()
         group_ids = torch.cat([e.info.pop(GROUP_ID) for e in experiences]).tolist()
-        advantages = torch.tensor(group_advantages(rewards, group_ids, self.args.marge.advantage)).split(sizes)
+        how = self.args.marge.advantage, self.args.marge.negative_weight
+        advantages = torch.tensor(group_advantages(rewards, group_ids, *how)).split(sizes)
         stds = torch.tensor(group_stds(rewards, group_ids)).split(sizes)
         for experience, advantage, std in zip(experiences, advantages, stds, strict=True):
             experience.info["group_reward_std"] = std
@@ -99,6 +100,7 @@ class GroupExperienceMaker(RemoteExperienceMaker):
         What they get less or more than the completion is put on their last token; ``token_rewards`` (B, A) is changed.
         """
         segments, gains = experience.info.pop(SEGMENT), experience.info.pop(VALUE_GAIN)
+        gains = torch.where(gains < 0, gains * self.args.marge.negative_weight, gains)
         first = experience.action_mask.int().argmax(dim=-1)
         for row in segments.nonzero().flatten().tolist():
             token_rewards[row, first[row] + segments[row] - 1] += gains[row] - advantage[row]

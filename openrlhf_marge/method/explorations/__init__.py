@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from openrlhf_marge.entry_points import Registry, function_of
+from openrlhf_marge.method.explorations.frontier import frontier
 from openrlhf_marge.method.explorations.guided import guided
 from openrlhf_marge.method.explorations.vanilla import vanilla
 from openrlhf_marge.types import Exploration
@@ -21,6 +22,6 @@ Strategy = Callable[["Visit"], Awaitable[Exploration]]
 EXPLORATIONS: Registry[Strategy] = Registry(
     flag="--marge.explore",
     group="openrlhf_marge.explorations",
-    own={"guided": guided, "vanilla": vanilla},
+    own={"guided": guided, "vanilla": vanilla, "frontier": frontier},
     check=function_of("(visit) -> exploration"),
 )

@@ -1,0 +1,99 @@
+"""From s_0, and from the state of a guidance where success is predicted to be about even (ours)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from openrlhf_marge.method.guidance_rules import GUIDANCE_RULES
+from openrlhf_marge.method.success import Outcomes, predicted, remembered
+from openrlhf_marge.types import Completion, Exploration, Guidance, State, pass_rate
+
+if TYPE_CHECKING:
+    from openrlhf_marge.method.config import MargeConfig
+    from openrlhf_marge.method.visit import Visit
+
+
+async def frontier(visit: Visit) -> Exploration:
+    """The s_0 group first; of a problem that is hard or nearly saturated also the states that tell most.
+
+    A hard problem is continued from a correct response, a nearly saturated one from an incorrect one, of this visit or
+    else of an earlier one. Problems in between have s_0 alone.
+    """
+    known = await visit.known_guidance()
+    first = await _first(visit, known)
+    newest = _newest(visit, first, known)
+    verdict = wanted_verdict(pass_rate(first), visit.config)
+    guidance = None if verdict is None else newest[verdict]
+    states, values = ([], []) if guidance is None else _chosen(visit, guidance, first)
+    n = visit.config.frontier_samples
+    completed = [first, *await asyncio.gather(*(visit.sample(s.prefix_ids, n, "frontier") for s in states))]
+    _observe(visit, [visit.s0, *states], completed)
+    return visit.exploration(
+        visit.beside_s0(states), completed, no_guidance=verdict is not None and guidance is None,
+        guidance_kept=guidance is not None and guidance.visit < visit.number, predicted_values=tuple(values),
+    )  # fmt: skip
+
+
+def wanted_verdict(rate: float, config: MargeConfig) -> bool | None:
+    """What the guidance of a problem with this pass rate must be: correct, incorrect, or (None) nothing helps.
+
+    ``--marge.guidance_rule`` correct and incorrect leave out the other kind.
+    """
+    rule = GUIDANCE_RULES.load(config.guidance_rule)
+    if rate <= config.frontier_hard:
+        return True if True in rule.wanted(0.0, config.guidance_threshold) else None
+    if rate >= config.frontier_easy:
+        return False if False in rule.wanted(1.0, config.guidance_threshold) else None
+    return None
+
+
+async def _first(visit: Visit, known: Sequence[Guidance]) -> list[Completion]:
+    """Completions of s_0, more of them (``--marge.rescue_samples``) where the first give no way on."""
+    first = await visit.sample(visit.s0_ids, visit.n_completions, "s_0")
+    more = visit.config.rescue_samples
+    if not more or pass_rate(first) or any(g.is_correct for g in known):
+        return first
+    return [*first, *await visit.sample(visit.s0_ids, more, "rescue")]
+
+
+def _newest(visit: Visit, first: list[Completion], known: Sequence[Guidance]) -> dict[bool, Guidance | None]:
+    """The newest correct and the newest incorrect response, which the next visit knows, too."""
+    visit.pool.set_pass_rate(visit.problem.id, pass_rate(first))
+    newest: dict[bool, Guidance | None] = {}
+    for verdict in (True, False):
+        fresh = visit.pick(first, f"s_0 {verdict}", (verdict,))
+        newest[verdict] = next((g for g in (*fresh, *known) if g.is_correct is verdict), None)
+    visit.remember([g for g in newest.values() if g is not None])
+    return newest
+
+
+def _chosen(visit: Visit, guidance: Guidance, first: list[Completion]) -> tuple[list[State], list[float]]:
+    """States of the guidance, in its order, with the largest expected V (1 - V), and their predicted values.
+
+    n V (1 - V) is what n completions tell of the steps after the state; a later state costs fewer tokens, and tells of
+    as many fewer steps. Of equal states the earlier one is chosen.
+    """
+    states = visit.split([guidance])[1:]
+    if not states:
+        return [], []
+    config, number = visit.config, visit.number
+    seen = [*visit.pool.seen(visit.problem.id), _outcomes(visit, visit.s0, first)]
+    values, spread = predicted(seen, [s.position for s in states], guidance.is_correct, number, config.frontier_memory)
+    best = sorted(range(len(states)), key=lambda i: (-spread[i], i))[: config.frontier_states]
+    return [states[i] for i in sorted(best)], [float(values[i]) for i in sorted(best)]
+
+
+def _observe(visit: Visit, states: list[State], completed: list[list[Completion]]) -> None:
+    memory, problem = visit.config.frontier_memory, visit.problem.id
+    new = (_outcomes(visit, state, of_state) for state, of_state in zip(states, completed, strict=True))
+    visit.pool.see(problem, remembered([*visit.pool.seen(problem), *new], visit.number, memory))
+
+
+def _outcomes(visit: Visit, state: State, completions: list[Completion]) -> Outcomes:
+    return Outcomes(
+        visit=visit.number, position=state.position,
+        on_correct=None if state.guidance is None else state.guidance.is_correct,
+        n_correct=sum(c.is_correct for c in completions), n=len(completions),
+    )  # fmt: skip

@@ -1,0 +1,232 @@
+"""``--marge.explore frontier``: where it samples, what it remembers, and what it predicts."""
+
+import asyncio
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_config import parse
+
+from openrlhf_marge import GuidancePool, MargeConfig
+from openrlhf_marge.method.advantages import group_advantages
+from openrlhf_marge.method.config import preset_sentence
+from openrlhf_marge.method.metrics import exploration_metrics
+from openrlhf_marge.method.success import Outcomes, predicted, remembered
+from openrlhf_marge.runs.checkpoints import CheckpointStore
+
+from factories import EOS, ScriptedModel, completion, explorer, problem
+
+FLAGS = {"explore": "frontier", "guidance_source": "fresh", "n_states": 5}
+TENTHS = [i / 10 for i in range(1, 10)]
+
+
+def outcomes(n_correct, n, position=0.0, on_correct=None, visit=0) -> Outcomes:
+    return Outcomes(visit=visit, position=position, on_correct=on_correct, n_correct=n_correct, n=n)
+
+
+def best(seen, on_correct=True, visit=0) -> float:
+    """The tenth of the guidance that tells most."""
+    return TENTHS[int(predicted(seen, TENTHS, on_correct, visit, 0.5)[1].argmax())]
+
+
+def test_the_state_with_even_success_lies_later_the_harder_the_problem_is():
+    hard = [best([outcomes(k, 80)]) for k in (0, 1, 8, 40)]
+    assert hard == sorted(hard, reverse=True) == [0.9, 0.8, 0.6, 0.1]
+    saturated = [best([outcomes(k, 80)], on_correct=False) for k in (80, 79, 72, 40)]
+    assert saturated == hard  # failure along an incorrect guidance is what success is along a correct one
+
+
+def test_what_a_state_showed_moves_the_next_one():
+    s0 = outcomes(1, 8)
+    assert best([s0]) == 0.5
+    assert best([s0, outcomes(4, 4, 0.7, True)]) == 0.3
+    assert best([s0, outcomes(8, 8, 0.4, True), outcomes(4, 4, 0.7, True)]) == 0.2
+    assert best([s0, outcomes(0, 4, 0.7, True)]) == 0.9
+    assert best([s0, outcomes(0, 4, 0.7, False)]) == 0.5  # another guidance's says nothing
+    # An incorrect guidance after which nothing is right any more is left earlier.
+    assert best([outcomes(8, 8)], False) > best([outcomes(8, 8), outcomes(0, 4, 0.5, False)], False)
+
+
+def test_old_visits_count_less_and_are_forgotten():
+    old, new = outcomes(0, 8), outcomes(4, 8, visit=4)
+    value = [predicted([old, new], [0.0], True, 4, memory)[0][0] for memory in (0.0, 0.5, 1.0)]
+    assert value == sorted(value, reverse=True)
+    assert value[0] == predicted([new], [0.0], True, 4, 1.0)[0][0]
+    assert remembered([old, new], 4, 0.5) == (old, new) and remembered([old, new], 5, 0.5) == (new,)
+
+
+a_state = st.tuples(st.integers(0, 8), st.floats(0, 0.99), st.sampled_from([None, True, False]))
+
+
+@given(st.lists(a_state, max_size=6), st.booleans())
+def test_values_are_monotone_along_a_guidance(seen, on_correct):
+    found = [outcomes(k, 8, 0.0 if side is None else position, side) for k, position, side in seen]
+    values, spread = predicted(found, TENTHS, on_correct, 0, 0.5)
+    assert (np.diff(values) * (1 if on_correct else -1) > 0).all()
+    assert ((values > 0) & (values < 1)).all() and ((spread > 0) & (spread <= 0.25)).all()
+
+
+def script(s0, later=(1.0, 0.0, 1.0, 0.0)):
+    """Rewards of s_0 by visit, and of any other state; a response has ten tokens of its own."""
+    visits = iter(s0)
+
+    def answer(asked, prefix, n):
+        rewards = next(visits) if not prefix else later
+        start = 10 if len(prefix) == 0 else 40
+        return [completion(r, ids=(*range(start + 20 * i, start + 20 * i + 10), EOS)) for i, r in enumerate(rewards)]
+
+    return ScriptedModel(answer)
+
+
+def visits(model, n, **config):
+    chain = explorer(model, n=4, **FLAGS, **config)
+
+    async def all_visits():
+        return [await chain.explore(problem()) for _ in range(n)]
+
+    return asyncio.run(all_visits()), chain.pool
+
+
+ONE, NONE, ALL, HALF = (0.0, 1.0, 0.0, 0.0), (0.0,) * 4, (1.0,) * 4, (1.0, 0.0, 1.0, 0.0)
+THREE = (1.0, 1.0, 0.0, 1.0)
+
+
+def test_a_hard_problem_is_continued_from_its_correct_response():
+    model = script([ONE])
+    (found,), pool = visits(model, 1)
+    s0, state = (g.state for g in found.groups)
+    assert [len(g.completions) for g in found.groups] == [4, 4]
+    assert s0.prefix_ids == () and s0.index == 0 and s0.guidance == state.guidance
+    assert state.guidance.token_ids == tuple(range(30, 40)) and state.guidance.is_correct
+    assert (state.prefix_ids, state.index, state.position) == (tuple(range(30, 34)), 2, 0.4)
+    assert (state.parent, state.segment) == (0, 4)
+    assert found.groups[1].value_gain == 0.5 - 0.25
+    assert found.guidance_age == 0 and not found.guidance_kept
+    assert found.predicted_values == pytest.approx((0.4987,), abs=1e-4)
+    metrics = exploration_metrics([found])
+    assert metrics["marge/frontier_states"] == 1 and metrics["marge/frontier_value"] == 0.5
+    assert [g.is_correct for g in pool.get("p")] == [True, False]
+
+
+def test_the_stored_response_serves_where_the_group_has_none():
+    (first, second), pool = visits(script([ONE, NONE]), 2)
+    assert second.groups[1].state.guidance == first.groups[1].state.guidance
+    assert second.guidance_kept and second.guidance_age == 1
+    assert [(o.n_correct, o.n, o.position) for o in pool.seen("p")] == [
+        (1, 4, 0.0), (2, 4, 0.4), (0, 4, 0.0), (2, 4, second.groups[1].state.position)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("s0", "easy"), [(THREE, 0.85), (HALF, 0.85)])
+def test_in_between_there_is_s0_alone(s0, easy):
+    (found,), _ = visits(script([s0]), 1, frontier_hard=0.25, frontier_easy=easy)
+    assert [g.state.prefix_ids for g in found.groups] == [()] and not found.no_guidance
+    assert found.groups[0].state.guidance is None and found.guidance_age is None
+
+
+def test_a_saturated_problem_is_continued_from_a_failure():
+    (_, found), _ = visits(script([THREE, ALL]), 2)
+    assert [g.state.guidance.is_correct for g in found.groups] == [False, False]
+    assert found.guidance_age == 1
+
+
+def test_a_problem_without_such_a_response_has_s0_alone_and_is_counted():
+    (found,), _ = visits(script([NONE]), 1)
+    assert len(found.groups) == 1 and found.no_guidance
+    (found,), _ = visits(script([ALL]), 1)
+    assert len(found.groups) == 1 and found.no_guidance
+
+
+@pytest.mark.parametrize(("rule", "groups"), [("correct", [2, 2, 1]), ("incorrect", [1, 1, 2]), ("random", [2, 2, 2])])
+def test_the_guidance_rule_leaves_out_a_side(rule, groups):
+    found, _ = visits(script([ONE, NONE, ALL]), 3, guidance_rule=rule)
+    assert [len(e.groups) for e in found] == groups
+    assert not any(e.no_guidance for e in found)
+
+
+def test_rescue_samples_come_from_s0_and_may_guide():
+    model = script([NONE, (0.0, 1.0)])
+    (found,), _ = visits(model, 1, rescue_samples=2)
+    assert [len(g.completions) for g in found.groups] == [6, 4]
+    assert model.calls[:2] == [("p", (), 4), ("p", (), 2)]
+    # Not where a correct response is known, nor where one was found.
+    found, _ = visits(script([ONE, NONE]), 2, rescue_samples=2)
+    assert [len(e.groups[0].completions) for e in found] == [4, 4]
+
+
+def test_several_states_keep_their_order_and_parents():
+    (found,), _ = visits(script([ONE]), 1, frontier_states=2)
+    states = [g.state for g in found.groups]
+    assert [s.parent for s in states] == [None, 0, 1]
+    assert [len(s.prefix_ids) for s in states] == sorted({len(s.prefix_ids) for s in states})
+    assert sum(s.segment for s in states) == len(states[-1].prefix_ids)
+
+
+def test_given_guidance_is_kept_for_a_hard_problem():
+    chain = explorer(script([NONE]), n=4, **FLAGS)
+    found = asyncio.run(chain.explore(problem(given=(*range(60, 70), EOS))))
+    assert found.groups[1].state.guidance.token_ids == tuple(range(60, 70))
+    assert [g.is_correct for g in chain.pool.get("p")] == [True, False]
+
+
+def test_what_was_seen_is_in_the_checkpoint(tmp_path):
+    _, pool = visits(script([ONE]), 1)
+    from openrlhf_marge.host.rollout.records import RolloutRecord
+
+    record = RolloutRecord(pool=pool.state_dict(), waiting=(), rollouts=1, episode=0)
+    store = CheckpointStore(tmp_path)
+    store.write_state(1, record)
+    again = GuidancePool()
+    again.update(store.read_state(1, RolloutRecord).pool)
+    assert again.seen("p") == pool.seen("p") and len(again.seen("p")) == 2
+    assert again.get("p") == pool.get("p")
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (("--marge.explore", "frontier"), "set --marge.guidance_source fresh, or --marge.preset frontier"),
+        (("--marge.preset", "frontiers"), "--marge.preset is 'frontiers'; it must be one of paper, frontier"),
+        (
+            ("--marge.preset", "frontier", "--marge.explore", "guided"),
+            "--marge.preset frontier stands for --marge.explore frontier, which --marge.explore guided contradicts",
+        ),
+        (
+            ("--marge.preset", "paper", "--marge.guidance_source", "fresh"),
+            "--marge.preset paper stands for --marge.guidance_source carried",
+        ),
+        (("--marge.preset", "frontier", "--marge.frontier_hard", "0.9"), "--marge.frontier_hard 0.9 is not below"),
+        (("--marge.preset", "frontier", "--marge.n_guidances", "2"), "chooses its states itself"),
+        (("--marge.rescue_samples", "8"), "--marge.rescue_samples is for --marge.explore frontier"),
+        (("--marge.frontier_samples", "1"), "--marge.frontier_samples is 1; it must be at least 2"),
+    ],
+)
+def test_flags_that_contradict_each_other_are_one_sentence(flags, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        parse(*flags)
+
+
+def test_a_preset_sets_what_is_not_given():
+    config = parse("--marge.preset", "frontier", "--marge.frontier_samples", "8", "--marge.negative_weight", "1")
+    assert (config.explore, config.guidance_source, config.frontier_samples) == ("frontier", "fresh", 8)
+    assert replace(parse("--marge.preset", "paper"), preset=None) == MargeConfig()
+    assert parse("--marge.preset", "frontier", "--marge.explore", "frontier").explore == "frontier"
+
+
+def test_a_preset_says_what_it_sets():
+    from types import SimpleNamespace
+
+    said = preset_sentence(SimpleNamespace(preset="frontier", frontier_samples=8, stop=None))
+    assert said == (
+        "--marge.preset frontier sets --marge.explore frontier, --marge.guidance_source fresh, "
+        "--marge.frontier_states 1, --marge.frontier_hard 0.25, --marge.frontier_easy 0.85; given are "
+        "--marge.frontier_samples 8"
+    )
+    assert preset_sentence(SimpleNamespace(preset=None, stop=None)) is None
+
+
+def test_negative_advantages_are_weighted():
+    assert group_advantages([1, 0, 0, 0], [0] * 4, "mean", 0.5) == [0.75, -0.125, -0.125, -0.125]
+    assert group_advantages([1, 0, 0, 0], [0] * 4, "mean", 0.0) == [0.75, 0.0, 0.0, 0.0]
