@@ -1,0 +1,118 @@
+"""The map: in which regimes which method pays, at equal generated tokens. Started by examples/map.sh.
+
+    bash examples/map.sh [--tier 1|2] [--regimes NAME ...] [--methods NAME ...] [--seeds N ...] [--hours H]
+
+Every finished run leaves its rows in examples/map/rows.csv, and what has its rows is not run again. Run folders are in
+--out. Tables and the picture are made from the rows at the end; --tables makes them alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.append(str(HERE.parent))
+
+import report  # noqa: E402 - beside this file
+from regimes import REGIMES, Regime  # noqa: E402
+from rows import MARKS, Row, here, read_rows, write_rows  # noqa: E402
+
+from openrlhf_marge.compare import Plan, PlannedRun, read_plan  # noqa: E402
+from openrlhf_marge.compare.checks import check_launches  # noqa: E402
+from openrlhf_marge.compare.finished import Finished  # noqa: E402
+from openrlhf_marge.compare.runner import Runner, finish, read_scores  # noqa: E402
+from openrlhf_marge.host.standalone.local_ray import local_ray  # noqa: E402
+from openrlhf_marge.runs.progress import RunBudget  # noqa: E402
+
+ROWS = HERE / "rows.csv"
+TIERS = {
+    1: ("Before", "GRPO", "GRPO, n = 40", "MARGE, paper", "MARGE, fresh", "frontier", "frontier, negatives 0"),
+    2: ("REINFORCE++", "PPO", "GRPO, negatives 0.25", "GRPO, negatives 0", "frontier, failures only"),
+}
+SEEDS = {1: (0, 1, 2, 3, 4), 2: (0, 1, 2)}
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--tier", type=int, choices=TIERS, default=1, help="which methods and how many seeds [1]")
+    add("--regimes", nargs="+", choices=REGIMES, default=list(REGIMES), metavar="NAME", help=f"[{' '.join(REGIMES)}]")
+    add("--methods", nargs="+", help="of methods.toml, in place of the tier's")
+    add("--seeds", type=int, nargs="+", help="in place of the tier's; to choose settings by, take others than these")
+    add("--hours", type=float, help="begin no run after so many")
+    add("--out", type=Path, default=Path("runs/map"), help="folder of the runs [%(default)s]")
+    add("--rows", type=Path, default=ROWS, help="[examples/map/rows.csv]")
+    add("--tables", action="store_true", help="run nothing, make tables and picture")
+    return parser.parse_args(argv)
+
+
+def planned(args: argparse.Namespace) -> Iterator[tuple[Regime, str, int]]:
+    """Seed after seed, so that what was stopped early has all methods on as many seeds."""
+    done = {row.run for row in read_rows(args.rows)}
+    for seed in args.seeds or SEEDS[args.tier]:
+        for name in args.regimes:
+            for method in args.methods or TIERS[args.tier]:
+                if (name, method, seed) not in done:
+                    yield REGIMES[name], method, seed
+
+
+def plan_of(regime: Regime, method: str, seed: int, out: Path) -> Plan:
+    """methods.toml for one regime, method and seed."""
+    folder = (out / "base" / regime.name / f"seed_{seed}").absolute()
+    regime.prepare(folder, seed)
+    os.environ.update(regime.variables(folder))
+    plan = read_plan(HERE / "methods.toml", (out / regime.name).absolute(), [seed])
+    methods = tuple(m for m in plan.methods if m.name == method)
+    if not methods:
+        raise ValueError(f"--methods {method}: methods.toml has {', '.join(m.name for m in plan.methods)}")
+    return replace(plan, methods=methods, budget=RunBudget("tokens", regime.tokens))
+
+
+def rows_of(regime: Regime, plan: Plan, run: PlannedRun, finished: Finished) -> list[Row]:
+    """One for each mark; of a model that was not trained one alone."""
+    points, facts = finished.points, here() | {"flags": run.method.flags.strip()}
+    if points:
+        last, signal = points[-1], [p.groups_with_signal for p in points if p.groups_with_signal is not None]
+        facts |= {
+            "tokens": last.tokens, "updates": last.updates, "optimizer_steps": last.optimizer_steps,
+            "seconds": last.seconds, "entropy": last.entropy,
+            "groups_with_signal": sum(signal) / len(signal) if signal else None,
+            "curve": " ".join(f"{p.tokens}:{p.pass_rate:.4f}" for p in points if p.pass_rate is not None),
+        }  # fmt: skip
+    rows = []
+    for mark in MARKS if points else (1.0,):
+        scores = {metric: s.mean for (_, metric), s in read_scores(plan, run, None if mark == 1 else mark).items()}
+        passed = {f"pass_{k}": scores[f"pass@{k}"] for k in (1, 8, 64)}
+        rows.append(Row(regime=regime.name, method=run.method.name, seed=run.seed, mark=mark, **passed, **facts))
+    return rows
+
+
+def main() -> None:
+    args = parse_args()
+    begin = time.monotonic()
+    left = [] if args.tables else list(planned(args))
+    print(f"{len(left)} runs are not in {args.rows} yet", flush=True)
+    if left:
+        with local_ray() as variables:
+            runner = Runner(variables)
+            for number, (regime, method, seed) in enumerate(left, start=1):
+                if args.hours and time.monotonic() - begin > 3600 * args.hours:
+                    print(f"--hours {args.hours:g} are over; the same command goes on")
+                    break
+                print(f"== {number} of {len(left)}: {regime.name}, {method}, seed {seed}", flush=True)
+                plan = plan_of(regime, method, seed, args.out)
+                check_launches(plan)
+                (run,) = plan.runs
+                rows = rows_of(regime, plan, run, finish(plan, run, runner))
+                write_rows(args.rows, [*read_rows(args.rows), *rows])
+    report.write(read_rows(args.rows), HERE)
+
+
+if __name__ == "__main__":
+    main()
