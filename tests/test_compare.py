@@ -13,9 +13,10 @@ from openrlhf_marge.compare import Results, Scores, read_plan, read_run
 from openrlhf_marge.compare.commands import launch_command, launch_flags, loop_flags, words_of
 from openrlhf_marge.compare.curves import curve_lines, curve_of, mean_curve
 from openrlhf_marge.compare.notes import notes, unequal
-from openrlhf_marge.compare.results import difference_table, score_rows, score_table, used_table
+from openrlhf_marge.compare.results import difference_table, score_rows, score_table
 from openrlhf_marge.compare.statistics import holm, interval, over_seeds, paired
 from openrlhf_marge.compare.tables import Cell, Table, latex, markdown, marks
+from openrlhf_marge.compare.used import used_table
 from openrlhf_marge.runs.progress import ProgressPoint, RunBudget, points_of, read_points, write_points
 
 FILE = """
@@ -442,9 +443,10 @@ def test_the_tables_of_results(results):
     assert markdown(difference_table(results)).splitlines()[::4] == [
         "## Difference to GRPO, points, 95 % t interval", "| MARGE | +25.00 [-292.66, +342.66] |"
     ]  # fmt: skip
-    assert markdown(used_table(results)).splitlines()[2:5] == [
-        "| Run | updates | samples | generated tokens | seconds |", "| --- | --- | --- | --- | --- |",
-        "| GRPO, seed 0 | 2 | 20 | 1,000 | 2 |",
+    assert markdown(used_table(results.used)).splitlines()[2:5] == [
+        "| Run | updates | samples | generated tokens | seconds | tokens per update |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| GRPO, seed 0 | 2 | 20 | 1,000 | 2 | 500 |",
     ]  # fmt: skip
     header, rows = score_rows(results)
     rows = [dict(zip(header, row, strict=True)) for row in rows]

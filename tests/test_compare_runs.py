@@ -4,17 +4,20 @@ import csv
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 pytest.importorskip("openrlhf", reason="the host is not installed")
 
+import torch
 from openrlhf.trainer.ppo_trainer import LocalPPOTrainer
 
 from openrlhf_marge.cli import figures, model_card, report
 from openrlhf_marge.cli.compare import main
 from openrlhf_marge.compare.commands import OWN_FLAGS
 from openrlhf_marge.host.launch import launch_check
+from openrlhf_marge.host.training import metered as metered_module
 from openrlhf_marge.host.training.metered import MeteredTrainer, metered
 from openrlhf_marge.host.training.trainer import MargeTrainer
 from openrlhf_marge.runs.progress import ProgressPoint, RunBudget, read_points, write_points
@@ -38,10 +41,11 @@ def compare(task, tmp_path, monkeypatch, capsys):
     text = f"""
         seeds = [3]
         baseline = "GRPO"
-        shared = "{shared_flags(task)} --actor.lr_scheduler constant --train.num_episodes 9"
+        shared = "{shared_flags(task)} --actor.lr_scheduler constant --train.num_episodes 9 --actor.entropy_coef 0"
         budget.tokens = 1500
         evaluate.data = ["{tmp_path}/heldout.jsonl"]
         evaluate.flags = "--max_len 64 --n 2 --k 2"
+        marks = [0.5]
         [methods.GRPO]
         kind = "grpo"
         [methods.MARGE]
@@ -68,10 +72,14 @@ def test_two_methods_on_the_stack_and_a_second_start_that_runs_nothing(compare, 
         folder = out / name / "seed_3"
         points = read_points(folder / "progress.jsonl")
         assert RunBudget("tokens", 1500).is_met(points) and not RunBudget("tokens", 1500).is_met(points[:-1])
-        assert {"run", "evaluate"} == json.loads((folder / "stages.json").read_text()).keys()
+        assert points[-1].optimizer_steps >= len(points) and points[-1].entropy > 0
+        assert all(0 <= point.groups_with_signal <= 1 for point in points)
+        assert {"run", "evaluate", "evaluate_50"} == json.loads((folder / "stages.json").read_text()).keys()
         assert (folder / "model" / "model.safetensors").is_file() and (folder / "run.log").is_file()
+        assert (folder / "marks" / "50" / "model.safetensors").is_file() and not list(folder.glob("marks/*.part"))
     table = (out / "table.md").read_text()
     assert "| Method | heldout pass@1 | heldout pass@2 |" in table and "One seed (3)" in table
+    assert "## Accuracy at 50 % of the budget" in table and "| entropy at the end |" in table
     assert "MARGE, seed 3 used" in table and "more than its budget of 1,500" in table  # a step is that large
     assert "\\begin{tabular}{lcc}" in (out / "table.tex").read_text()
     rows = list(csv.DictReader((out / "results.csv").open()))
@@ -151,3 +159,60 @@ def test_a_run_that_goes_on_has_used_what_it_had_up_to_its_checkpoint(tmp_path, 
     assert [p.tokens for p in read_points(progress)] == [10, 20]
     order = type(trainer).mro()  # what MARGE's trainer adds to the log is there when the metered one sees it
     assert order.index(MeteredTrainer) + 1 == order.index(LocalPPOTrainer)
+
+
+@pytest.fixture
+def marked(tmp_path, monkeypatch):
+    """A trainer with marks of 40, 50 and 90 of 100 tokens, without the stack: (points so far) -> it, what it saved."""
+    saved = []
+    monkeypatch.setattr(metered_module, "save_policy", lambda group, folder: saved.append(folder.name))
+    monkeypatch.setattr(metered_module, "taken_steps", lambda group: 7)
+    monkeypatch.setattr(LocalPPOTrainer, "save_logs_and_checkpoints", lambda *_: saved.append("checkpoint"))
+
+    def trainer(done=0):
+        monkeypatch.setattr(LocalPPOTrainer, "init_checkpoint_states", lambda self: {"global_step": done})
+        kind = metered(LocalPPOTrainer, RunBudget("tokens", 100), tmp_path / "progress.jsonl", (0.4, 0.5, 0.9))
+        made = object.__new__(kind)
+        made.actor_model_group = None
+        made.init_checkpoint_states()
+        return made, saved
+
+    return trainer
+
+
+def update(trainer, step, samples=3.0):
+    logs = {"rollout/num_samples": samples, "rollout/response_length_mean": 10.0, "rollout/reward_mean": 0.5}
+    trainer.save_logs_and_checkpoints(step, logs | {"timing/step_total": 1.0}, {})
+
+
+def test_a_mark_is_kept_once_before_the_checkpoint_that_counts_on_it(marked, tmp_path):
+    trainer, saved = marked()
+    for step in (1, 2, 3):
+        update(trainer, step)
+    assert saved == ["40", "checkpoint", "50", "checkpoint", "90", "checkpoint"]
+    assert [p.optimizer_steps for p in read_points(tmp_path / "progress.jsonl")] == [7, 7, 7]
+
+
+def test_a_run_that_goes_on_keeps_its_marks_and_saves_anew_what_it_does_anew(marked, tmp_path):
+    trainer, saved = marked()
+    for step in (1, 2, 3):
+        update(trainer, step)
+        (tmp_path / "marks" / saved[-2]).mkdir(parents=True)
+    del saved[:]
+    trainer, _ = marked(done=1)  # the checkpoint of the first update: the others are made again
+    assert [folder.name for folder in (tmp_path / "marks").iterdir()] == ["40"]
+    update(trainer, 2)
+    assert saved == ["50", "checkpoint"]
+    (tmp_path / "marks" / "40").rmdir()
+    with pytest.raises(
+        ValueError, match=r"--budget.marks 0.4 was met at update 1, before the checkpoint to go on from"
+    ):
+        marked(done=2)
+
+
+def test_of_responses_without_difference_in_their_groups_none_has_signal(monkeypatch):
+    monkeypatch.setattr(LocalPPOTrainer, "_compute_rollout_stats", lambda self, experiences: {"x": 1.0})
+    trainer = object.__new__(metered(LocalPPOTrainer, RunBudget("tokens", 100), Path("p")))
+    of = [SimpleNamespace(info={"group_reward_std": torch.tensor(stds)}) for stds in ([0.0, 0.5, 0.5], [0.0])]
+    assert trainer._compute_rollout_stats(of) == {"x": 1.0, "rollout/samples_with_signal": 0.5}
+    assert trainer._compute_rollout_stats([SimpleNamespace(info={})]) == {"x": 1.0}

@@ -13,7 +13,7 @@ from openrlhf_marge.compare.commands import launch_flags, loop_flags
 from openrlhf_marge.compare.kinds import TRAINED
 from openrlhf_marge.compare.notes import unequal
 from openrlhf_marge.compare.results import Column
-from openrlhf_marge.compare.runner import is_done, there
+from openrlhf_marge.compare.runner import is_done, mark_model, marks_of, there
 from openrlhf_marge.evaluation import flags as evaluate_flags
 from openrlhf_marge.evaluation.problems import load_problems
 from openrlhf_marge.evaluation.results import data_name
@@ -27,11 +27,11 @@ from openrlhf_marge.runs.processes import run_captured
 CHECK = [sys.executable, "-m", "openrlhf_marge.host.launch.launch_check"]
 
 
-def check(plan: Plan) -> dict[Column, str]:
-    """The table's columns, data set by data set, each with its data as the file names it."""
-    args = check_evaluation(plan)
-    columns = columns_of(plan, args)
-    check_finished(plan, args.max_len)
+def check(plan: Plan) -> dict[float | None, dict[Column, str]]:
+    """The columns of the table (None) and of those of the marks, each with its data as the file names it."""
+    args = {mark: check_evaluation(plan, mark) for mark in (None, *plan.marks)}
+    columns = {mark: columns_of(plan, of_mark, mark) for mark, of_mark in args.items()}
+    check_finished(plan, args[None].max_len)
     for run in plan.runs:
         if run.method.kind:
             is_done(plan, run)
@@ -54,11 +54,11 @@ def check_dumps(plan: Plan) -> None:
             )
 
 
-def check_evaluation(plan: Plan) -> argparse.Namespace:
+def check_evaluation(plan: Plan, mark: float | None = None) -> argparse.Namespace:
     """The flags of the evaluation, its data read."""
     place = f"{plan.file}, [evaluate]"
     for seed in plan.seeds:
-        flags = flags_of_evaluation(plan, seed, "x", Path("x"))
+        flags = flags_of_evaluation(plan, seed, "x", Path("x"), mark)
         args = checked(place, lambda words: evaluate_flags.parse_args(words, ""), flags)
         for data in args.data:
             try:
@@ -68,13 +68,22 @@ def check_evaluation(plan: Plan) -> argparse.Namespace:
     return args
 
 
-def columns_of(plan: Plan, args: argparse.Namespace) -> dict[Column, str]:
-    """The metrics that the file asks for, of all data sets; ValueError for one that is not measured."""
+def columns_of(plan: Plan, args: argparse.Namespace, mark: float | None = None) -> dict[Column, str]:
+    """The metrics that the file asks for, of all data sets; ValueError for one that is not measured.
+
+    At a mark those of them that its flags measure; ValueError when these are none.
+    """
     place = f"{plan.file}, [evaluate]"
     measured = [f"{kind}@{k}" for k in args.k for kind in ("pass", "maj")[: 1 + (k > 1)]] if args.n else []
     measured += ["greedy_pass@1"] if args.greedy_runs else []
     ends = dict.fromkeys([measured[0], f"pass@{args.k[-1]}"] if args.n else measured)
     metrics = plan.evaluate.metrics or tuple(ends)
+    if mark is not None:
+        metrics = tuple(name for name in metrics if name in measured)
+        if not metrics:
+            raise ValueError(
+                f"{place}: mark_flags measures none of metrics, but {', '.join(measured)}; add one of them"
+            )
     if unknown := [name for name in metrics if name not in measured]:
         raise ValueError(f"{place}: metrics has {unknown[0]!r}; with these flags there are {', '.join(measured)}")
     labels = {data: data_name(data) for data in plan.evaluate.data}
@@ -90,6 +99,8 @@ def check_finished(plan: Plan, max_len: int) -> None:
         try:
             if finished := there(plan, run):
                 check_model(finished.model, max_len)
+                for mark in marks_of(plan, finished):
+                    mark_model(finished, mark)
                 used += [(run, finished.points)] * bool(finished.points)
         except ValueError as e:
             raise ValueError(f"{plan.file}, [methods.{run.method.name}]: {e}") from e

@@ -59,8 +59,10 @@ def launch_flags(plan: Plan, run: PlannedRun) -> list[str]:
 def launch_command(plan: Plan, run: PlannedRun) -> list[str]:
     """train_ppo_ray with a budget."""
     budget = plan.budget_of(run.method)
+    marks = ["--budget.marks", *(f"{share:.12g}" for share in plan.marks)] if plan.marks else []
     return [
         *(sys.executable, "-m", "openrlhf_marge.cli.budgeted", f"--budget.{budget.unit}", f"{budget.amount:.12g}"),
+        *marks,
         *("--budget.progress", str(run.folder / "progress.jsonl"), *launch_flags(plan, run)),
     ]
 
@@ -93,10 +95,10 @@ def run_command(plan: Plan, run: PlannedRun) -> list[str]:
     return launch_command(plan, run)
 
 
-def evaluate_flags(plan: Plan, seed: int, model: str, out: Path) -> list[str]:
-    """Flags of cli.evaluate."""
+def evaluate_flags(plan: Plan, seed: int, model: str, out: Path, mark: float | None = None) -> list[str]:
+    """Flags of cli.evaluate, at the end or at a mark."""
     data = [plan.fill(text, seed) for text in plan.evaluate.data]
-    words = words_of(plan, "evaluate", plan.evaluate.flags, seed)
+    words = words_of(plan, "evaluate", plan.evaluate.flags_at(mark), seed)
     return ["--model", model, "--data", *data, "--out", str(out), *words]
 
 

@@ -63,14 +63,14 @@ def mean_curve(curves: Sequence[Curve], n_points: int = 100) -> Curve:
 
 
 def point_table(used: Sequence[tuple[PlannedRun, Sequence[ProgressPoint]]]) -> plot.CsvTable:
-    """A row per run and update."""
+    """A row per run and update: what was used up to it, and the tokens of the update itself."""
     names = [f.name for f in fields(ProgressPoint)]
     rows = [
-        (run.method.name, run.seed, *(getattr(point, name) for name in names))
+        (run.method.name, run.seed, *(getattr(now, name) for name in names), now.tokens - before.tokens)
         for run, points in used
-        for point in points
+        for before, now in pairwise([ProgressPoint(), *points])
     ]
-    return plot.CsvTable(("method", "seed", *names), rows)
+    return plot.CsvTable(("method", "seed", *names, "tokens_of_update"), rows)
 
 
 def _line(name: str, curve: Curve, color: int, style: plot.Style) -> plot.Line:

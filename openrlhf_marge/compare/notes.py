@@ -8,6 +8,7 @@ from openrlhf_marge.compare.commands import schedulers
 from openrlhf_marge.compare.plan import Plan, PlannedRun
 from openrlhf_marge.compare.results import Results
 from openrlhf_marge.compare.statistics import LEVEL, of_seed, t_quantile
+from openrlhf_marge.runs.marks import mark_name
 from openrlhf_marge.runs.progress import UNITS, ProgressPoint
 
 
@@ -22,6 +23,24 @@ def unequal(plan: Plan, used: Sequence[tuple[PlannedRun, Sequence[ProgressPoint]
                 f"{run} used {budget.used(points[-1]):,.0f} {UNITS[budget.unit]}, {abs(ratio - 1):.0%} "
                 f"{'more' if ratio > 1 else 'less'} than its budget of {budget.amount:,.0f}.".replace("%", " %")
             )
+    return sentences
+
+
+def mark_notes(plan: Plan, used: Sequence[tuple[PlannedRun, Sequence[ProgressPoint]]]) -> list[str]:
+    """What a mark is, and a sentence for every model that was kept farther from it than the tolerance."""
+    if not plan.marks:
+        return []
+    shares = ", ".join(mark_name(mark) for mark in plan.marks)
+    sentences = [f"At {shares} % of the budget the model is that of the update which came closest."]
+    for run, points in used if plan.budget else ():
+        for mark in plan.marks:
+            part = plan.budget_of(run.method).at(mark)
+            there = part.used(points[(part.met_at(points) or len(points)) - 1])
+            if abs(there / part.amount - 1) > plan.tolerance:
+                sentences.append(
+                    f"{run} had used {there:,.0f} {UNITS[part.unit]} at its mark of {mark_name(mark)} %, which is "
+                    f"{part.amount:,.0f}."
+                )
     return sentences
 
 
@@ -45,7 +64,7 @@ def notes(results: Results) -> list[str]:
     kinds = {run.method.is_looped for run, _ in results.used}
     if len(kinds) > 1:
         said.append("Seconds of loops include the start of every stage and the saving of its model, others do not.")
-    return [*said, *unequal(plan, results.used), *schedule_notes(plan)]
+    return [*said, *unequal(plan, results.used), *mark_notes(plan, results.used), *schedule_notes(plan)]
 
 
 def _seed_note(plan: Plan) -> str:

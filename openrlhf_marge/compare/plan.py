@@ -39,7 +39,12 @@ class Evaluation:
 
     data: tuple[str, ...]
     flags: str = ""
+    mark_flags: str | None = None  # of the evaluation at a mark; None: ``flags``
     metrics: tuple[str, ...] = ()
+
+    def flags_at(self, mark: float | None) -> str:
+        """Those of a mark, or of the end."""
+        return self.flags if mark is None or self.mark_flags is None else self.mark_flags
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +83,7 @@ class Plan:
     evaluate: Evaluation
     methods: tuple[Method, ...]
     budget: RunBudget | None = None
+    marks: tuple[float, ...] = ()  # shares of the budget at which models are evaluated, too
     loop: LoopFlags | None = None
     shared: str = ""  # flags of train_ppo_ray
     tolerance: float = 0.05  # of the budget
@@ -110,5 +116,6 @@ class Plan:
         return replace(self.budget, amount=self.budget.amount * method.share)
 
     def _depends_on_seed(self, method: Method) -> bool:
-        texts = (method.run or method.model, self.evaluate.flags, *self.evaluate.data)
+        evaluate = self.evaluate
+        texts = (method.run or method.model, evaluate.flags, evaluate.mark_flags or "", *evaluate.data)
         return bool(method.kind) or len({tuple(self.fill(text, seed) for text in texts) for seed in self.seeds}) > 1

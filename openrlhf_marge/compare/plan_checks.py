@@ -7,9 +7,17 @@ from pathlib import Path
 
 from openrlhf_marge.compare.kinds import LOOPED, TRAINED
 from openrlhf_marge.compare.plan import STAGES, Method, Plan
+from openrlhf_marge.runs.marks import check_marks
 from openrlhf_marge.runs.progress import UNITS
 
-WRITTEN = ("table.md", "table.tex", "results.csv", "curves.csv", "curves.png")  # into the folder of the methods
+WRITTEN = (
+    "table.md",
+    "table.tex",
+    "results.csv",
+    "marks.csv",
+    "curves.csv",
+    "curves.png",
+)  # into the folder of the methods
 LONGEST_NAME = 200  # bytes; file systems take 255, and logs and runs are named after methods
 
 
@@ -24,6 +32,7 @@ def check_plan(plan: Plan) -> None:
         raise ValueError(f"{plan.file}: tolerance is {plan.tolerance:g}; it is a share of the budget, such as 0.05")
     if plan.strict and plan.budget is None:
         raise ValueError(f"{plan.file}: strict = true compares with a budget; give [budget] one of {', '.join(UNITS)}")
+    check_plan_marks(plan)
     if plan.loop and plan.loop.iterations < 1:
         raise ValueError(f"{plan.file}, [loop]: iterations is {plan.loop.iterations}; it must be at least 1")
     if not plan.methods:
@@ -37,6 +46,20 @@ def check_plan(plan: Plan) -> None:
     names = [method.name for method in plan.methods]
     if plan.baseline not in names:
         raise ValueError(f"{plan.file}: baseline {plan.baseline!r} is no method; the methods are {', '.join(names)}")
+
+
+def check_plan_marks(plan: Plan) -> None:
+    """ValueError for marks that no run can keep."""
+    try:
+        check_marks(plan.marks)
+    except ValueError as e:
+        raise ValueError(f"{plan.file}: {e}") from e
+    if plan.marks and (looped := [method.name for method in plan.methods if method.is_looped]):
+        raise ValueError(
+            f"{plan.file}: marks are kept by what train_ppo_ray trains, and {looped[0]} is a loop; leave marks out"
+        )
+    if plan.evaluate.mark_flags is not None and not plan.marks:
+        raise ValueError(f"{plan.file}: [evaluate] mark_flags changes nothing without marks; leave it out")
 
 
 def check_name(file: str, name: str) -> None:

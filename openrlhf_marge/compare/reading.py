@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,6 +37,7 @@ def read_plan(path: Path, out: Path, seeds: Sequence[int] | None = None) -> Plan
         budget=_budget(f"{path}, [budget]", root["budget"]) if "budget" in root else None,
         loop=_filled(LoopFlags, f"{path}, [loop]", root["loop"]) if "loop" in root else None,
     )  # fmt: skip
+    plan = replace(plan, marks=tuple(sorted(plan.marks)))
     check_plan(plan)
     return plan
 

@@ -10,7 +10,8 @@ from openrlhf_marge.compare.plan import Plan, PlannedRun
 from openrlhf_marge.compare.statistics import LEVEL, Difference, Scores, holm, interval, over_seeds, paired
 from openrlhf_marge.compare.tables import Cell, Table, marks
 from openrlhf_marge.evaluation.estimates import Estimate
-from openrlhf_marge.runs.progress import UNITS, ProgressPoint
+from openrlhf_marge.runs.marks import mark_name
+from openrlhf_marge.runs.progress import ProgressPoint
 
 DIGITS = 2  # of a percentage, as in the paper
 TITLES = {
@@ -26,11 +27,15 @@ Column = tuple[str, str]  # data set, metric
 
 @dataclass(frozen=True)
 class Results:
-    """``scores`` by method, column and seed; ``used`` by run, of those that trained: their points, never empty."""
+    """``scores`` by method, column and seed; ``used`` by run, of those that trained: their points, never empty.
+
+    ``mark`` is the share of the budget at which the models were kept, None for its end.
+    """
 
     plan: Plan
     scores: Mapping[str, Mapping[Column, Mapping[int, Scores]]]
     used: Sequence[tuple[PlannedRun, Sequence[ProgressPoint]]]
+    mark: float | None = None
 
     @property
     def columns(self) -> list[Column]:
@@ -71,7 +76,7 @@ def score_table(results: Results) -> Table:
             standard_error = estimate.standard_error
             error = "" if standard_error is None else f" ± {100 * standard_error:.{DIGITS}f}"
             cells[name].append(Cell(f"{100 * estimate.mean:.{DIGITS}f}{error}", mark))
-    title = "Accuracy, % (bold: highest mean, underlined: second; a rank, no test)"
+    title = f"Accuracy{_place(results)}, % (bold: highest mean, underlined: second; a rank, no test)"
     return Table(title, "Method", _heads(results), list(cells.items()))
 
 
@@ -82,15 +87,8 @@ def difference_table(results: Results) -> Table:
         value, *bounds = (f"{100 * v:+.{DIGITS}f}" for v in (found.value, *(found.bounds or ())))
         text = f"{value} [{', '.join(bounds) or 'n/a'}]{' *' * (key in results.shown)}"
         cells.setdefault(key[0], []).append(Cell(text))
-    title = f"Difference to {results.plan.baseline}, points, {LEVEL:.0%} t interval".replace("%", " %")
+    title = f"Difference to {results.plan.baseline}{_place(results)}, points, {100 * LEVEL:.0f} % t interval"
     return Table(title, "Method", _heads(results), list(cells.items()))
-
-
-def used_table(results: Results) -> Table:
-    """What every run really used."""
-    columns = [("", text) for text in UNITS.values()]
-    rows = [(str(run), [Cell(f"{getattr(points[-1], unit):,.0f}") for unit in UNITS]) for run, points in results.used]
-    return Table("Used", "Run", columns, rows)
 
 
 def score_rows(results: Results) -> tuple[Sequence[str], list[tuple[str | int | float | None, ...]]]:
@@ -103,6 +101,15 @@ def score_rows(results: Results) -> tuple[Sequence[str], list[tuple[str | int | 
             seeds = len(results.scores[name][data, metric])
             rows.append((name, data, metric, seeds, estimate.mean, estimate.standard_error, *difference))
     return SCORE_HEADER, rows
+
+
+def mark_rows(at_marks: Sequence[Results]) -> tuple[Sequence[str], list[tuple[str | int | float | None, ...]]]:
+    """The rows of ``score_rows`` at every mark, each after its share of the budget."""
+    return ("share", *SCORE_HEADER), [(found.mark, *row) for found in at_marks for row in score_rows(found)[1]]
+
+
+def _place(results: Results) -> str:
+    return "" if results.mark is None else f" at {mark_name(results.mark)} % of the budget"
 
 
 def _heads(results: Results) -> list[tuple[str, str]]:

@@ -19,6 +19,7 @@ from openrlhf_marge.evaluation.responses import ResponseFolder
 from openrlhf_marge.evaluation.results import data_name, read_results
 from openrlhf_marge.loop.iterations import check_same, read_stages, run_stage
 from openrlhf_marge.runs.folder import flag_values
+from openrlhf_marge.runs.marks import mark_folder, mark_name
 from openrlhf_marge.runs.processes import Bars, run_logged
 from openrlhf_marge.runs.progress import MARK, UNITS
 
@@ -46,14 +47,46 @@ class Runner:
 
 
 def finish(plan: Plan, run: PlannedRun, runner: Runner) -> Finished:
-    """Train what is not trained and evaluate what is not evaluated; RuntimeError when a command fails."""
+    """Train what is not trained and evaluate what is not evaluated, marks included.
+
+    RuntimeError when a command fails, ValueError when the run has not kept a mark.
+    """
     finished = trained(plan, run, runner)
-    out = run.folder / EVALUATION
-    command = [sys.executable, "-m", "openrlhf_marge.cli.evaluate"]
-    command += evaluate_flags(plan, run.seed, finished.model, out)
-    # Each time, as model and data may be other ones now: evaluate samples only what is new.
-    run_stage(run.folder, "evaluate", command, runner)
+    evaluate(plan, run, finished.model, None, runner)
+    for mark in marks_of(plan, finished):
+        evaluate(plan, run, mark_model(finished, mark), mark, runner)
     return finished
+
+
+def evaluate(plan: Plan, run: PlannedRun, model: str, mark: float | None, runner: Runner) -> None:
+    """Each time, as model and data may be other ones now: cli.evaluate samples only what is new."""
+    out = evaluation_file(run, mark)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "openrlhf_marge.cli.evaluate", *evaluate_flags(plan, run.seed, model, out, mark)]
+    run_stage(run.folder, "evaluate" if mark is None else f"evaluate_{mark_name(mark)}", command, runner)
+
+
+def evaluation_file(run: PlannedRun, mark: float | None) -> Path:
+    """Where the result is."""
+    return (
+        run.folder / EVALUATION if mark is None else mark_folder(run.folder, mark).with_name(f"{mark_name(mark)}.json")
+    )
+
+
+def marks_of(plan: Plan, finished: Finished) -> tuple[float, ...]:
+    """None of a model as it is, which has no way to its budget."""
+    return plan.marks if finished.points else ()
+
+
+def mark_model(finished: Finished, mark: float) -> str:
+    """The model that the run kept; ValueError when it did not."""
+    folder = mark_folder(Path(finished.model).parent, mark)
+    if not (folder / "config.json").is_file():
+        raise ValueError(
+            f"{folder} has no model: the run ended before {mark_name(mark)} % of its budget, or had no such mark; "
+            "raise --train.num_episodes, or leave the mark out"
+        )
+    return str(folder)
 
 
 def there(plan: Plan, run: PlannedRun) -> Finished | None:
@@ -98,10 +131,15 @@ def is_done(plan: Plan, run: PlannedRun) -> bool:
     return bool(done)
 
 
-def read_scores(plan: Plan, run: PlannedRun) -> dict[tuple[str, str], Scores]:
-    """Data (as the file names it) and metric -> the values of all problems, from the responses that were kept."""
-    results = read_results(run.folder / EVALUATION)
-    flags = evaluate_flags(plan, run.seed, "x", run.folder / EVALUATION)
+def read_scores(plan: Plan, run: PlannedRun, mark: float | None = None) -> dict[tuple[str, str], Scores]:
+    """Data (as the file names it) and metric -> the values of all problems, from the responses that were kept.
+
+    A model as it is has its one evaluation at every mark.
+    """
+    mark = None if run.method.model else mark
+    path = evaluation_file(run, mark)
+    results = read_results(path)
+    flags = evaluate_flags(plan, run.seed, "x", path, mark)
     args, names = parse_args(flags, ""), plan.evaluate.data
     scores = {}
     for name, data in zip(names, args.data, strict=True):

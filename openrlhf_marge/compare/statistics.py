@@ -88,18 +88,29 @@ def interval(differences: Sequence[Scores], level: float = LEVEL) -> Difference:
     distribution. tests/test_compare_coverage.py simulates it.
     """
     n, n_problems = len(differences), max(len(d.values) for d in differences)
-    means = np.array([d.mean for d in differences])
-    value = float(means.mean())
+    of_seeds = interval_of_means([d.mean for d in differences], level)
     if n == n_problems == 1:
-        return Difference(value, None)
+        return of_seeds
     own = [_covariance(d, d) for d in differences]
     shared = [_covariance(a, b) for a, b in combinations(differences, 2)]
     of_problems = (sum(own) + 2 * sum(shared)) / n**2
     over_both = math.hypot(
-        _margin(float(means.var(ddof=1)) / n, n, level) if n > 1 else 0.0,
+        of_seeds.margin or 0.0,
         _margin(float(np.mean(shared)), n_problems, level) if n > 1 else 0.0,
     )
-    return Difference(value, max(over_both, _margin(of_problems, n_problems, level)))
+    return Difference(of_seeds.value, max(over_both, _margin(of_problems, n_problems, level)))
+
+
+def interval_of_means(differences: Sequence[float], level: float = LEVEL) -> Difference:
+    """The t interval over seeds alone, from the mean difference of each: for tables made anew from rows.
+
+    ValueError without any. A seed is an independent draw of all that varies, base model and held-out set included, so
+    each has its own. Seeds that answer the same problems share what these vary by, which needs ``interval``.
+    """
+    if not (n := len(differences)):
+        raise ValueError("there is no difference to make an interval of; give at least one seed")
+    means = np.array(differences, dtype=float)
+    return Difference(float(means.mean()), _margin(float(means.var(ddof=1)) / n, n, level) if n > 1 else None)
 
 
 def _margin(variance: float, n: int, level: float) -> float:

@@ -10,6 +10,7 @@ from openrlhf_marge.method.metrics import STATE_VALUE
 TRAIN = "train/"  # its loggers put this before those of a step, MARGE's among them
 REWARD, LENGTH, SAMPLES = "rollout/reward_mean", "rollout/response_length_mean", "rollout/num_samples"
 KL, LEARNING_RATE = "kl", "actor_lr"
+ENTROPY = "entropy_loss"  # with --actor.entropy_coef alone; 0 only logs it
 TIMING = "timing/"  # the names of its phases follow
 
 Series = dict[str, list[tuple[int, float]]]  # tag -> (step, value), in order of the steps

@@ -5,14 +5,22 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from openrlhf_marge.method.metrics import EXPLORING_SECONDS, GENERATED_TOKENS, PASS_RATE
-from openrlhf_marge.runs.log import LENGTH, REWARD, SAMPLES, TIMING, TRAIN, Series
+from openrlhf_marge.method.metrics import (
+    EXPLORING_SECONDS,
+    GENERATED_TOKENS,
+    GROUPS_WITH_SIGNAL,
+    PASS_RATE,
+    TAKEN_STEPS,
+)
+from openrlhf_marge.runs.log import ENTROPY, LENGTH, REWARD, SAMPLES, TIMING, TRAIN, Series
 
 UNITS = {"updates": "updates", "samples": "samples", "tokens": "generated tokens", "seconds": "seconds"}
 MARK = "[budget] "  # before a line of a run's output that tells how far it is
+# What a run with a budget logs beside the host's numbers.
+OPTIMIZER_STEPS, SAMPLES_WITH_SIGNAL = "rollout/optimizer_steps", "rollout/samples_with_signal"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +34,11 @@ class ProgressPoint:
     ``pass_rate`` is the share of correct ones among the rollout's responses from s_0, of MARGE by problem with
     candidates where there are no others, of the other methods their mean reward; so of the policy before the update.
     None where there were none.
+
+    What follows is None where it is not known, as in logs and progress files of earlier versions. ``optimizer_steps``
+    are those of the policy since the run began, ``groups_with_signal`` the share of the rollout's groups whose rewards
+    differ. ``entropy`` is the policy's, in nats per token at the sampling temperature, over the tokens of this update
+    (of MARGE those after its states), as OpenRLHF averages it: over micro-batches, which it weights by their tokens.
     """
 
     updates: int = 0
@@ -33,6 +46,9 @@ class ProgressPoint:
     tokens: int = 0
     seconds: float = 0.0
     pass_rate: float | None = None
+    optimizer_steps: int | None = None
+    groups_with_signal: float | None = None
+    entropy: float | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +68,14 @@ class RunBudget:
         before, now = [ProgressPoint(), *points][-2:]
         return self.used(now) + (self.used(now) - self.used(before)) / 2 >= self.amount
 
+    def at(self, share: float) -> RunBudget:
+        """A share of it."""
+        return replace(self, amount=self.amount * share)
+
+    def met_at(self, points: Sequence[ProgressPoint]) -> int | None:
+        """The number of updates, from 1 on, with which it was first met; None when it is not."""
+        return next((n for n in range(1, len(points) + 1) if self.is_met(points[max(0, n - 2) : n])), None)
+
 
 def advanced(before: ProgressPoint, logs: Mapping[str, float]) -> ProgressPoint:
     """The point after an update that logged ``logs`` (OpenRLHF's status, ``_compute_rollout_stats``; marge/)."""
@@ -60,12 +84,16 @@ def advanced(before: ProgressPoint, logs: Mapping[str, float]) -> ProgressPoint:
     tokens = logs[GENERATED_TOKENS] if guided else samples * logs[LENGTH]
     # The host forgets the generation of rollouts that filled no training batch; MARGE's own seconds hold it.
     forgotten = max(0.0, logs[EXPLORING_SECONDS] - logs[f"{TIMING}generation"]) if guided else 0.0
+    steps = logs.get(TAKEN_STEPS, logs.get(OPTIMIZER_STEPS))
     return ProgressPoint(
         updates=before.updates + 1,
         samples=before.samples + round(samples),
         tokens=before.tokens + round(tokens),
         seconds=before.seconds + logs[f"{TIMING}step_total"] + forgotten,
         pass_rate=logs.get(PASS_RATE) if guided else logs[REWARD],
+        optimizer_steps=None if steps is None else round(steps),
+        groups_with_signal=logs.get(GROUPS_WITH_SIGNAL if guided else SAMPLES_WITH_SIGNAL),
+        entropy=logs.get(ENTROPY),
     )
 
 

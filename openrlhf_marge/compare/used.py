@@ -1,0 +1,54 @@
+"""What the runs really used, and how they did on their way, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from openrlhf_marge.compare.plan import PlannedRun
+from openrlhf_marge.compare.tables import Cell, Table
+from openrlhf_marge.runs.progress import UNITS, ProgressPoint
+
+Points = Sequence[ProgressPoint]
+
+
+def used_table(used: Sequence[tuple[PlannedRun, Points]]) -> Table:
+    """A row per run; a number that no run knows has no column."""
+    found = {name: [of_run(points) for _, points in used] for name, of_run in COLUMNS.items()}
+    shown = {name: cells for name, cells in found.items() if any(cells)}
+    rows = [
+        (str(run), [Cell(cells[place] or "n/a") for cells in shown.values()]) for place, (run, _) in enumerate(used)
+    ]
+    return Table("Used", "Run", [("", name) for name in shown], rows)
+
+
+def _total(unit: str) -> Callable[[Points], str]:
+    return lambda points: f"{getattr(points[-1], unit):,.0f}"
+
+
+def _tokens_per_update(points: Points) -> str:
+    return f"{points[-1].tokens / points[-1].updates:,.0f}"
+
+
+def _optimizer_steps(points: Points) -> str:
+    steps = points[-1].optimizer_steps
+    return "" if steps is None else f"{steps:,}"
+
+
+def _groups_with_signal(points: Points) -> str:
+    """Mean over the updates."""
+    shares = [point.groups_with_signal for point in points if point.groups_with_signal is not None]
+    return f"{100 * sum(shares) / len(shares):.1f} %" if shares else ""
+
+
+def _entropy(points: Points) -> str:
+    """Of the last update."""
+    return "" if points[-1].entropy is None else f"{points[-1].entropy:.3f}"
+
+
+COLUMNS: Mapping[str, Callable[[Points], str]] = {
+    **{text: _total(unit) for unit, text in UNITS.items()},
+    "tokens per update": _tokens_per_update,
+    "optimizer steps": _optimizer_steps,
+    "groups with signal": _groups_with_signal,
+    "entropy at the end": _entropy,
+}
