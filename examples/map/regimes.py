@@ -11,7 +11,6 @@ from pathlib import Path
 from quickstart import make_base_model
 
 from openrlhf_marge import REWARD_FILE
-from openrlhf_marge.arithmetic import pretrain as arithmetic
 
 HELD_OUT = 128  # problems, with 64 responses each
 
@@ -38,3 +37,11 @@ class Regime:
             "MAP_BASE": str(folder), "MAP_MAX_LEN": str(self.max_len), "MAP_PROBLEMS": str(self.problems),
             "MAP_REWARD": REWARD_FILE, "MAP_HELDOUT": str(HELD_OUT),
         }  # fmt: skip
+
+
+REGIMES: Mapping[str, Regime] = {
+    regime.name: regime
+    for regime in (
+        Regime(name="easy", level="easy", max_len=96, tokens=300_000),
+    )
+}

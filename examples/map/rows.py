@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import os
 import platform
 import subprocess
@@ -26,7 +27,7 @@ class Row:
     mark: float
     pass_1: float
     pass_8: float
-    pass_64: float
+    pass_64: float | None = None  # at the end alone
     tokens: int | None = None  # of all of the run, as the following
     updates: int | None = None
     optimizer_steps: int | None = None
@@ -52,10 +53,15 @@ def read_rows(path: Path) -> list[Row]:
         return [_row(path, number, cells) for number, cells in enumerate(csv.DictReader(file), start=2)]
 
 
-def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """In an order that does not depend on when they came."""
-    rows = sorted(rows, key=lambda row: (*row.run, row.mark))
-    write_csv(path, [f.name for f in fields(Row)], [list(asdict(row).values()) for row in rows])
+def add_rows(path: Path, rows: Iterable[Row]) -> None:
+    """In an order that does not depend on when they came; several processes may add at once."""
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        all_rows = sorted([*read_rows(path), *rows], key=lambda row: (*row.run, row.mark))
+        write_csv(path, [f.name for f in fields(Row)], [list(asdict(row).values()) for row in all_rows])
+    finally:
+        os.close(folder)
 
 
 def here() -> Mapping[str, str]:

@@ -3,7 +3,8 @@
     bash examples/map.sh [--tier 1|2] [--regimes NAME ...] [--methods NAME ...] [--seeds N ...] [--hours H]
 
 Every finished run leaves its rows in examples/map/rows.csv, and what has its rows is not run again. Run folders are in
---out. Tables and the picture are made from the rows at the end; --tables makes them alone.
+--out. Tables and the picture are made from the rows at the end; --tables makes them alone. A run leaves a core or two
+free much of its time: two commands with different regimes or seeds may work beside each other.
 """
 
 from __future__ import annotations
@@ -19,12 +20,11 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))
 
-import report  # noqa: E402 - beside this file
+import tables  # noqa: E402 - beside this file
 from regimes import REGIMES, Regime  # noqa: E402
-from rows import MARKS, Row, here, read_rows, write_rows  # noqa: E402
+from rows import MARKS, Row, add_rows, here, read_rows  # noqa: E402
 
 from openrlhf_marge.compare import Plan, PlannedRun, read_plan  # noqa: E402
-from openrlhf_marge.compare.checks import check_launches  # noqa: E402
 from openrlhf_marge.compare.finished import Finished  # noqa: E402
 from openrlhf_marge.compare.runner import Runner, finish, read_scores  # noqa: E402
 from openrlhf_marge.host.standalone.local_ray import local_ray  # noqa: E402
@@ -88,7 +88,7 @@ def rows_of(regime: Regime, plan: Plan, run: PlannedRun, finished: Finished) -> 
     rows = []
     for mark in MARKS if points else (1.0,):
         scores = {metric: s.mean for (_, metric), s in read_scores(plan, run, None if mark == 1 else mark).items()}
-        passed = {f"pass_{k}": scores[f"pass@{k}"] for k in (1, 8, 64)}
+        passed = {f"pass_{k}": scores.get(f"pass@{k}") for k in (1, 8, 64)}
         rows.append(Row(regime=regime.name, method=run.method.name, seed=run.seed, mark=mark, **passed, **facts))
     return rows
 
@@ -107,11 +107,10 @@ def main() -> None:
                     break
                 print(f"== {number} of {len(left)}: {regime.name}, {method}, seed {seed}", flush=True)
                 plan = plan_of(regime, method, seed, args.out)
-                check_launches(plan)
                 (run,) = plan.runs
                 rows = rows_of(regime, plan, run, finish(plan, run, runner))
-                write_rows(args.rows, [*read_rows(args.rows), *rows])
-    report.write(read_rows(args.rows), HERE)
+                add_rows(args.rows, rows)
+    tables.write(read_rows(args.rows), HERE)
 
 
 if __name__ == "__main__":

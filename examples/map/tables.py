@@ -1,0 +1,120 @@
+"""Rows of the map -> tables with intervals, sentences that say no more than these, and the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+
+from rows import MARKS, Row, by_run
+
+from openrlhf_marge.compare.statistics import Difference, interval_of_means
+from openrlhf_marge.compare.tables import Cell, Table, markdown
+from openrlhf_marge.data.files import writing
+from openrlhf_marge.figures import plot, save
+
+BASELINE = "GRPO"
+LEAST_SEEDS = 5  # below which nothing is claimed
+Runs = Mapping[str, Mapping[int, Row]]  # method -> seed -> row
+
+
+def write(rows: Sequence[Row], folder: Path) -> None:
+    """tables.md and map.png beside the rows."""
+    text = "\n".join(regime_text(rows, name) for name in by_run(rows))
+    with writing(folder / "tables.md") as file:
+        file.write(text)
+    print(text)
+    if rows:
+        save(picture(rows), folder / "map.png")
+
+
+def regime_text(rows: Sequence[Row], regime: str) -> str:
+    """The table of a regime and its sentences."""
+    runs = by_run(rows)[regime]
+    table = Table(regime, "Method", [("", head) for head in HEADS], [(name, cells(rows, regime, name)) for name in runs])
+    said = [sentence(name, runs) for name in runs if name not in (BASELINE, "Before") and BASELINE in runs]
+    return "\n".join([f"### {regime}", "", markdown(table), *(f"- {s}" for s in said), ""])
+
+
+HEADS = (
+    *("seeds", "pass@1 at 25 %", "at 50 %", "at the end", "pass@8", "pass@64", f"pass@1 minus {BASELINE}'s at 25 %"),
+    *("at the end", "tokens per update", "optimizer steps", "groups with signal", "entropy"),
+)
+
+
+def cells(rows: Sequence[Row], regime: str, name: str) -> list[Cell]:
+    """A method's row of the table; percent and points."""
+    at = {mark: by_run(rows, mark).get(regime, {}) for mark in MARKS}
+    end = list(at[1.0][name].values())
+    passes = [_mean([r.pass_1 for r in of_mark.get(name, {}).values()], 100) for of_mark in at.values()]
+    differences = [_interval(difference(name, at[mark])) if name != BASELINE else "" for mark in (MARKS[0], 1.0)]
+    return [
+        Cell(text)
+        for text in (
+            str(len(end)), *passes, _mean([r.pass_8 for r in end], 100), _mean([r.pass_64 for r in end], 100),
+            *differences, _mean([r.tokens / r.updates for r in end if r.tokens and r.updates], 1, 0),
+            _mean([r.optimizer_steps for r in end], 1, 0), _mean([r.groups_with_signal for r in end], 100),
+            _mean([r.entropy for r in end], 1, 3),
+        )
+    ]  # fmt: skip
+
+
+def difference(name: str, runs: Runs) -> Difference | None:
+    """Of pass@1, over the seeds that both have, each with a base model and held-out problems of its own."""
+    mine, others = runs.get(name, {}), runs.get(BASELINE, {})
+    seeds = sorted(mine.keys() & others.keys())
+    return interval_of_means([mine[s].pass_1 - others[s].pass_1 for s in seeds]) if seeds else None
+
+
+def sentence(name: str, runs: Runs) -> str:
+    """What the seeds show at the end of the budget."""
+    found, n = difference(name, runs), len(runs[name].keys() & runs[BASELINE].keys())
+    if found is None or found.bounds is None:
+        return f"{name} and {BASELINE} have {n} seeds in common, which show nothing."
+    where = f"{name} is {100 * found.value:+.1f} points from {BASELINE} {_interval(found).split(' ', 1)[1]} with {n} seeds"
+    if n < LEAST_SEEDS:
+        return f"{where}; nothing is claimed from fewer than {LEAST_SEEDS}."
+    if not found.is_shown:
+        return f"{where}, which show no difference."
+    return f"{where}: it is {'above' if found.value > 0 else 'below'}."
+
+
+def picture(rows: Sequence[Row]) -> plot.Plot:
+    """A panel per regime: pass@1 over the share of the budget, with standard errors over seeds."""
+    regimes = by_run(rows)
+    methods = list(dict.fromkeys(name for runs in regimes.values() for name in runs if name != "Before"))
+    panels = [
+        plot.Panel(
+            title=regime, x_label="share of the budget, %", y_label="pass@1, %" if number == 0 else "",
+            lines=[line for color, name in enumerate(methods) if (line := _line(rows, regime, name, color))],
+        )
+        for number, regime in enumerate(regimes)
+    ]  # fmt: skip
+    table = plot.CsvTable((), ())
+    return plot.Plot(title="Equal generated tokens", panels=panels, table=table)
+
+
+def _line(rows: Sequence[Row], regime: str, name: str, color: int) -> plot.Line | None:
+    points = []
+    for mark, at in [(0.0, "Before"), *((mark, name) for mark in MARKS)]:
+        runs = by_run(rows, mark or 1.0).get(regime, {}).get(at, {})
+        values = [100 * row.pass_1 for row in runs.values()]
+        if values:
+            error = stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
+            points.append(plot.Point(100 * mark, mean(values), error))
+    return plot.Line(name, points, color) if len(points) > 1 else None
+
+
+def _mean(values: Sequence[float | None], scale: float, digits: int = 1) -> str:
+    known = [scale * value for value in values if value is not None]
+    if not known:
+        return ""
+    error = f" ± {stdev(known) / len(known) ** 0.5:.{digits}f}" if len(known) > 1 else ""
+    return f"{mean(known):,.{digits}f}{error}"
+
+
+def _interval(found: Difference | None) -> str:
+    if found is None:
+        return ""
+    bounds = "n/a" if found.bounds is None else ", ".join(f"{100 * bound:+.1f}" for bound in found.bounds)
+    return f"{100 * found.value:+.1f} [{bounds}]"

@@ -1,0 +1,101 @@
+"""The map's rows, and the tables that are made of them alone."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+sys.path += [str(EXAMPLES), str(EXAMPLES / "map")]
+
+import run  # noqa: E402
+import tables  # noqa: E402
+from rows import Row, add_rows, read_rows  # noqa: E402
+
+
+def row(method="GRPO", seed=0, pass_1=0.5, mark=1.0, regime="hard", **more) -> Row:
+    return Row(regime=regime, method=method, seed=seed, mark=mark, pass_1=pass_1, pass_8=0.75, **more)
+
+
+def runs(method, scores, **more):
+    return [row(method, seed, score, **more) for seed, score in enumerate(scores)]
+
+
+def test_rows_come_back_sorted_and_whole(tmp_path):
+    path = tmp_path / "rows.csv"
+    full = row("frontier, negatives 0", tokens=300_000, updates=30, optimizer_steps=60, groups_with_signal=0.5,
+               entropy=0.25, pass_64=0.875, seconds=40.5, curve="100:0.5 200:0.625", flags="--a b", commit="abc")  # fmt: skip
+    assert read_rows(path) == []
+    add_rows(path, [row(seed=1), row(seed=0)])
+    add_rows(path, [full, row(mark=0.25)])
+    assert read_rows(path) == [row(mark=0.25), row(), row(seed=1), full]
+
+
+def test_a_row_that_is_none_is_named(tmp_path):
+    path = tmp_path / "rows.csv"
+    add_rows(path, [row()])
+    path.write_text(path.read_text().replace("0.5", "half"))
+    with pytest.raises(ValueError, match=r"rows.csv, line 2: could not convert string to float: 'half'; mend the row"):
+        read_rows(path)
+
+
+def test_what_has_its_rows_is_not_planned_again(tmp_path):
+    path, regime = tmp_path / "rows.csv", next(iter(run.REGIMES))
+    add_rows(path, [row(regime=regime)])
+    args = run.parse_args(["--rows", str(path), "--regimes", regime, "--methods", "GRPO", "frontier", "--seeds", "0", "1"])
+    assert [(r.name, method, seed) for r, method, seed in run.planned(args)] == [
+        (regime, "frontier", 0), (regime, "GRPO", 1), (regime, "frontier", 1)
+    ]  # fmt: skip
+
+
+def test_every_method_of_a_tier_is_in_the_compare_file(tmp_path, monkeypatch):
+    from openrlhf_marge.compare import read_plan
+
+    for name in ("BASE", "MAX_LEN", "PROBLEMS", "REWARD", "HELDOUT"):
+        monkeypatch.setenv(f"MAP_{name}", "1")
+    plan = read_plan(EXAMPLES / "map" / "methods.toml", tmp_path, [0])
+    assert {m.name for m in plan.methods} == {name for tier in run.TIERS.values() for name in tier}
+
+
+FIVE = (0.5, 0.52, 0.48, 0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        (
+            [s + 0.1 for s in FIVE],
+            "frontier is +10.0 points from GRPO [+10.0, +10.0] with 5 seeds: it is above.",
+        ),
+        (
+            (0.5, 0.4, 0.5, 0.6, 0.5),
+            "frontier is +0.0 points from GRPO [-9.8, +9.8] with 5 seeds, which show no difference.",
+        ),
+        (
+            (0.3, 0.32, 0.28, 0.3),
+            "frontier is -20.0 points from GRPO [-20.0, -20.0] with 4 seeds; nothing is claimed from fewer than 5.",
+        ),
+        ((0.9,), "frontier and GRPO have 1 seeds in common, which show nothing."),
+    ],
+)
+def test_a_sentence_says_no_more_than_the_interval(scores, said):
+    found = runs("GRPO", FIVE) + runs("frontier", scores)
+    assert tables.sentence("frontier", tables.by_run(found)["hard"]) == said
+
+
+def test_the_table_of_a_regime():
+    early = [replace(r, mark=0.25) for r in runs("GRPO", (0.2, 0.3)) + runs("frontier", (0.3, 0.4))]
+    trained = dict(tokens=3000, updates=30, optimizer_steps=60, groups_with_signal=0.5, entropy=0.25, pass_64=1.0)
+    end = runs("GRPO", (0.5, 0.6), **trained) + runs("frontier", (0.6, 0.6), **trained)
+    text = tables.regime_text(early + end + [row("Before", 0, 0.1)], "hard")
+    assert "| frontier | 2 | 35.0 ± 5.0 |  | 60.0 ± 0.0 | 75.0 ± 0.0 | 100.0 ± 0.0 | +10.0 [+10.0, +10.0] |" in text
+    assert "+5.0 [-58.5, +68.5] | 100 ± 0 | 60 ± 0 | 50.0 ± 0.0 | 0.250 ± 0.000 |" in text
+    assert "- frontier is +5.0 points from GRPO" in text and "- GRPO is" not in text and "- Before is" not in text
+
+
+def test_the_picture_has_a_panel_per_regime_and_begins_before_training():
+    found = [row("Before", 0, 0.1), row(mark=0.25, pass_1=0.3), row(), row(regime="easy"), row("x", regime="easy")]
+    hard, easy = tables.picture(found).panels
+    assert [(p.x, p.y) for p in hard.lines[0].points] == [(0.0, 10.0), (25.0, 30.0), (100.0, 50.0)]
+    assert easy.title == "easy" and easy.lines == []
