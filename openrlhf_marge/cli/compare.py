@@ -34,13 +34,18 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 
 from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.compare import Plan, PlannedRun, Results, Scores, read_plan
 from openrlhf_marge.compare.checks import check, check_equal
+from openrlhf_marge.compare.matching import is_matched, matched
 from openrlhf_marge.compare.notes import schedule_notes, unequal
+from openrlhf_marge.compare.pilots import Pilot, pilot_of
+from openrlhf_marge.compare.plan import Method
 from openrlhf_marge.compare.results import Column
 from openrlhf_marge.compare.runner import Runner, finish, read_scores
 from openrlhf_marge.compare.used import Points
@@ -57,17 +62,35 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def run_all(plan: Plan) -> list[tuple[PlannedRun, Points]]:
-    """Every run, one after the other; what those that trained used."""
-    used = []
+@contextmanager
+def running() -> Iterator[Runner]:
+    """What runs commands, with a Ray of its own where there is none."""
     with local_ray() if needs_local_ray() else nullcontext(environment()) as variables:
         # So that what runs is ended, too; Ray sets a handler of its own when it starts.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-        runner = Runner(variables)
-        for number, run in enumerate(plan.runs, start=1):
-            print(f"== {number} of {len(plan.runs)}: {run}", flush=True)
-            if (finished := finish(plan, run, runner)).points:
-                used.append((run, finished.points))
+        yield Runner(variables)
+
+
+def with_pilots(plan: Plan, runner: Runner) -> tuple[Plan, list[str]]:
+    """The plan whose sizes pilots tell, checked, and what is to be said of them."""
+
+    @cache
+    def pilot(method: Method) -> Pilot:
+        return pilot_of(plan, method, runner)
+
+    told, said = matched(plan, pilot)
+    if said:
+        check(told)
+    return told, said
+
+
+def run_all(plan: Plan, runner: Runner) -> list[tuple[PlannedRun, Points]]:
+    """Every run, one after the other; what those that trained used."""
+    used = []
+    for number, run in enumerate(plan.runs, start=1):
+        print(f"== {number} of {len(plan.runs)}: {run}", flush=True)
+        if (finished := finish(plan, run, runner)).points:
+            used.append((run, finished.points))
     return used
 
 
@@ -86,13 +109,15 @@ def results_of(
 def compare(args: argparse.Namespace) -> str:
     """The whole comparison; ValueError for bad input, RuntimeError when a run fails."""
     plan = read_plan(args.file, args.out.absolute(), args.seeds)
-    columns = check(plan)
+    columns = check(plan, before_pilots=is_matched(plan))
     for sentence in schedule_notes(plan):
         print(f"compare: {sentence}")
-    used = run_all(plan)
+    with running() as runner:
+        plan, said = with_pilots(plan, runner)
+        used = run_all(plan, runner)
     check_equal(plan, unequal(plan, used))
     *at_marks, results = (results_of(plan, columns[mark], used, mark) for mark in (*plan.marks, None))
-    return write_results(results, at_marks, args.out)
+    return write_results(results, at_marks, args.out, said)
 
 
 def main(argv: list[str] | None = None) -> int:

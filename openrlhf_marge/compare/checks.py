@@ -27,13 +27,16 @@ from openrlhf_marge.runs.processes import run_captured
 CHECK = [sys.executable, "-m", "openrlhf_marge.host.launch.launch_check"]
 
 
-def check(plan: Plan) -> dict[float | None, dict[Column, str]]:
-    """The columns of the table (None) and of those of the marks, each with its data as the file names it."""
+def check(plan: Plan, *, before_pilots: bool = False) -> dict[float | None, dict[Column, str]]:
+    """The columns of the table (None) and of those of the marks, each with its data as the file names it.
+
+    Before pilots have told the sizes of its methods, runs that were done with these are not looked at.
+    """
     args = {mark: check_evaluation(plan, mark) for mark in (None, *plan.marks)}
     columns = {mark: columns_of(plan, of_mark, mark) for mark, of_mark in args.items()}
     check_finished(plan, args[None].max_len)
     for run in plan.runs:
-        if run.method.kind:
+        if run.method.kind and not before_pilots:
             is_done(plan, run)
         if run.method.is_looped:
             check_loop(f"{plan.file}, [methods.{run.method.name}]", loop_flags(plan, run))

@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 
 from openrlhf_marge import REWARD_FILE
-from openrlhf_marge.compare.kinds import LOOPED
+from openrlhf_marge.compare.kinds import LOOPED, TRAINED
 from openrlhf_marge.runs.progress import RunBudget
 
 STAGES = ("explore", "pairs", "train")
@@ -24,6 +24,8 @@ class Method:
     model: str = ""
     share: float = 1.0  # of the budget
     flags: str = ""  # of train_ppo_ray
+    like: str = ""  # another method, whose tokens and optimizer steps an update this one gets
+    responses_of: str = ""  # another method, of which this one gets the responses per problem
     explore: str = ""  # these three of the loop's stages
     pairs: str = ""
     train: str = ""
@@ -86,6 +88,7 @@ class Plan:
     marks: tuple[float, ...] = ()  # shares of the budget at which models are evaluated, too
     loop: LoopFlags | None = None
     shared: str = ""  # flags of train_ppo_ray
+    match: str = ""  # "updates": every method is like the baseline
     tolerance: float = 0.05  # of the budget
     strict: bool = False
 
@@ -97,6 +100,11 @@ class Plan:
             for method in self.methods
             for seed in (self.seeds if self._depends_on_seed(method) else self.seeds[:1])
         ]
+
+    def like_of(self, method: Method) -> str:
+        """The method whose updates it gets; "" for one that stays as it is."""
+        is_matched = self.match and method.kind in TRAINED and not method.responses_of
+        return method.like or (self.baseline if is_matched and method.name != self.baseline else "")
 
     def fill(self, text: str, seed: int) -> str:
         """``text`` with $seed, $out, $grader and the environment's variables; ValueError for another one."""

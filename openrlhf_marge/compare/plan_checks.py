@@ -46,6 +46,7 @@ def check_plan(plan: Plan) -> None:
     names = [method.name for method in plan.methods]
     if plan.baseline not in names:
         raise ValueError(f"{plan.file}: baseline {plan.baseline!r} is no method; the methods are {', '.join(names)}")
+    check_matching(plan)
 
 
 def check_plan_marks(plan: Plan) -> None:
@@ -104,3 +105,28 @@ def check_budget(place: str, method: Method, plan: Plan) -> None:
         )
     if method.is_looped and plan.budget_of(method).amount < plan.loop.iterations:
         raise ValueError(f"{place}: its budget is below a token an iteration ({plan.loop.iterations}); raise it")
+
+
+def check_matching(plan: Plan) -> None:
+    """ValueError for a method that cannot be matched to another one, whose first update tells what to match."""
+    trained = {method.name: method for method in plan.methods if method.kind in TRAINED}
+    if plan.match not in ("", "updates"):
+        raise ValueError(f'{plan.file}: match is {plan.match!r}; it can be "updates", or be left out')
+    if plan.match and plan.baseline not in trained:
+        raise ValueError(
+            f"{plan.file}: match needs updates of the baseline, and {plan.baseline} is not trained by train_ppo_ray; "
+            "leave match out"
+        )
+    for method in plan.methods:
+        place = f"{plan.file}, [methods.{method.name}]"
+        if method.like and method.responses_of:
+            raise ValueError(f"{place} has like and responses_of; give one of them")
+        for key, name in (("like", plan.like_of(method)), ("responses_of", method.responses_of)):
+            if not name:
+                continue
+            if method.name not in trained:
+                raise ValueError(f"{place}: {key} changes nothing with this method; leave it out")
+            if name not in trained or name == method.name:
+                raise ValueError(f"{place}: {key} names {name!r}, which is no other method that train_ppo_ray trains")
+            if trained[name].responses_of or (key == "like" and plan.like_of(trained[name])):
+                raise ValueError(f"{place}: {key} names {name}, which is matched itself; name a method that is not")

@@ -100,12 +100,17 @@ def trained(plan: Plan, run: PlannedRun, runner: Runner) -> Finished:
     """The run of its folder, which is begun, gone on with or done."""
     if finished := there(plan, run):
         return finished
-    if not is_done(plan, run):
-        run_stage(run.folder, "run", run_command(plan, run), runner)
+    train(plan, run, runner)
     finished = read_run(run.folder)
     if not run.method.is_looped:  # a loop writes its own
         write_summary(plan, run, finished)
     return finished
+
+
+def train(plan: Plan, run: PlannedRun, runner: Runner) -> None:
+    """Train it, or go on, unless that is done; ValueError when it was with other flags."""
+    if not is_done(plan, run):
+        run_stage(run.folder, "run", run_command(plan, run), runner)
 
 
 def write_summary(plan: Plan, run: PlannedRun, finished: Finished) -> None:

@@ -17,6 +17,7 @@ STATES_PER_PROBLEM = "marge/states_per_problem"
 GROUPS_WITH_SIGNAL = "marge/groups_with_signal"
 PASS_RATE = "marge/pass_rate"
 GUIDANCE_CORRECT = "marge/guidance_correct"
+COMPLETIONS, CANDIDATES = "marge/completions", "marge/candidates"  # how many were sampled
 COMPLETION_TOKENS = "marge/completion_tokens"
 GENERATED_TOKENS = "marge/generated_tokens"
 OUTCOME_DIVERSITY = "marge/outcome_diversity_per_1k_tokens"
@@ -47,6 +48,8 @@ def exploration_metrics(explorations: Sequence[Exploration]) -> dict[str, float]
         WITHOUT_ROOM: float(sum(e.no_room for e in explorations)),
         "marge/guidance_without_labels": float(sum(len(guidances_of(e, without_labels=True)) for e in explorations)),
         "marge/groups": float(len(groups)),
+        COMPLETIONS: float(sum(len(g.completions) for g in groups)),
+        CANDIDATES: float(sum(len(e.candidates.completions) for e in explorations if e.candidates)),
         GENERATED_TOKENS: sum(tokens.values()),
     }
     metrics |= _mean(STATES_PER_PROBLEM, (len(e.groups) for e in explored))
