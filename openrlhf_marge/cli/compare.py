@@ -23,6 +23,9 @@ with the update that comes closest to its budget, of which share = 0.25 gives a 
 or less by tolerance (0.05) are named under the table, strict = true refuses them. A mark is met by the update that
 comes closest, too; its model stays in RUN/marks and is evaluated with evaluate.mark_flags, if there are any. Used has
 the share of groups with signal, and the policy's entropy where --actor.entropy_coef is given (0 only logs it).
+match = "updates" also gives every method the tokens and optimizer steps per update of the baseline, like = "NAME" in a
+method those of another one, responses_of = "NAME" its responses per problem: pilots of one update tell the batch sizes
+(compare/README.md). cli.tune chooses flags beforehand.
 
 DIR/METHOD/seed_N/ holds a run, DIR table.md, table.tex, results.csv, marks.csv, curves.csv and curves.png. The same
 command goes on where it was stopped. A file is code: its flags name programs to run, and it reads the environment; run

@@ -63,6 +63,16 @@ class LoopFlags:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """What cli.tune tries: ``methods`` by name, each with lists of flags of which every combination is a trial."""
+
+    seeds: tuple[int, ...]
+    methods: dict[str, dict[str, tuple[str, ...]]]
+    metric: str = "pass@1"
+    share: float = 1.0  # of the budget
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlannedRun:
     """A method with a seed, in a folder of its own."""
 
@@ -87,6 +97,7 @@ class Plan:
     budget: RunBudget | None = None
     marks: tuple[float, ...] = ()  # shares of the budget at which models are evaluated, too
     loop: LoopFlags | None = None
+    tune: Tuning | None = None
     shared: str = ""  # flags of train_ppo_ray
     match: str = ""  # "updates": every method is like the baseline
     tolerance: float = 0.05  # of the budget

@@ -47,6 +47,8 @@ def check_plan(plan: Plan) -> None:
     if plan.baseline not in names:
         raise ValueError(f"{plan.file}: baseline {plan.baseline!r} is no method; the methods are {', '.join(names)}")
     check_matching(plan)
+    if plan.tune and (both := sorted({*plan.seeds} & {*plan.tune.seeds})):
+        raise ValueError(f"{plan.file}: seed {both[0]} is among those of [tune], too; compare with seeds of their own")
 
 
 def check_plan_marks(plan: Plan) -> None:

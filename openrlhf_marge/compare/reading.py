@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from openrlhf_marge.compare.plan import Evaluation, LoopFlags, Method, Plan
+from openrlhf_marge.compare.plan import Evaluation, LoopFlags, Method, Plan, Tuning
 from openrlhf_marge.compare.plan_checks import check_plan
 from openrlhf_marge.runs.progress import UNITS, RunBudget
 
 T = TypeVar("T")
-TABLES = ("budget", "evaluate", "loop", "methods")
+TABLES = ("budget", "evaluate", "loop", "methods", "tune")
 # msgspec speaks of JSON.
 WORDS = {"`object`": "a table", "`array`": "a list", "Object missing required field": "add the missing key"}
 
@@ -36,6 +36,7 @@ def read_plan(path: Path, out: Path, seeds: Sequence[int] | None = None) -> Plan
         evaluate=_filled(Evaluation, f"{path}, [evaluate]", root.get("evaluate", {})),
         budget=_budget(f"{path}, [budget]", root["budget"]) if "budget" in root else None,
         loop=_filled(LoopFlags, f"{path}, [loop]", root["loop"]) if "loop" in root else None,
+        tune=_filled(Tuning, f"{path}, [tune]", root["tune"]) if "tune" in root else None,
     )  # fmt: skip
     plan = replace(plan, marks=tuple(sorted(plan.marks)))
     check_plan(plan)
