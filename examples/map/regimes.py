@@ -12,7 +12,7 @@ from quickstart import make_base_model
 
 from openrlhf_marge import REWARD_FILE
 
-HELD_OUT = 128  # problems, with 64 responses each
+HELD_OUT = 96  # problems, with 64 responses each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,8 @@ class Regime:
     problems: int = 240  # to train on
 
     def prepare(self, folder: Path, seed: int) -> None:
-        """Base model, training problems and held-out ones, unless they are there."""
+        """Base model, training problems and held-out ones of a seed, unless they are there."""
+        folder = folder / f"seed_{seed}"
         make_base_model(folder, seed)
         with (folder / "heldout.jsonl").open(encoding="utf-8") as file:
             (folder / f"heldout_{HELD_OUT}.jsonl").write_text("".join(islice(file, HELD_OUT)), encoding="utf-8")

@@ -64,7 +64,7 @@ def planned(args: argparse.Namespace) -> Iterator[tuple[Regime, str, int]]:
 
 def plan_of(regime: Regime, method: str, seed: int, out: Path) -> Plan:
     """methods.toml for one regime, method and seed."""
-    folder = (out / "base" / regime.name / f"seed_{seed}").absolute()
+    folder = (out / "base" / regime.name).absolute()
     regime.prepare(folder, seed)
     os.environ.update(regime.variables(folder))
     plan = read_plan(HERE / "methods.toml", (out / regime.name).absolute(), [seed])
