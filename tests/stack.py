@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openrlhf_marge.arithmetic.model import build_model, build_tokenizer
-from openrlhf_marge.arithmetic.problems import split_problems, write_jsonl
+from openrlhf_marge.arithmetic.problems import split_problems
+from openrlhf_marge.arithmetic.task import write_jsonl
 from openrlhf_marge.runs.log import Series, read_series
 from openrlhf_marge.runs.warm_client import warmed
 

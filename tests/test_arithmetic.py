@@ -1,5 +1,7 @@
 """The embedded default: problems, the teacher that errs, tokenizer, model. The quickstart covers the full training."""
 
+import dataclasses
+import hashlib
 import json
 import random
 import re
@@ -10,7 +12,8 @@ import pytest
 import torch
 from transformers import AutoTokenizer, Qwen2ForCausalLM, Qwen2Tokenizer
 
-from openrlhf_marge.arithmetic import pretrain, sampling
+from openrlhf_marge.arithmetic import pretrain
+from openrlhf_marge.arithmetic.levels import LEVELS, Level
 from openrlhf_marge.arithmetic.model import build_model, build_tokenizer
 from openrlhf_marge.arithmetic.problems import (
     Chain,
@@ -18,20 +21,15 @@ from openrlhf_marge.arithmetic.problems import (
     boxed_answer,
     format_response,
     split_problems,
-    write_jsonl,
 )
 from openrlhf_marge.arithmetic.sampling import chat_prompt, measure_pass_at_1, sample_responses
+from openrlhf_marge.arithmetic.task import split, write_jsonl
 from openrlhf_marge.arithmetic.teacher import NoisyTeacher
 from openrlhf_marge.method.config import MargeConfig
 
 PROBLEM = Chain(47, (Operation("+", 8), Operation("-", 9)))
+SHORT = dataclasses.replace(LEVELS["easy"], max_len=24, min_pass_at_1=0.0)  # an untrained model does not end by itself
 RESPONSE = "Let's think step by step.\n\nStep 1: 47+8=55\nStep 2: 55-9=46\nThe answer is: \\boxed{46}."
-
-
-@pytest.fixture(autouse=True)
-def short_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An untrained model does not end by itself."""
-    monkeypatch.setattr(sampling, "MAX_NEW_TOKENS", 8)
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +40,12 @@ def tokenizer() -> Qwen2Tokenizer:
 @pytest.fixture(scope="module")
 def model(tokenizer: Qwen2Tokenizer) -> Qwen2ForCausalLM:
     return build_model(tokenizer, seed=0)
+
+
+@pytest.fixture
+def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"NUM_STEPS": 3, "WARMUP_STEPS": 1, "MAX_ROUNDS": 1, "NUM_HELDOUT": 4}.items():
+        monkeypatch.setattr(pretrain, name, value)
 
 
 def test_problem_is_worked_out_left_to_right() -> None:
@@ -168,17 +172,82 @@ def test_only_the_response_is_learned(tokenizer: Qwen2Tokenizer) -> None:
 def test_sampling_follows_from_its_generator(tokenizer: Qwen2Tokenizer, model: Qwen2ForCausalLM) -> None:
     prompts = [chat_prompt(tokenizer, PROBLEM)] * 2
     first, again, other = (
-        sample_responses(model, tokenizer, prompts, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)
+        sample_responses(model, tokenizer, prompts, torch.Generator().manual_seed(seed), max_len=22)
+        for seed in (0, 0, 1)
     )
     assert first == again != other
-    assert measure_pass_at_1(model, tokenizer, [PROBLEM], seed=0) == 0.0
+    assert measure_pass_at_1(model, tokenizer, [PROBLEM], seed=0, task=SHORT) == 0.0
 
 
-def test_pretraining_writes_what_the_quickstart_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"NUM_STEPS": 3, "WARMUP_STEPS": 1, "MAX_ROUNDS": 1, "NUM_HELDOUT": 4}.items():
-        monkeypatch.setattr(pretrain, name, value)
-    assert pretrain.pretrain(tmp_path, seed=0) == 0.0
+def test_pretraining_writes_what_the_quickstart_reads(tmp_path: Path, few_steps: None) -> None:
+    assert pretrain.pretrain(tmp_path, 0, SHORT) == 0.0
     assert len((tmp_path / "train.jsonl").read_text().splitlines()) == 512
     assert len((tmp_path / "heldout.jsonl").read_text().splitlines()) == 4
     assert Qwen2ForCausalLM.from_pretrained(tmp_path / "model").dtype == torch.bfloat16
     assert len(AutoTokenizer.from_pretrained(tmp_path / "model")) == len(build_tokenizer())
+
+
+def test_the_command_takes_a_level(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], few_steps: None
+) -> None:
+    monkeypatch.setattr("sys.argv", ["pretrain", "--out", str(tmp_path), "--level", "short"])
+    pretrain.run({"short": dataclasses.replace(SHORT, num_train=3)}, "")
+    assert capsys.readouterr().out == f"{tmp_path / 'model'}: held-out pass@1 0.000\n"
+    assert len((tmp_path / "train.jsonl").read_text().splitlines()) == 3
+    monkeypatch.setattr("sys.argv", ["pretrain", "--out", str(tmp_path), "--level", "hardest"])
+    with pytest.raises(SystemExit):
+        pretrain.run(LEVELS, "")
+    assert "invalid choice: 'hardest'" in capsys.readouterr().err
+
+
+def test_the_easy_level_is_what_it_was() -> None:
+    """Digests from before there were levels."""
+    train, heldout = split(LEVELS["easy"].problems(random.Random(0)), 512, 256)
+    assert (train, heldout) == split_problems(0, 512, 256)
+    assert (train[0].question, heldout[0].question) == ("What is 79-5-4-7+1?", "What is 74-5+2-8-7-4?")
+    rng, teacher = random.Random(0), LEVELS["easy"].teacher(0)
+    demonstrations = (teacher.demonstrate(problem, rng) for problem in train)
+    digests = ["".join(texts) for texts in ((p.question for p in train + heldout), demonstrations)]
+    assert [hashlib.sha256(text.encode()).hexdigest()[:16] for text in digests] == [
+        "68dd7343d063e70f",
+        "3cf370d17cc68326",
+    ]
+    tokens = build_tokenizer(LEVELS["easy"].phrases).backend_tokenizer.to_str()
+    assert hashlib.sha256(tokens.encode()).hexdigest()[:16] == "ed5bff18858e48f4"
+
+
+levels = pytest.mark.parametrize("level", LEVELS.values(), ids=LEVELS)
+
+
+@levels
+def test_a_level_has_problems_of_its_length_that_fit(level: Level) -> None:
+    tokenizer, rng = build_tokenizer(level.phrases), random.Random(1)
+    train, heldout = split(level.problems(random.Random(1)), level.num_train, 64)
+    assert (train, heldout) == split(level.problems(random.Random(1)), level.num_train, 64)
+    assert len(set(train) | set(heldout)) == level.num_train + 64
+    assert {len(p.steps) for p in train} == set(range(level.min_steps, level.max_steps + 1))
+    teacher = level.teacher(1)
+    for problem in train[:48]:
+        text = chat_prompt(tokenizer, problem) + teacher.demonstrate(problem, rng) + tokenizer.eos_token
+        assert len(tokenizer(text)["input_ids"]) <= level.max_len - 8  # a slip may cost a digit a step
+        assert problem.is_solved_by(format_response(problem.steps))
+        assert not problem.is_solved_by(format_response(problem.steps).replace("{", "{9"))
+
+
+@levels
+def test_the_teacher_of_a_level_knows_every_fact(level: Level) -> None:
+    """Sampled at temperature 0.8 and top-p 0.95, a right result with probability 0.1 is still drawn."""
+    rates = [weakness.error_rate for weakness in level.teacher(0).weaknesses.values()]
+    assert len(rates) == round(180 * level.weak_share) and max(rates) < level.max_error_rate < 0.9
+
+
+def test_tokens_of_easy_are_the_same_at_every_level() -> None:
+    easy, hardest = (build_tokenizer(LEVELS[name].phrases) for name in ("easy", "xhard"))
+    assert hardest(RESPONSE)["input_ids"] == easy(RESPONSE)["input_ids"]
+    assert [hardest.decode([i]) for i in hardest("Step 8: 4")["input_ids"]] == ["Step 8:", " ", "4"]
+
+
+def test_held_out_problems_are_not_demonstrated() -> None:
+    few = LEVELS["few"]
+    held_out = [next(few.problems_to_demonstrate(random.Random(5), []))]
+    assert next(few.problems_to_demonstrate(random.Random(5), held_out)) not in held_out

@@ -38,7 +38,9 @@ def test_an_installed_reward_is_found_by_its_name(install_reward):
 
 def test_an_unknown_name_is_refused_with_the_known_ones(install_reward):
     install_reward("code", CODE)
-    with pytest.raises(ValueError, match=r"--marge.reward is 'cod'; it must be one of math, code, or another"):
+    with pytest.raises(
+        ValueError, match=r"--marge.reward is 'cod'; it must be one of math, countdown, code, or another"
+    ):
         MargeConfig(reward="cod")
 
 

@@ -12,7 +12,8 @@ import pytest
 
 pytest.importorskip("openrlhf", reason="the host is not installed")
 
-from openrlhf_marge.arithmetic.problems import split_problems, write_jsonl
+from openrlhf_marge.arithmetic.problems import split_problems
+from openrlhf_marge.arithmetic.task import write_jsonl
 from openrlhf_marge.cli.explore import main
 from openrlhf_marge.data.dump import dump_files, read_groups
 from openrlhf_marge.exploration.flags import FLAGS, make_parser

@@ -4,6 +4,8 @@ Byte-level without merges, so that any prompt survives, plus one token per phras
 response takes about 50 tokens instead of 130. No phrase holds a digit that has to be worked out.
 """
 
+from collections.abc import Sequence
+
 import torch
 from tokenizers import AddedToken, pre_tokenizers
 from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen2Tokenizer
@@ -24,7 +26,7 @@ PHRASES = (
     "assistant",
 )
 MAX_POSITIONS = 512
-"""Tokens; the longest prompt and response together take under 100."""
+"""Tokens; the longest prompt and response together take under 120."""
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -34,7 +36,7 @@ CHAT_TEMPLATE = (
 )
 
 
-def build_tokenizer() -> Qwen2Tokenizer:
+def build_tokenizer(phrases: Sequence[str] = PHRASES) -> Qwen2Tokenizer:
     """Lossless on any text. Qwen2's own class: AutoTokenizer loads no other one from the folder of a Qwen2 model.
 
     The phrases are added tokens, which are cut out of the text before Qwen2's splitting rules apply.
@@ -53,7 +55,7 @@ def build_tokenizer() -> Qwen2Tokenizer:
         padding_side="left",
         model_max_length=MAX_POSITIONS,
     )
-    tokenizer.add_tokens([AddedToken(phrase, normalized=False) for phrase in PHRASES])
+    tokenizer.add_tokens([AddedToken(phrase, normalized=False) for phrase in phrases])
     return tokenizer
 
 

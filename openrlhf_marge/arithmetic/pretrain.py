@@ -1,13 +1,13 @@
-"""Train the embedded default's base model: seed -> model folder, training and held-out problems.
+"""Train a task's base model: level and seed -> model folder, training and held-out problems.
 
 `python -m openrlhf_marge.arithmetic.pretrain --out DIR --seed N` writes DIR/model, DIR/train.jsonl, DIR/heldout.jsonl.
-Supervised learning on noisy demonstrations with the learning rate decayed to 0: what RL gains later is then not
-annealing. The base model solves about 40 % of the held-out problems: the teacher's errors, once learned, decide that.
+Supervised learning on a teacher's demonstrations with the learning rate decayed to 0: what RL gains later is then not
+annealing. The base model of the level `easy` solves about 40 % of the held-out problems.
 """
 
 import argparse
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -15,18 +15,19 @@ import torch
 from tqdm import tqdm
 from transformers import Qwen2ForCausalLM, Qwen2Tokenizer
 
+from openrlhf_marge.arithmetic.levels import LEVELS
 from openrlhf_marge.arithmetic.model import build_model, build_tokenizer
-from openrlhf_marge.arithmetic.problems import Chain, generate_problems, split_problems, write_jsonl
 from openrlhf_marge.arithmetic.sampling import chat_prompt, measure_pass_at_1
-from openrlhf_marge.arithmetic.teacher import NoisyTeacher
+from openrlhf_marge.arithmetic.task import Problem, Task, split, write_jsonl
 
-NUM_TRAIN, NUM_HELDOUT = 512, 256
+EASY = LEVELS["easy"]
+NUM_HELDOUT = 256
 BATCH_SIZE = 32
 NUM_STEPS, WARMUP_STEPS = 600, 50
 ADAM_LEARNING_RATE, MUON_LEARNING_RATE = 3e-3, 0.02
 MAX_GRAD_NORM = 1.0
-MIN_PASS_AT_1, MAX_ROUNDS = 0.3, 3
-"""A base model below this repeats the schedule; one round has sufficed for each of six seeds (0.40 to 0.46)."""
+MAX_ROUNDS = 3
+"""Schedules that are tried while the base model is below the task's `min_pass_at_1`."""
 IGNORED = -100
 """Label of a position the loss leaves out: PyTorch's and transformers' convention."""
 
@@ -34,10 +35,10 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 """(input_ids, labels), each [B, T] and padded on the right."""
 
 
-def demonstrations(tokenizer: Qwen2Tokenizer, heldout: list[Chain], seed: int) -> Iterator[Batch]:
-    """Endless batches of noisy demonstrations, none of a held-out problem."""
-    rng, teacher = random.Random(f"demonstrations {seed}"), NoisyTeacher(seed)
-    problems = generate_problems(rng, exclude=heldout)
+def demonstrations(tokenizer: Qwen2Tokenizer, task: Task, heldout: Sequence[Problem], seed: int) -> Iterator[Batch]:
+    """Endless batches of the teacher's demonstrations, none of a held-out problem."""
+    rng, teacher = random.Random(f"demonstrations {seed}"), task.teacher(seed)
+    problems = task.problems_to_demonstrate(rng, heldout)
     while True:
         batch = list(islice(problems, BATCH_SIZE))
         responses = [teacher.demonstrate(problem, rng) + tokenizer.eos_token for problem in batch]
@@ -82,39 +83,40 @@ def train(model: Qwen2ForCausalLM, batches: Iterator[Batch]) -> None:
             progress.set_postfix(loss=f"{output.loss.item():.3f}", accuracy=f"{accuracy:.3f}", refresh=False)
 
 
-def write_problems(out: Path, seed: int) -> list[Chain]:
+def write_problems(out: Path, seed: int, task: Task = EASY) -> list[Problem]:
     """Write `out`/train.jsonl and `out`/heldout.jsonl; returns the held-out problems."""
-    train_problems, heldout = split_problems(seed, NUM_TRAIN, NUM_HELDOUT)
+    train_problems, heldout = split(task.problems(random.Random(seed)), task.num_train, NUM_HELDOUT)
     write_jsonl(train_problems, out / "train.jsonl")
     write_jsonl(heldout, out / "heldout.jsonl")
     return heldout
 
 
-def pretrain(out: Path, seed: int) -> float:
+def pretrain(out: Path, seed: int, task: Task = EASY) -> float:
     """Write model, tokenizer and problems below `out`; returns the base model's held-out pass@1."""
-    heldout = write_problems(out, seed)
-    tokenizer = build_tokenizer()
-    model, batches = build_model(tokenizer, seed), demonstrations(tokenizer, heldout, seed)
+    heldout = write_problems(out, seed, task)
+    tokenizer = build_tokenizer(task.phrases)
+    model, batches = build_model(tokenizer, seed), demonstrations(tokenizer, task, heldout, seed)
     pass_at_1 = 0.0
     for _ in range(MAX_ROUNDS):
         train(model, batches)
-        pass_at_1 = measure_pass_at_1(model, tokenizer, heldout, seed)
-        if pass_at_1 >= MIN_PASS_AT_1:
+        pass_at_1 = measure_pass_at_1(model, tokenizer, heldout, seed, task)
+        if pass_at_1 >= task.min_pass_at_1:
             break
     model.to(torch.bfloat16).save_pretrained(out / "model")
     tokenizer.save_pretrained(out / "model")
     return pass_at_1
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description="Train the small base model of the embedded default.")
+def run(levels: Mapping[str, Task], description: str) -> None:
+    """The command line of a task with these levels."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--out", type=Path, required=True, help="folder to write to")
     parser.add_argument("--seed", type=int, default=0, help="decides problems, errors, initial weights, sampling")
+    parser.add_argument("--level", choices=levels, default="easy", help="difficulty [%(default)s]")
     args = parser.parse_args()
     torch.set_num_threads(1)  # a second thread gains little at this size, and loses much on a busy machine
-    pass_at_1 = pretrain(args.out, args.seed)
-    print(f"{args.out / 'model'}: held-out pass@1 {pass_at_1:.2f}")
+    pass_at_1 = pretrain(args.out, args.seed, levels[args.level])
+    print(f"{args.out / 'model'}: held-out pass@1 {pass_at_1:.3f}")
 
 
 def _token_accuracy(logits_BTV: torch.Tensor, labels_BT: torch.Tensor) -> float:
@@ -130,4 +132,4 @@ def _learning_rate_factor(step: int) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    run(LEVELS, "Train the small base model of the arithmetic task.")

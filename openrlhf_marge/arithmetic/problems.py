@@ -1,18 +1,19 @@
-"""Multi-step arithmetic problems: seed -> `Chain` -> question, worked solution, JSONL row.
+"""Multi-step arithmetic problems: seed -> `Chain` -> question, worked solution, label.
 
 A problem is a chain such as `What is 47+8-9?`, worked out left to right, one operation per step. Only + and - with one
 digit: they carry a wrong intermediate value unchanged into the answer, so a response with an early error is hardly
 ever correct by luck (two opposite slips), nor is a guess (answers 20 to 79). No modulus; `\\boxed{}` is graded.
 """
 
-import json
 import random
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import count
+from typing import ClassVar
 
-DATASOURCE = "arithmetic"
+from openrlhf_marge.arithmetic.task import distinct, split
+
 COT_PREFIX = "Let's think step by step.\n\n"
 MIN_STEPS, MAX_STEPS = 4, 6
 MIN_VALUE, MAX_VALUE = 20, 79
@@ -52,6 +53,8 @@ def calculate(value: int, operation: Operation) -> int:
 class Chain:
     """A chain of operations on a start value; equal chains are equal problems (hashable)."""
 
+    datasource: ClassVar[str] = "arithmetic"
+
     start: int
     operations: tuple[Operation, ...]
 
@@ -72,6 +75,15 @@ class Chain:
         for operation in self.operations:
             value = operation.apply(value)
         return value
+
+    @property
+    def label(self) -> str:
+        """The correct result as a text."""
+        return str(self.answer)
+
+    def is_solved_by(self, response: str) -> bool:
+        """Whether the last box holds the correct result."""
+        return boxed_answer(response) == self.label
 
     def work_out(self, calculator: Calculator) -> tuple[str, ...]:
         """Equations as `calculator` gets them; each step goes on from the result before, right or wrong."""
@@ -97,35 +109,23 @@ def boxed_answer(response: str) -> str | None:
     return found[-1] if found else None
 
 
-def generate_problems(rng: random.Random, exclude: Iterable[Chain] = ()) -> Iterator[Chain]:
-    """Endless stream of distinct problems, none of them in `exclude`."""
-    seen = set(exclude)
-    while True:
-        problem = _draw_problem(rng)
-        if problem not in seen:
-            seen.add(problem)
-            yield problem
+def generate_problems(
+    rng: random.Random, exclude: Iterable[Chain] = (), steps: tuple[int, int] = (MIN_STEPS, MAX_STEPS)
+) -> Iterator[Chain]:
+    """Endless stream of distinct problems of `steps` (least, most) steps, none of them in `exclude`."""
+    return distinct((_draw_problem(rng, *steps) for _ in count()), exclude)
 
 
 def split_problems(seed: int, num_train: int, num_heldout: int) -> tuple[list[Chain], list[Chain]]:
-    """Training and held-out problems, disjoint. The held-out ones do not change with `num_train`."""
-    stream = generate_problems(random.Random(seed))
-    heldout = [next(stream) for _ in range(num_heldout)]
-    return [next(stream) for _ in range(num_train)], heldout
+    """Training and held-out problems of the level `easy`, as `split` makes them."""
+    return split(generate_problems(random.Random(seed)), num_train, num_heldout)
 
 
-def write_jsonl(problems: Iterable[Chain], path: Path) -> None:
-    """Rows for OpenRLHF's `--data.input_key input --data.label_key label --data.apply_chat_template`."""
-    rows = ({"input": p.question, "label": str(p.answer), "datasource": DATASOURCE} for p in problems)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-
-
-def _draw_problem(rng: random.Random) -> Chain:
+def _draw_problem(rng: random.Random, min_steps: int, max_steps: int) -> Chain:
     """A chain whose every intermediate value stays within the bounds."""
     start = value = rng.randint(MIN_VALUE, MAX_VALUE)
     operations: list[Operation] = []
-    num_steps = rng.randint(MIN_STEPS, MAX_STEPS)
+    num_steps = rng.randint(min_steps, max_steps)
     while len(operations) < num_steps:
         operation = rng.choice(OPERATIONS)
         if MIN_VALUE <= operation.apply(value) <= MAX_VALUE:

@@ -5,14 +5,12 @@ from collections.abc import Sequence
 import torch
 from transformers import DynamicCache, Qwen2ForCausalLM, Qwen2Tokenizer
 
-from openrlhf_marge.arithmetic.problems import Chain, boxed_answer
+from openrlhf_marge.arithmetic.task import Problem, Task
 
 TEMPERATURE, TOP_P = 0.8, 0.95
-MAX_NEW_TOKENS = 80
-"""The longest response takes about 61."""
 
 
-def chat_prompt(tokenizer: Qwen2Tokenizer, problem: Chain) -> str:
+def chat_prompt(tokenizer: Qwen2Tokenizer, problem: Problem) -> str:
     """The prompt as the model sees it."""
     messages = [{"role": "user", "content": problem.question}]
     return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
@@ -24,13 +22,17 @@ def sample_responses(
     tokenizer: Qwen2Tokenizer,
     prompts: Sequence[str],
     generator: torch.Generator,
+    max_len: int,
 ) -> list[str]:
-    """One response per prompt at temperature 0.8 and top-p 0.95, in the model's own precision."""
+    """One response per prompt at temperature 0.8 and top-p 0.95, in the model's own precision.
+
+    `max_len` bounds the tokens of the shortest prompt and its response.
+    """
     batch = tokenizer(list(prompts), return_tensors="pt", padding=True, padding_side="left", add_special_tokens=False)
     mask_BT, inputs_BT = batch["attention_mask"], batch["input_ids"]
     positions_BT = (mask_BT.cumsum(-1) - 1).clamp(min=0)
     cache, ended_B, sampled = DynamicCache(), torch.zeros(len(prompts), dtype=torch.bool), []
-    for _ in range(MAX_NEW_TOKENS):
+    for _ in range(max_len - int(mask_BT.sum(-1).min())):
         output = model(inputs_BT, attention_mask=mask_BT, position_ids=positions_BT, past_key_values=cache)
         tokens_B = _sample_nucleus(output.logits[:, -1].float(), generator)
         tokens_B[ended_B] = tokenizer.pad_token_id
@@ -44,14 +46,15 @@ def sample_responses(
 
 
 def measure_pass_at_1(
-    model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, problems: Sequence[Chain], seed: int
+    model: Qwen2ForCausalLM, tokenizer: Qwen2Tokenizer, problems: Sequence[Problem], seed: int, task: Task
 ) -> float:
-    """Share of `problems` solved by one sample each, in bfloat16, the precision of vLLM and DeepSpeed."""
+    """Share of `problems` solved by one sample each, with weights in bfloat16, as they are saved."""
     prompts = [chat_prompt(tokenizer, problem) for problem in problems]
-    half = Qwen2ForCausalLM(model.config).to(torch.bfloat16).eval()
-    half.load_state_dict(model.state_dict())
-    responses = sample_responses(half, tokenizer, prompts, torch.Generator().manual_seed(seed))
-    correct = (boxed_answer(r) == str(p.answer) for p, r in zip(problems, responses, strict=True))
+    saved = Qwen2ForCausalLM(model.config).to(torch.bfloat16).eval()
+    saved.load_state_dict(model.state_dict())
+    saved.to(getattr(torch, task.dtype))
+    responses = sample_responses(saved, tokenizer, prompts, torch.Generator().manual_seed(seed), task.max_len)
+    correct = (p.is_solved_by(r) for p, r in zip(problems, responses, strict=True))
     return sum(correct) / len(problems)
 
 

@@ -24,6 +24,7 @@ from openrlhf_marge.evaluation.results import EvaluationResult
 from openrlhf_marge.evaluation.tasks import Task, answer, make_task, settings_of
 from openrlhf_marge.host.standalone.evaluation_engine import Engine
 from openrlhf_marge.models import check_model
+from openrlhf_marge.rewards.domains import REWARDS
 from openrlhf_marge.rewards.guard import GraderGuard, max_failures
 from openrlhf_marge.rewards.workers import start_pool
 from openrlhf_marge.runs.cpu import environment
@@ -34,6 +35,7 @@ NAMED = 5  # problems left out whose places are printed
 def prepare(args: argparse.Namespace) -> tuple[list[Task], GraderGuard]:
     """Everything that can be wrong before the engine starts; ValueError or OSError then. Resolves --prompt auto."""
     check_model(args.model, args.max_len)
+    REWARDS.load(args.reward)
     prompter = Prompter(args.model, args.prompt, args.response_prefix, args.input_template)
     args.prompt = prompter.name
     check_out(args.out)

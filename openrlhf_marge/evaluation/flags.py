@@ -10,6 +10,7 @@ from typing import Any
 
 from openrlhf_marge.evaluation import DATA_SETS, PROMPTS, check_input_template
 from openrlhf_marge.method.config import MargeConfig
+from openrlhf_marge.rewards.domains import MATH
 from openrlhf_marge.rewards.workers import add_workers, check_workers
 
 DEFAULT_KS = (1, 8)
@@ -53,6 +54,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         help="what every response starts with: a text, or 'step' for the default of --marge.cot_prefix, with which "
         "step mode trains [none]",
     )
+    add("--marge.reward", dest="reward", default=MATH, help="what grades the responses, as in training [%(default)s]")
 
 
 def _json(text: str) -> Any:

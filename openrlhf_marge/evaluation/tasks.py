@@ -19,7 +19,9 @@ from openrlhf_marge.evaluation.problems import TestProblem, load_problems
 from openrlhf_marge.evaluation.prompting import Prompt, Prompter
 from openrlhf_marge.evaluation.responses import Answered, ResponseFolder
 from openrlhf_marge.grading import answer_of, gold_answer, grade
+from openrlhf_marge.rewards.domains import MATH, domain_reward
 from openrlhf_marge.rewards.guard import GraderGuard
+from openrlhf_marge.rewards.returned import CORRECT_ABOVE
 from openrlhf_marge.seeds import stable_hash
 
 # What decides the responses, besides the problems; the flags of the same names.
@@ -88,8 +90,9 @@ def make_task(args: argparse.Namespace, data: str, prompter: Prompter) -> Task:
 
 
 def settings_of(args: argparse.Namespace) -> dict[str, Any]:
-    """What decides the responses, by flag."""
+    """What decides the responses and their verdicts, by flag."""
     given = {name: value for name in OF_A_RUN if (value := getattr(args, name))}
+    given |= {} if args.reward == MATH else {"reward": args.reward}
     return {name: getattr(args, name) for name in SETTINGS} | given
 
 
@@ -114,7 +117,7 @@ def answer(args: argparse.Namespace, tasks: Sequence[Task], guard: GraderGuard, 
     total = sum(len(task.prompts) for task in tasks)
     with (
         tqdm(total=total, initial=done, desc="Evaluate", unit="problem") as progress,
-        Writer(args.response_prefix, args.workers, guard, progress) as writer,
+        Writer(args.response_prefix, args.reward, args.workers, guard, progress) as writer,
     ):
         for task, batch in batches:
             ids = [task.prompts[i].ids for i in batch]
@@ -125,8 +128,8 @@ def answer(args: argparse.Namespace, tasks: Sequence[Task], guard: GraderGuard, 
 class Writer:
     """Grades and writes batches in the background, one after the other; leaving the context waits for the last."""
 
-    def __init__(self, response_prefix: str, workers: int, guard: GraderGuard, progress: tqdm) -> None:
-        self._prefix, self._guard, self._progress = response_prefix, guard, progress
+    def __init__(self, response_prefix: str, reward: str, workers: int, guard: GraderGuard, progress: tqdm) -> None:
+        self._prefix, self._reward, self._guard, self._progress = response_prefix, reward, guard, progress
         self._graders = ThreadPoolExecutor(workers, thread_name_prefix="grade")
         self._background = ThreadPoolExecutor(1, thread_name_prefix="write")
         self._last: Future | None = None
@@ -159,6 +162,9 @@ class Writer:
 
     def _graded(self, output: Output, label: str) -> Response:
         text = self._prefix + output.text
+        if self._reward != MATH:
+            correct = domain_reward(self._reward, text, label) > CORRECT_ABOVE
+            return Response(text, answer_of(text, ""), correct, "correct" if correct else "wrong", output.truncated)
         verdict = grade(text, label)
         self._guard.record(verdict, text, label)
         return Response(text, answer_of(text, gold_answer(label)), verdict.correct, verdict.reason, output.truncated)

@@ -122,8 +122,8 @@ class MargeConfig(FrontierOptions):
     )
     reward: str = option(
         MATH,
-        "what grades the responses: 'math', the package's grader of final answers, or an installed reward's name "
-        "(entry-point group openrlhf_marge.rewards)",
+        "what grades the responses: 'math', the package's grader of final answers, 'countdown', expressions that must "
+        "reach a target, or an installed reward's name (entry-point group openrlhf_marge.rewards)",
         choices=REWARDS,
         listed=False,
     )

@@ -1,17 +1,18 @@
-"""Rewards of other domains than math, by name. Another package brings them, see EXTENDING.md."""
+"""Rewards of other domains than math, by name. Another package brings more of them, see EXTENDING.md."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from openrlhf_marge.entry_points import Registry, function_of
+from openrlhf_marge.rewards.countdown import countdown
 
 MATH = "math"
 DomainReward = Callable[[str, str], float]  # response and label, both texts -> a number in [0, 1]
 REWARDS: Registry[DomainReward | None] = Registry(
     flag="--marge.reward",
     group="openrlhf_marge.rewards",
-    own={MATH: None},  # the package's grader, which grades whole batches, see batch.py
+    own={MATH: None, "countdown": countdown},  # math is the package's grader of whole batches, see batch.py
     check=function_of("(response, label) -> float"),
 )
 

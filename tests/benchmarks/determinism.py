@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from openrlhf_marge.arithmetic.problems import split_problems
-from openrlhf_marge.arithmetic.sampling import MAX_NEW_TOKENS, TEMPERATURE, TOP_P, chat_prompt
+from openrlhf_marge.arithmetic.sampling import TEMPERATURE, TOP_P, chat_prompt
 from openrlhf_marge.arithmetic.teacher import NoisyTeacher
 from openrlhf_marge.runs.cpu import cpu_environment
 
@@ -31,7 +31,7 @@ sys.path.append(str(Path(__file__).parents[1]))  # helpers of the tests
 
 from stack import make_task
 
-N_STATES, N_COMPLETIONS, MAX_LEN = 5, 8, 192
+N_STATES, N_COMPLETIONS, MAX_LEN, MAX_NEW_TOKENS = 5, 8, 192, 80
 WORKER = "openrlhf.trainer.ray.vllm_cpu_worker.BatchInvariantCPUWorker"
 Answer = tuple[tuple[int, ...], tuple[float, ...]]
 """Token ids of a completion and the log-prob of each."""

@@ -1,0 +1,6 @@
+"""A task with many right paths: reach a target with given numbers. The same small model as for arithmetic learns it."""
+
+from pathlib import Path
+
+REWARD_FILE = str(Path(__file__).with_name("reward_func.py"))
+"""OpenRLHF's reward function of this task, for ``--reward.remote_url`` of runs without MARGE."""
