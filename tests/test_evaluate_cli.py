@@ -193,6 +193,17 @@ def test_the_response_prefix_is_part_of_the_response(engine, run):
     assert [r["text"] for r in stored(result)[0]["sampled"]] == ["Hmso 1", "Hmso 1"]
 
 
+def test_another_reward_than_the_grader(engine, run, install_reward, data):
+    install_reward("short", "def reward(response, label): return float(len(response) < 6)")
+    plain, result = run("--n 3"), run("--n 3 --marge.reward short")
+    responses = [r for row in stored(result) for r in row["sampled"]]
+    assert {(len(r["text"]) < 6, r["correct"], r["reason"]) for r in responses} == {
+        (True, True, "correct"), (False, False, "wrong"),
+    }  # fmt: skip
+    assert result["reward"] == "short" and "reward" not in plain
+    assert result["responses"] != plain["responses"]
+
+
 def test_several_data_sets_and_prompts_that_are_too_long(engine, run, tmp_path, data, capsys):
     long = tmp_path / "long.jsonl"
     rows = [PROBLEMS[1], {"input": "9" * 128, "label": "1"}, PROBLEMS[2]]
@@ -291,6 +302,7 @@ def test_the_published_data_sets_are_read_in_their_own_layout(engine, run, tmp_p
             "--model {bare}",
             "--prompt chat needs a chat template and the tokenizer of --model {bare} has none; add one",
         ),
+        ("--marge.reward nope", "--marge.reward is 'nope'; it must be one of math, countdown, or another name"),
         ("--max_len 513", "--max_len 513 is more than the 512 positions of --model {model}; lower it"),
         ("--max_len 4", "--data {tmp}/data.jsonl: the shortest prompt has "),
         ("--out {tmp}", "--out {tmp} is a folder; name a file"),

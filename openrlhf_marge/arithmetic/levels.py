@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from openrlhf_marge.arithmetic.model import PHRASES
 from openrlhf_marge.arithmetic.problems import MAX_STEPS, Chain, generate_problems
-from openrlhf_marge.arithmetic.teacher import NoisyTeacher
+from openrlhf_marge.arithmetic.teacher import SLIPS, SLIPS_UP, NoisyTeacher
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,6 +21,7 @@ class Level:
     max_steps: int
     weak_share: float  # of the facts with a teacher who errs
     max_error_rate: float  # of the weakest fact
+    slips: Sequence[int] = SLIPS_UP  # wrong results minus right ones
     num_train: int
     max_len: int  # tokens of prompt and response
     min_pass_at_1: float = 0.0
@@ -41,16 +42,16 @@ class Level:
 
     def teacher(self, seed: int) -> NoisyTeacher:
         """Its weak facts follow from the seed."""
-        return NoisyTeacher(seed, self.weak_share, self.max_error_rate)
+        return NoisyTeacher(seed, self.weak_share, self.max_error_rate, self.slips)
 
 
 LEVELS = {
     # One round of the schedule has sufficed for each of six seeds (pass@1 0.40 to 0.46).
     "easy": Level(
-        min_steps=4, max_steps=6, weak_share=0.45, max_error_rate=0.8, num_train=512, max_len=96,
+        min_steps=4, max_steps=6, weak_share=0.45, max_error_rate=0.8, slips=SLIPS, num_train=512, max_len=96,
         min_pass_at_1=0.3, dtype="bfloat16",
     ),
-    "hard": Level(min_steps=5, max_steps=7, weak_share=0.85, max_error_rate=0.8, num_train=512, max_len=112),
-    "xhard": Level(min_steps=7, max_steps=8, weak_share=1.0, max_error_rate=0.85, num_train=512, max_len=112),
-    "few": Level(min_steps=4, max_steps=6, weak_share=0.7, max_error_rate=0.8, num_train=48, max_len=96),
+    "hard": Level(min_steps=5, max_steps=7, weak_share=0.82, max_error_rate=0.8, num_train=512, max_len=112),
+    "xhard": Level(min_steps=8, max_steps=8, weak_share=1.0, max_error_rate=0.88, num_train=512, max_len=120),
+    "few": Level(min_steps=4, max_steps=6, weak_share=0.72, max_error_rate=0.8, num_train=48, max_len=96),
 }  # fmt: skip

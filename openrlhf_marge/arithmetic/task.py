@@ -1,4 +1,4 @@
-"""What pretraining and measuring ask of a task: its problems, demonstrations and phrases, at one level of difficulty."""
+"""What pretraining and measuring ask of a task at one level: problems, a teacher of them, phrases."""
 
 import json
 import random

@@ -6,12 +6,15 @@ A model merely stopped early errs in other ways: RL then fits its training probl
 """
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from openrlhf_marge.arithmetic.problems import OPERATIONS, Chain, Operation, format_response
 
 SLIPS = (-10, -2, -1, 1, 2, 10)
 """Differences between a wrong and the right result: a lost or invented carry, or a miscount."""
+SLIPS_UP = (1, 2, 3)
+"""These never cancel: where most facts are weak, every tenth wrong solution would be right by luck with ``SLIPS``."""
 
 Fact = tuple[int, Operation]
 """(units digit of the value, operation): what an addition table of one digit has as its entries."""
@@ -28,7 +31,9 @@ class Weakness:
 class NoisyTeacher:
     """Works problems out with errors; the weaknesses follow from the seed, the errors from the `rng` of each call."""
 
-    def __init__(self, seed: int, weak_share: float = 0.45, max_error_rate: float = 0.8) -> None:
+    def __init__(
+        self, seed: int, weak_share: float = 0.45, max_error_rate: float = 0.8, slips: Sequence[int] = SLIPS
+    ) -> None:
         """`weak_share` of the facts get error rates spread evenly over (0, `max_error_rate`), the others none.
 
         Even spacing, not random draws: the mean error rate, hence the base model's accuracy, hardly differs by seed.
@@ -38,7 +43,7 @@ class NoisyTeacher:
         rng.shuffle(facts)
         weak = facts[: round(weak_share * len(facts))]
         self.weaknesses = {
-            fact: Weakness(max_error_rate * (rank + 0.5) / len(weak), rng.choice(SLIPS))
+            fact: Weakness(max_error_rate * (rank + 0.5) / len(weak), rng.choice(slips))
             for rank, fact in enumerate(weak)
         }
 

@@ -1,4 +1,4 @@
-"""A task with many right paths: reach a target with given numbers. The same small model as for arithmetic learns it."""
+"""A task with many right paths: reach a target with given numbers. The small model of arithmetic learns it, too."""
 
 from pathlib import Path
 
