@@ -20,6 +20,7 @@ import torch
 
 from openrlhf_marge import REWARD_FILE
 from openrlhf_marge.arithmetic import pretrain
+from openrlhf_marge.arithmetic.task import Task
 from openrlhf_marge.data.files import read_object
 from openrlhf_marge.data.redaction import redacted_words
 from openrlhf_marge.figures import figure_3, reward_plot, save, values_of_log
@@ -62,14 +63,14 @@ def train_flags(out: Path, method: str, seed: int) -> list[str]:
     return flags
 
 
-def make_base_model(folder: Path, seed: int) -> None:
-    """Train it, unless a run with this seed has left it there."""
+def make_base_model(folder: Path, seed: int, task: Task = pretrain.EASY) -> None:
+    """Train it and write its data, unless a run with this seed has left it there."""
     made = folder / "seed"
     if made.is_file() and made.read_text() == str(seed):
         print(f"   {folder} is there already")
         return
     torch.set_num_threads(1)  # more only get in each other's way on a model this small
-    print(f"   held-out pass@1 {pretrain.pretrain(folder, seed):.2f}")
+    print(f"   held-out pass@1 {pretrain.pretrain(folder, seed, task):.3f}")
     made.write_text(str(seed))
 
 

@@ -24,8 +24,10 @@ def runs(method, scores, **more):
 
 def test_rows_come_back_sorted_and_whole(tmp_path):
     path = tmp_path / "rows.csv"
-    full = row("frontier, negatives 0", tokens=300_000, updates=30, optimizer_steps=60, groups_with_signal=0.5,
-               entropy=0.25, pass_64=0.875, seconds=40.5, curve="100:0.5 200:0.625", flags="--a b", commit="abc")  # fmt: skip
+    full = row(
+        "frontier, negatives 0", tokens=300_000, updates=30, optimizer_steps=60, groups_with_signal=0.5, entropy=0.25,
+        pass_64=0.875, seconds=40.5, curve="100:0.5 200:0.625", flags="--a b", commit="abc",
+    )  # fmt: skip
     assert read_rows(path) == []
     add_rows(path, [row(seed=1), row(seed=0)])
     add_rows(path, [full, row(mark=0.25)])
@@ -43,7 +45,9 @@ def test_a_row_that_is_none_is_named(tmp_path):
 def test_what_has_its_rows_is_not_planned_again(tmp_path):
     path, regime = tmp_path / "rows.csv", next(iter(run.REGIMES))
     add_rows(path, [row(regime=regime)])
-    args = run.parse_args(["--rows", str(path), "--regimes", regime, "--methods", "GRPO", "frontier", "--seeds", "0", "1"])
+    args = run.parse_args(
+        ["--rows", str(path), "--regimes", regime, "--methods", "GRPO", "frontier", "--seeds", "0", "1"]
+    )
     assert [(r.name, method, seed) for r, method, seed in run.planned(args)] == [
         (regime, "frontier", 0), (regime, "GRPO", 1), (regime, "frontier", 1)
     ]  # fmt: skip
@@ -52,7 +56,7 @@ def test_what_has_its_rows_is_not_planned_again(tmp_path):
 def test_every_method_of_a_tier_is_in_the_compare_file(tmp_path, monkeypatch):
     from openrlhf_marge.compare import read_plan
 
-    for name in ("BASE", "MAX_LEN", "PROBLEMS", "REWARD", "HELDOUT"):
+    for name in ("BASE", "MAX_LEN", "PROBLEMS", "REWARD", "REWARD_FILE", "HELDOUT"):
         monkeypatch.setenv(f"MAP_{name}", "1")
     plan = read_plan(EXAMPLES / "map" / "methods.toml", tmp_path, [0])
     assert {m.name for m in plan.methods} == {name for tier in run.TIERS.values() for name in tier}
@@ -76,7 +80,7 @@ FIVE = (0.5, 0.52, 0.48, 0.5, 0.5)
             (0.3, 0.32, 0.28, 0.3),
             "frontier is -20.0 points from GRPO [-20.0, -20.0] with 4 seeds; nothing is claimed from fewer than 5.",
         ),
-        ((0.9,), "frontier and GRPO have 1 seeds in common, which show nothing."),
+        ((0.9,), "frontier and GRPO have 1 common seeds, which show nothing."),
     ],
 )
 def test_a_sentence_says_no_more_than_the_interval(scores, said):

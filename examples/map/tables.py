@@ -31,7 +31,9 @@ def write(rows: Sequence[Row], folder: Path) -> None:
 def regime_text(rows: Sequence[Row], regime: str) -> str:
     """The table of a regime and its sentences."""
     runs = by_run(rows)[regime]
-    table = Table(regime, "Method", [("", head) for head in HEADS], [(name, cells(rows, regime, name)) for name in runs])
+    table = Table(
+        regime, "Method", [("", head) for head in HEADS], [(name, cells(rows, regime, name)) for name in runs]
+    )
     said = [sentence(name, runs) for name in runs if name not in (BASELINE, "Before") and BASELINE in runs]
     return "\n".join([f"### {regime}", "", markdown(table), *(f"- {s}" for s in said), ""])
 
@@ -70,8 +72,10 @@ def sentence(name: str, runs: Runs) -> str:
     """What the seeds show at the end of the budget."""
     found, n = difference(name, runs), len(runs[name].keys() & runs[BASELINE].keys())
     if found is None or found.bounds is None:
-        return f"{name} and {BASELINE} have {n} seeds in common, which show nothing."
-    where = f"{name} is {100 * found.value:+.1f} points from {BASELINE} {_interval(found).split(' ', 1)[1]} with {n} seeds"
+        return f"{name} and {BASELINE} have {n} common seeds, which show nothing."
+    where = (
+        f"{name} is {100 * found.value:+.1f} points from {BASELINE} {_interval(found).split(' ', 1)[1]} with {n} seeds"
+    )
     if n < LEAST_SEEDS:
         return f"{where}; nothing is claimed from fewer than {LEAST_SEEDS}."
     if not found.is_shown:
