@@ -1,9 +1,11 @@
 """Methods made alike by update or by responses per problem, from their first updates."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from openrlhf_marge.cli import compare as cli
 from openrlhf_marge.compare import read_plan
 from openrlhf_marge.compare.commands import launch_flags
 from openrlhf_marge.compare.matching import BATCH, PROBLEMS, RESPONSES, is_matched, matched, sizes
@@ -72,6 +74,7 @@ def test_flags_of_its_own_win_and_are_named(tmp_path):
     of, said = told(plan_of(tmp_path, text))
     assert (of["MARGE"][PROBLEMS], of["MARGE"][BATCH]) == (4, 160)
     assert said[0].endswith("where GRPO has 9,600 and 4. It keeps --train.batch_size 160, its own.")
+    assert told(plan_of(tmp_path, text.replace("--train.batch_size", "--train.batch")))[0] == of  # as argparse has it
     text = FILE.replace('kind = "marge"', 'kind = "marge"\nflags = "--rollout.batch_size 24"')
     assert told(plan_of(tmp_path, text))[0]["MARGE"][BATCH] == 464  # 936 / 2, in eights
     text = FILE.replace(
@@ -127,7 +130,7 @@ def test_a_pilot_is_one_update_kept_for_the_next_start(tmp_path, monkeypatch):
 
     def run(command, log):
         commands.append(command)
-        folder = plan.out / "MARGE" / "pilot"
+        folder = plan.out / "MARGE" / "pilot" / "seed_0"
         (folder / "model").mkdir(parents=True)
         (folder / "model" / "config.json").write_text("{}")
         point = ProgressPoint(updates=1, samples=800, tokens=57600, seconds=1.0, optimizer_steps=16)
@@ -140,7 +143,8 @@ def test_a_pilot_is_one_update_kept_for_the_next_start(tmp_path, monkeypatch):
         found = pilot_of(plan, method, run)
     assert len(commands) == 1 and commands[0][3:5] == ["--budget.updates", "1"]
     assert found == Pilot(problems=24, completions=936, candidates=768, tokens=57600, optimizer_steps=16)
-    assert json.loads((plan.out / "MARGE" / "pilot" / "pilot.json").read_text())["candidates"] == 768
+    assert json.loads((plan.out / "MARGE" / "pilot" / "seed_0" / "pilot.json").read_text())["candidates"] == 768
+    assert pilot_of(replace(plan, seeds=(7,)), method, run) == found and len(commands) == 1  # one for all seeds
     series.clear()  # OpenRLHF's own methods log no problems: eight responses are of one
     assert pilot_of(plan, method, run).problems == 100
 
@@ -156,4 +160,20 @@ def test_a_pilot_writes_no_dump_into_that_of_the_run(tmp_path, monkeypatch):
     monkeypatch.setattr("openrlhf_marge.compare.pilots.train", train)
     with pytest.raises(RuntimeError):
         pilot_of(plan, plan.methods[1], None)
-    assert launched[0]["--marge.dump_dir"] == str(plan.out / "MARGE" / "pilot" / "dump")
+    assert launched[0]["--marge.dump_dir"] == str(plan.out / "MARGE" / "pilot" / "seed_0" / "dump")
+
+
+def test_the_command_runs_a_pilot_once_and_checks_what_it_tells(tmp_path, monkeypatch):
+    plan, asked, checked = plan_of(tmp_path), [], []
+
+    def pilot(plan, method, runner):
+        asked.append(method.name)
+        return PILOTS[method.name]
+
+    monkeypatch.setattr(cli, "pilot_of", pilot)
+    monkeypatch.setattr(cli, "check", checked.append)
+    found, said = cli.with_pilots(plan, None)
+    assert sorted(asked) == ["GRPO", "MARGE"] and checked == [found] and len(said) == 2
+    launched = flag_values(launch_flags(found, found.runs[2]))
+    assert (launched[PROBLEMS], launched[BATCH]) == ("4", "80")
+    assert cli.with_pilots(replace(plan, match="", methods=plan.methods[:2]), None)[1] == [] and len(checked) == 1
