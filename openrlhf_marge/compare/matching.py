@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import gcd, lcm
 
@@ -62,15 +62,19 @@ class Change:
 
 def own_sizes(plan: Plan, method: Method) -> dict[str, int]:
     """The sizes among the method's own flags."""
-    given = flag_values(words_of(plan, "flags", method.flags, plan.seeds[0]))
-    return {flag: int(given[flag]) for flag in (PROBLEMS, BATCH, RESPONSES) if flag in given}
+    return _given(words_of(plan, "flags", method.flags, plan.seeds[0]))
 
 
 def sizes(plan: Plan, method: Method) -> dict[str, int]:
     """All sizes of the method's launch."""
     run = PlannedRun(method=method, seed=plan.seeds[0], folder=plan.out / method.name)
-    given = flag_values(launch_flags(plan, run))
-    return {flag: int(given.get(flag, default)) for flag, default in DEFAULTS.items()}
+    return DEFAULTS | _given(launch_flags(plan, run))
+
+
+def _given(words: Sequence[str]) -> dict[str, int]:
+    """The sizes among the flags, also shortened, as argparse takes them; OpenRLHF's parser has seen them before."""
+    values = {name: value for name, value in flag_values(words).items() if name != "--"}
+    return {flag: int(value) for name, value in values.items() for flag in DEFAULTS if flag.startswith(name)}
 
 
 def of_responses(plan: Plan, method: Method, pilot: Pilot) -> Change:

@@ -43,13 +43,17 @@ class Pilot:
 
 
 def pilot_of(plan: Plan, method: Method, runner: Runner) -> Pilot:
-    """The pilot of the method with the first seed, run if it has not been; DIR/METHOD/pilot/pilot.json keeps it.
+    """The pilot of the method, run with the first seed unless there is one; pilot.json in its folder keeps it.
 
-    ValueError when it was run with other flags, RuntimeError when it fails.
+    It stays that of all seeds, as other sizes would make other runs of those that are done. ValueError when it was run
+    with other flags, RuntimeError when it fails.
     """
-    folder = plan.out / method.name / "pilot"
+    pilots = plan.out / method.name / "pilot"
+    begun = [int(path.name.removeprefix("seed_")) for path in sorted(pilots.glob("seed_*"))]
+    seed = (begun or plan.seeds)[0]
+    folder = pilots / f"seed_{seed}"
     alone = replace(plan, budget=RunBudget("updates", 1), marks=())
-    run = PlannedRun(method=replace(method, share=1.0), seed=plan.seeds[0], folder=folder)
+    run = PlannedRun(method=replace(method, share=1.0), seed=seed, folder=folder)
     flags = flag_values(launch_flags(alone, run))
     if flags.get("--marge.dump_dir"):  # the first run's
         dump = shlex.quote(str(folder / "dump")).replace("$", "$$")
