@@ -24,9 +24,11 @@ import tables  # noqa: E402 - beside this file
 from regimes import REGIMES, Regime  # noqa: E402
 from rows import MARKS, Row, add_rows, here, read_rows  # noqa: E402
 
+from openrlhf_marge.cli import tune as cli_tune  # noqa: E402
 from openrlhf_marge.compare import Plan, PlannedRun, read_plan  # noqa: E402
 from openrlhf_marge.compare.finished import Finished  # noqa: E402
 from openrlhf_marge.compare.runner import Runner, finish, read_scores  # noqa: E402
+from openrlhf_marge.compare.tuning import tuning_of  # noqa: E402
 from openrlhf_marge.host.standalone.local_ray import local_ray  # noqa: E402
 from openrlhf_marge.runs.progress import RunBudget  # noqa: E402
 
@@ -35,6 +37,7 @@ TIERS = {
     1: ("Before", "GRPO", "GRPO, n = 40", "MARGE, paper", "MARGE, fresh", "frontier", "frontier, negatives 0"),
     2: ("REINFORCE++", "PPO", "GRPO, negatives 0.25", "GRPO, negatives 0", "frontier, failures only"),
 }
+NO_BUDGET = "budget.tokens = 1"  # in methods.toml, for a regime's own
 SEEDS = {1: (0, 1, 2, 3, 4), 2: (0, 1, 2)}
 
 
@@ -49,6 +52,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--out", type=Path, default=Path("runs/map"), help="folder of the runs [%(default)s]")
     add("--rows", type=Path, default=ROWS, help="[examples/map/rows.csv]")
     add("--tables", action="store_true", help="run nothing, make tables and picture")
+    add("--tune", action="store_true", help="run the trials of methods.toml's [tune] instead, into --out/tune")
     return parser.parse_args(argv)
 
 
@@ -74,6 +78,20 @@ def plan_of(regime: Regime, method: str, seed: int, out: Path) -> Plan:
     return replace(plan, methods=methods, budget=RunBudget("tokens", regime.tokens))
 
 
+def tune(regime: Regime, out: Path) -> None:
+    """The trials of a regime, their rows in out/tune/REGIME/trials.csv; RuntimeError when one fails."""
+    folder, base = out / "tune" / regime.name, (out / "base" / regime.name).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ.update(regime.variables(base))
+    file = folder / "methods.toml"
+    text = (HERE / "methods.toml").read_text(encoding="utf-8")
+    file.write_text(text.replace(NO_BUDGET, f"budget.tokens = {regime.tokens}"), encoding="utf-8")
+    for seed in tuning_of(read_plan(file, folder.absolute())).seeds:
+        regime.prepare(base, seed)
+    if cli_tune.main([str(file), "--out", str(folder)]):
+        raise RuntimeError(f"the trials of {regime.name} ended early; the same command goes on")
+
+
 def rows_of(regime: Regime, plan: Plan, run: PlannedRun, finished: Finished) -> list[Row]:
     """One for each mark; of a model that was not trained one alone."""
     points, facts = finished.points, here() | {"flags": run.method.flags.strip()}
@@ -95,6 +113,10 @@ def rows_of(regime: Regime, plan: Plan, run: PlannedRun, finished: Finished) -> 
 
 def main() -> None:
     args = parse_args()
+    if args.tune:
+        for name in args.regimes:
+            tune(REGIMES[name], args.out)
+        return
     begin = time.monotonic()
     left = [] if args.tables else list(planned(args))
     print(f"{len(left)} runs are not in {args.rows} yet", flush=True)
