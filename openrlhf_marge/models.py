@@ -84,17 +84,17 @@ class TokenizerCodec:
     """
 
     def __init__(self, model: str) -> None:
-        self._tokenizer = load_tokenizer(model)
-        if self._tokenizer.eos_token_id is None:
+        self.tokenizer = load_tokenizer(model)
+        if self.tokenizer.eos_token_id is None:
             raise ValueError(f"--model {model}: its tokenizer has no EOS, which every response must end with")
-        self.eos_id, self.eos_text = self._tokenizer.eos_token_id, self._tokenizer.eos_token
+        self.eos_id, self.eos_text = self.tokenizer.eos_token_id, self.tokenizer.eos_token
         self.other_eos = {i: self.decode([(i,)])[0] for i in generation_eos_ids(model) if i != self.eos_id}
 
     def decode(self, ids: Sequence[TokenIds]) -> list[str]:
         """Texts with all special tokens; ValueError when an id is none of this tokenizer."""
         options = dict(skip_special_tokens=False, clean_up_tokenization_spaces=False)
         try:
-            return self._tokenizer.batch_decode([list(i) for i in ids], **options)
+            return self.tokenizer.batch_decode([list(i) for i in ids], **options)
         except (IndexError, KeyError, OverflowError, TypeError) as e:
             raise ValueError(f"--model's tokenizer does not know all token ids of the dump: {e}") from e
 
@@ -103,4 +103,4 @@ class TokenizerCodec:
         if not texts:
             return []
         options = dict(add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False)
-        return self._tokenizer(list(texts), **options)["input_ids"]
+        return self.tokenizer(list(texts), **options)["input_ids"]

@@ -39,9 +39,9 @@ def build(tmp_path, model, capsys):
 
     count = itertools.count()
 
-    def run(kind, *rollouts, flags="", out="rows.jsonl"):
+    def run(kind, *rollouts, flags="", out="rows.jsonl", stop=()):
         generation_eos_ids.cache_clear()
-        dump = write_dump(tmp_path / f"dump{next(count)}", *rollouts)
+        dump = write_dump(tmp_path / f"dump{next(count)}", *rollouts, stop=stop)
         status = main([str(dump), "--kind", kind, "--model", model, "--out", str(tmp_path / out), *flags.split()])
         said = capsys.readouterr()
         if status:
@@ -122,6 +122,29 @@ def test_what_does_not_survive_is_left_out_and_counted(build):
     assert "2 rows whose response text" in said and "1 completions that do not end" in said
     assert "1 completions or guidances that the length limit stopped" in said
     assert "2 states with usable completions of one kind" in said
+
+
+def test_what_a_stop_text_ended_ends_with_eos_in_its_place(build):
+    """As it was graded, so that the trained model ends its response itself."""
+
+    def sampled(text, is_correct):
+        return Completion(token_ids=encode(tokenizer(), text), reward=float(is_correct), is_correct=is_correct)
+
+    right = [sampled(" 9.\n\nQ: What is", True), sampled(" 9.\n\nQ:", True), completion(" nine")]
+    s0 = [*right, sampled(" 8.END", False), sampled(" 7.\n\nQ", False), completion(" y\n\nQ:", 0.0, truncated=True)]
+    groups, stop = visit([s0, mixed(0, 1), mixed(0, 1)]), ("END", "\n\nQ:")
+    rows, said = build("outcome", groups, flags="--pairs_per_state 9", stop=stop)
+    assert {(row["chosen"], row["rejected"]) for row in rows} == {
+        (" 9.<|im_end|>", " 8.<|im_end|>"),
+        (" nine<|im_end|>", " 8.<|im_end|>"),
+    }
+    assert "3 of the completions ended at a text of --marge.stop, and end with EOS in its place" in said
+    assert "1 completions that do not end with the tokenizer's one EOS" in said  # by the length limit of the engine
+    assert "1 completions or guidances that the length limit stopped" in said
+    rows, _ = build("sft", groups, stop=stop, out="pairs/train.jsonl")
+    assert {row["response"] for row in rows} == {f"{COT_PREFIX} 9.<|im_end|>", f"{COT_PREFIX} nine<|im_end|>"}
+    status, said = build("outcome", groups)
+    assert status == 2 and "4 completions that do not end with the tokenizer's one EOS" in said
 
 
 def test_sft_says_how_many_states_have_no_correct_completion(build):

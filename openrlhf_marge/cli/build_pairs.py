@@ -12,6 +12,7 @@ again is left out. Exit status: 0, or 2 for bad input.
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -20,14 +21,17 @@ from pathlib import Path
 from tqdm import tqdm
 
 from openrlhf_marge.cli.exits import exit_status
-from openrlhf_marge.data.columns import check_file, find_files
+from openrlhf_marge.data.columns import check_file, find_files, open_file
+from openrlhf_marge.data.dump import stop_texts
 from openrlhf_marge.data.files import writing
 from openrlhf_marge.data.row_writers import row_writer
+from openrlhf_marge.decoding import decode_pieces
 from openrlhf_marge.models import TokenizerCodec
 from openrlhf_marge.pairs import BUILDERS, PairSettings, VisitGroups, build_rows, read_visits
 from openrlhf_marge.pairs.card import Summary, data_card
 from openrlhf_marge.pairs.flags import DEFAULTS, ENDINGS, check_args, parse_args
 from openrlhf_marge.pairs.reading import COLUMNS
+from openrlhf_marge.pairs.stops import with_eos
 
 
 def build(args: argparse.Namespace) -> Summary:
@@ -41,7 +45,7 @@ def build(args: argparse.Namespace) -> Summary:
     settings = PairSettings(eos_id=codec.eos_id, other_eos=codec.other_eos, **flags)
     path = args.out if args.out.suffix in ENDINGS else args.out / f"train.{args.format}"
     with row_writer(path, builder.schema(settings)) as write:
-        for row in build_rows(visits(files, summary.completions), builder, settings, codec, summary.left_out):
+        for row in build_rows(visits(files, summary, codec), builder, settings, codec, summary.left_out):
             write(row)
             summary.add(row)
         if not summary.rows:
@@ -57,11 +61,16 @@ def build(args: argparse.Namespace) -> Summary:
     return summary
 
 
-def visits(files: list[Path], completions: int) -> Iterator[VisitGroups]:
-    """All visits of all files, with a bar of the completions read."""
-    with tqdm(total=completions, desc="Build pairs", unit="completion") as progress:
+def visits(files: list[Path], summary: Summary, codec: TokenizerCodec) -> Iterator[VisitGroups]:
+    """All visits of all files, with a bar of the completions read; what a stop text ended ends with EOS instead."""
+    pieces = functools.partial(decode_pieces, codec.tokenizer)
+    with tqdm(total=summary.completions, desc="Build pairs", unit="completion") as progress:
         for path in files:
-            yield from read_visits(path, progress.update)
+            stop = stop_texts(open_file(path).schema_arrow)
+            for visit in read_visits(path, progress.update):
+                groups, changed = with_eos(visit, stop, codec.eos_id, pieces) if stop else (visit, 0)
+                summary.stopped += changed
+                yield groups
 
 
 def nothing_left(args: argparse.Namespace, summary: Summary) -> str:
@@ -78,6 +87,8 @@ def main(argv: list[str] | None = None) -> int:
 def described(args: argparse.Namespace, summary: Summary) -> str:
     """What was written, and what was left out."""
     lines = [f"{args.out}: {summary.rows} rows from {summary.completions} completions"]
+    if summary.stopped:
+        lines.append(summary.stopped_line())
     if summary.left_out:
         lines += ["left out:", *(f"  {line}" for line in summary.left_out_lines())]
     return "\n".join(lines)

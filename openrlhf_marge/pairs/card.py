@@ -17,6 +17,7 @@ class Summary:
     """Counts of a run of ``build_pairs``."""
 
     completions: int = 0  # in the dump
+    stopped: int = 0  # of these, ended by a stop text
     rows: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     problems: set[str] = field(default_factory=set)
@@ -30,6 +31,10 @@ class Summary:
             self.problems.add(row["problem_id"])
         if (value := row.get("value")) is not None:
             self.low, self.high = min(self.low, value), max(self.high, value)
+
+    def stopped_line(self) -> str:
+        """What became of completions that a stop text ended."""
+        return f"{self.stopped} of the completions ended at a text of --marge.stop, and end with EOS in its place"
 
     def left_out_lines(self) -> list[str]:
         """Counts by reason, the most frequent first."""
@@ -54,6 +59,8 @@ def data_card(summary: Summary, kind: str, trainer: Trainer | None, model: str, 
     ]  # fmt: skip
     if summary.low <= summary.high:
         lines.append(f"- Value of the states (mean reward of their completions): {summary.low:g} to {summary.high:g}")
+    if summary.stopped:
+        lines.append(f"- {summary.stopped_line()}")
     lines += ["- Settings: " + ", ".join(f"`{name}` {value}" for name, value in sorted(settings.items())), ""]
     lines += ["## Left out", "", *(f"- {line}" for line in summary.left_out_lines() or ["nothing"]), ""]
     return "\n".join([*lines, *_use(trainer, settings)])

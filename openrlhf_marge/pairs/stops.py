@@ -1,0 +1,37 @@
+"""Ends completions that a stop text of the run (--marge.stop) ended in the way that OpenRLHF's data sets know: EOS."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from openrlhf_marge.method.guidance import without_end
+from openrlhf_marge.method.splitters import DecodePieces
+from openrlhf_marge.pairs.base import VisitGroups
+from openrlhf_marge.types import Completion
+
+
+def with_eos(
+    visit: VisitGroups, stop: Sequence[str], eos_id: int, decode_pieces: DecodePieces
+) -> tuple[VisitGroups, int]:
+    """The visit with EOS in place of the stop texts, and how many completions that changed.
+
+    Such a completion keeps the tokens before the first one of a stop text, as it does when it guides: what is graded.
+    """
+    changed = 0
+
+    def ended(completion: Completion) -> Completion:
+        nonlocal changed
+        ids = completion.token_ids
+        if completion.truncated or eos_id in ids:
+            return completion
+        kept = without_end(ids, frozenset(), stop, decode_pieces)
+        if len(kept) == len(ids):
+            return completion
+        changed += 1
+        return Completion(
+            token_ids=(*kept, eos_id), reward=completion.reward, is_correct=completion.is_correct, truncated=False
+        )
+
+    groups = tuple(replace(group, completions=tuple(map(ended, group.completions))) for group in visit)
+    return groups, changed
