@@ -38,6 +38,7 @@ def start(environment, address):
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.stack
 def test_only_drivers_with_the_token_of_the_cluster_join_it(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))  # where a token of the user's own would be
     before = {name: os.environ.get(name) for name in NAMES}
@@ -80,6 +81,7 @@ def test_ray_that_does_not_start_is_a_failure_in_one_sentence(monkeypatch):
         init_ray()
 
 
+@pytest.mark.stack
 def test_a_command_on_the_cluster_that_gets_a_sigterm_takes_the_time_that_it_needs_to_end():
     """Ray's own handler ends it with SIGABRT after 3 seconds."""
     done = subprocess.run([sys.executable, "-c", ENDED], capture_output=True, text=True, timeout=SECONDS)

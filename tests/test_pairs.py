@@ -169,7 +169,7 @@ def test_the_card_tells_what_was_built_from_what():
     summary.left_out.update(too_long=2, one_outcome=3, own=1)
     summary.add({"problem_id": "a", "value": 0.5})
     card = data_card(summary, "marge", DPO, "MODEL", {"seed": 0, "max_len": 99})
-    assert "configs" not in card and "- n<1K" in card and "1 rows from 10 completions of 1 problems" in card
+    assert "configs" not in card and "- n<1K" in card and "1 row from 10 completions of 1 problem" in card
     assert "0.5 to 0.5" in card and "--data.max_len 99" in card and "- Settings: `max_len` 99, `seed` 0" in card
     assert card.index("- 3 states") < card.index("- 2 rows longer") < card.index("- 1 own")
 

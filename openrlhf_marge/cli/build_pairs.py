@@ -32,6 +32,7 @@ from openrlhf_marge.pairs.card import Summary, data_card
 from openrlhf_marge.pairs.flags import DEFAULTS, ENDINGS, check_args, parse_args
 from openrlhf_marge.pairs.reading import COLUMNS
 from openrlhf_marge.pairs.stops import with_eos
+from openrlhf_marge.plurals import counted
 
 
 def build(args: argparse.Namespace) -> Summary:
@@ -76,7 +77,8 @@ def visits(files: list[Path], summary: Summary, codec: TokenizerCodec) -> Iterat
 def nothing_left(args: argparse.Namespace, summary: Summary) -> str:
     """The error for an empty result."""
     reasons = "; ".join(summary.left_out_lines()) or "nothing that could be a row"
-    return f"no row of --kind {args.kind} is left of {summary.completions} completions; left out were: {reasons}"
+    of = counted(summary.completions, "completion")
+    return f"no row of --kind {args.kind} is left of {of}; left out were: {reasons}"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -86,7 +88,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def described(args: argparse.Namespace, summary: Summary) -> str:
     """What was written, and what was left out."""
-    lines = [f"{args.out}: {summary.rows} rows from {summary.completions} completions"]
+    lines = [f"{args.out}: {summary.rows_line()}"]
     if summary.stopped:
         lines.append(summary.stopped_line())
     if summary.left_out:

@@ -24,6 +24,7 @@ from openrlhf_marge.evaluation.results import EvaluationResult
 from openrlhf_marge.evaluation.tasks import Task, answer, make_task, settings_of
 from openrlhf_marge.host.standalone.evaluation_engine import Engine
 from openrlhf_marge.models import check_model
+from openrlhf_marge.plurals import counted
 from openrlhf_marge.rewards.domains import REWARDS
 from openrlhf_marge.rewards.guard import GraderGuard, max_failures
 from openrlhf_marge.rewards.workers import start_pool
@@ -46,7 +47,7 @@ def prepare(args: argparse.Namespace) -> tuple[list[Task], GraderGuard]:
 def result_of(args: argparse.Namespace, task: Task) -> EvaluationResult:
     """What the responses of a data set say, and how they were sampled."""
     estimates = over_problems([problem_metrics(a.sampled, a.greedy, args.k) for a in task.folder.read()])
-    print(f"{task.data}: {len(task.prompts)} problems")
+    print(f"{task.data}: {counted(len(task.prompts), 'problem')}")
     told = {
         "data": task.data,
         "problems": len(task.prompts),

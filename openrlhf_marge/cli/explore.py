@@ -23,6 +23,7 @@ from openrlhf_marge.data.files import check_out_folder, write_json
 from openrlhf_marge.exploration import Totals, check_settings, only_one, write_settings
 from openrlhf_marge.exploration.flags import FREE, parse_args
 from openrlhf_marge.method import config
+from openrlhf_marge.plurals import counted
 
 
 def explore(flat: argparse.Namespace) -> Totals:
@@ -66,8 +67,9 @@ def main(argv: list[str] | None = None) -> int:
 def described(args: argparse.Namespace, totals: Totals) -> str:
     """What was explored."""
     return (
-        f"{args.out}: {totals.problems} problems, {totals.states} states, {totals.completions} completions, "
-        f"{totals.generated_tokens} generated tokens; {problems_left_out(totals)}"
+        f"{args.out}: {counted(totals.problems, 'problem')}, {counted(totals.states, 'state')}, "
+        f"{counted(totals.completions, 'completion')}, {counted(totals.generated_tokens, 'generated token')}; "
+        f"{problems_left_out(totals)}"
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.data.files import writing
+from openrlhf_marge.plurals import counted
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -41,7 +42,7 @@ def write(args: argparse.Namespace) -> str:
         )
     with writing(args.out) as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    return f"{args.out}: {len(rows)} guidances"
+    return f"{args.out}: {counted(len(rows), 'guidance')}"
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -68,7 +68,7 @@ ONE_TOKEN = {PSParser.NUMBER, PSParser.LETTER_NO_E, PSParser.GREEK_CMD}
 class _Prediction(ParserATNSimulator):
     """ANTLR's choice among alternatives; in the faster mode it takes ^a for ^a_b, so that half of all powers fail."""
 
-    def adaptivePredict(self, tokens: object, decision: int, context: object) -> int:  # noqa: N802 - ANTLR's name
+    def adaptivePredict(self, tokens: object, decision: int, context: object) -> int:
         of_scripts = decision == SCRIPTS and self.predictionMode is PredictionMode.SLL
         return (of_scripts and _scripts(tokens)) or super().adaptivePredict(tokens, decision, context)
 

@@ -8,7 +8,7 @@ What the early stop does to the values: a state with success probability p that 
 otherwise gets e more has E[V] = p + E[e/(m+e) | it goes on] p (1-p) (p^(m-1) - (1-p)^(m-1)), an estimate pushed away
 from 1/2. e is no constant: it grows with the states that stop. For m = 4 the push is at most 0.040 where e is always
 4, 0.067 where one of five states gets what all save (e = 20), and 0.081 for any e; that e also depends a little on the
-state's own first outcomes, as a rest goes to the most uncertain, moves it by some 0.002 (tests/test_budget.py).
+state's own first outcomes, as a rest goes to the most uncertain, moves it by some 0.002 (tests/test_allocation.py).
 Completions are never chosen by their own outcome; a stopped group would have given the advantages 0 to what it has.
 """
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from openrlhf_marge.pairs.base import REASONS, Trainer
+from openrlhf_marge.plurals import counted
 
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 
@@ -32,6 +33,10 @@ class Summary:
         if (value := row.get("value")) is not None:
             self.low, self.high = min(self.low, value), max(self.high, value)
 
+    def rows_line(self) -> str:
+        """What became of how much."""
+        return f"{counted(self.rows, 'row')} from {counted(self.completions, 'completion')}"
+
     def stopped_line(self) -> str:
         """What became of completions that a stop text ended."""
         return f"{self.stopped} of the completions ended at a text of --marge.stop, and end with EOS in its place"
@@ -52,8 +57,8 @@ def data_card(summary: Summary, kind: str, trainer: Trainer | None, model: str, 
         "---", "size_categories:", f"- {size_category(summary.rows)}", "tags:", "- openrlhf_marge", f"- {kind}", "---",
         "",
         f"# {kind} rows from a dump of openrlhf_marge", "",
-        f"{summary.rows} rows from {summary.completions} completions"
-        + (f" of {len(summary.problems)} problems" * bool(summary.problems))
+        summary.rows_line()
+        + (f" of {counted(len(summary.problems), 'problem')}" * bool(summary.problems))
         + f", built by `python -m openrlhf_marge.cli.build_pairs --kind {kind}`.",
         "", f"- Model whose tokenizer checked every row: `{model}`",
     ]  # fmt: skip
