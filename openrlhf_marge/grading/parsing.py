@@ -34,7 +34,7 @@ BEFORE_BRACKET = re.compile(
 FUNCTION = re.compile(
     r"\\(?:(?:arc)?(?:sin|cos|tan)h?|cot|sec|csc|ln|log(?:_\w|_\{[^{}]*\})?|exp)(?:\^(?:\w|\{[^{}]*\}))?\s*\("
 )
-FINISH_SECONDS = 2.0  # for sympy to work out a derivative, an integral or a limit
+FINISH_SECONDS = 2.0  # of CPU, for sympy to work out a derivative, an integral or a limit
 COEFFICIENT = re.compile(r"(?<![\w.})^])(\d+)/(\d+)(?=\s*(?:[A-Za-z(]|\\(?!cdot)))")  # 4/3 \pi is no 4/(3 \pi)
 
 
@@ -145,14 +145,14 @@ def _finished(tree: sympy.Expr) -> sympy.Expr:
         raise Unparsable("a derivative of an unknown function")  # dy/dx is not 0
     if threading.current_thread() is not threading.main_thread():
         return tree.doit()
-    before = signal.signal(signal.SIGALRM, _too_long)
-    signal.setitimer(signal.ITIMER_REAL, FINISH_SECONDS)
+    before = signal.signal(signal.SIGVTALRM, _too_long)
+    signal.setitimer(signal.ITIMER_VIRTUAL, FINISH_SECONDS)
     try:
         return tree.doit()
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def _too_long(_signal: int, _frame: object) -> None:
-    raise Unparsable(f"sympy works longer than {FINISH_SECONDS:g} s on it")
+    raise Unparsable(f"sympy works longer than {FINISH_SECONDS:g} s of CPU on it")
