@@ -38,6 +38,7 @@ TIERS = {
     2: ("REINFORCE++", "PPO", "GRPO, negatives 0.25", "GRPO, negatives 0", "frontier, failures only"),
 }
 NO_BUDGET = "budget.tokens = 1"  # in methods.toml, for a regime's own
+FEWER_RESPONSES = "--n 64 --k 1 8 64", "--n 16 --k 1 8"  # of trials, which are chosen by pass@1
 SEEDS = {1: (0, 1, 2, 3, 4), 2: (0, 1, 2)}
 
 
@@ -85,7 +86,8 @@ def tune(regime: Regime, out: Path) -> None:
     os.environ.update(regime.variables(base))
     file = folder / "methods.toml"
     text = (HERE / "methods.toml").read_text(encoding="utf-8")
-    file.write_text(text.replace(NO_BUDGET, f"budget.tokens = {regime.tokens}"), encoding="utf-8")
+    text = text.replace(NO_BUDGET, f"budget.tokens = {regime.tokens}").replace(*FEWER_RESPONSES)
+    file.write_text(text, encoding="utf-8")
     for seed in tuning_of(read_plan(file, folder.absolute())).seeds:
         regime.prepare(base, seed)
     if cli_tune.main([str(file), "--out", str(folder)]):
