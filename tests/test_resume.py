@@ -1,6 +1,6 @@
 """A run killed with SIGKILL at seeded moments goes on as if nothing had happened.
 
-A chain is one run of two iterations that is killed four times and then ends; five of them are 20 moments. That takes
+A chain is one run of two iterations that is killed four times and then ends; six of them are 24 moments. That takes
 half an hour, so ``MARGE_KILLS`` says how many are tried: by default the first 8, which are in every phase.
 """
 
@@ -23,6 +23,8 @@ N_KILLS = int(os.environ.get("MARGE_KILLS", "8"))
 PER_CHAIN = 4
 METHODS = (
     "",
+    # Every problem twice, so that what the first visit saw decides in the second.
+    "--marge.preset frontier --marge.frontier_hard 0.8 --train.num_episodes 2 --rollout.batch_size 16",
     "--marge.guidance_source fresh --marge.state_budget adaptive",
     "--marge.n_guidances 2 --marge.advantage vine --marge.guidance_rule random",
     "--marge.explore vanilla --marge.advantage leave_one_out",
