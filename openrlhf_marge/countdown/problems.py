@@ -9,7 +9,6 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import count
 from typing import ClassVar
 
 from openrlhf_marge.rewards.countdown import countdown
@@ -17,6 +16,7 @@ from openrlhf_marge.rewards.countdown import countdown
 COT_PREFIX = "Let's think step by step.\n\n"
 MAX_RESULT = 99
 """Of a step: two digits."""
+MIN_TARGET = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +109,11 @@ def walk(numbers: Sequence[int], rng: random.Random) -> Path | None:
 
 def generate_problems(rng: random.Random, num_numbers: int, max_number: int, max_target: int) -> Iterator[Countdown]:
     """Endless problems with a solution, not distinct: a random path over random numbers ends at the target."""
-    for _ in count():
+    while True:
         numbers = tuple(sorted(rng.randint(1, max_number) for _ in range(num_numbers)))
         path = walk(numbers, rng)
         if path and MIN_TARGET <= path[-1].result <= max_target:
             yield Countdown(path[-1].result, numbers)
-
-
-MIN_TARGET = 10
 
 
 def _without(numbers: tuple[int, ...], number: int) -> tuple[int, ...]:
