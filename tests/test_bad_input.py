@@ -248,6 +248,14 @@ def test_a_reward_file_that_cannot_serve_is_refused(launch, tmp_path, body, sent
         launch("--reward.remote_url", path)
 
 
+@pytest.mark.parametrize(("labels", "is_told"), [(("24: 3 8 2 4", "1"), False), (("24", "1"), True)])
+def test_the_trial_of_a_reward_has_a_label_of_the_data(launch, tmp_path, capsys, labels, is_told):
+    rows = [{"input": "Make 24 from 3 8 2 4.", "label": label} for label in labels]
+    launch("--marge.reward", "countdown", "--ckpt.path", str(tmp_path), rows=rows)
+    said = "the label '24' has no target and numbers; write TARGET: NUMBERS, such as '24: 3 8 2 4'"
+    assert (said in capsys.readouterr().out) == is_told
+
+
 def test_a_domains_reward_is_in_a_file_that_every_process_can_load(
     launch, install_reward, tmp_path, capsys, monkeypatch
 ):

@@ -54,6 +54,6 @@ class Level:
 
 
 LEVELS = {
-    "easy": Level(num_numbers=3, max_number=9, max_target=40, skill=0.3, num_train=512, max_len=64),
+    "easy": Level(num_numbers=3, max_number=9, max_target=40, skill=0.7, num_train=512, max_len=64),
     "hard": Level(num_numbers=4, max_number=9, max_target=40, skill=0.05, num_train=512, max_len=80),
 }

@@ -51,9 +51,10 @@ def check_arguments(args: Any) -> None:
     _check_batch_sizes(args)
     _repair_checkpoints(args)
     _complete(args, config)
-    check_reward_file(args.reward.remote_url)
     check_template(args.data)
-    _check_tokenizer(args, config, check_datasets(args))
+    rows = check_datasets(args)
+    check_reward_file(args.reward.remote_url, str(rows[0][args.data.label_key]))
+    _check_tokenizer(args, config, rows)
     _check_shared(args, config)
 
 
@@ -154,10 +155,11 @@ def _set(namespace: Any, name: str, value: Any, flag: str, why: str) -> None:
         setattr(namespace, name, value)
 
 
-def check_reward_file(remote_url: str) -> None:
+def check_reward_file(remote_url: str, label: str) -> None:
     """A .py reward must exist, load, define ``reward_func`` and return a reward in [0, 1] for an empty response.
 
-    It is asked about a problem of ours: when it raises on that, it may still be right about the real ones.
+    It is asked about a problem of ours with a label of the data: when it raises on that, it may still be right about
+    the real ones.
     """
     path = remote_url.split(",")[0]
     if not path.endswith(".py"):
@@ -169,7 +171,7 @@ def check_reward_file(remote_url: str) -> None:
     except Exception as e:
         raise ValueError(f"--reward.remote_url {path} does not load or defines no reward_func: {e!r}") from e
     try:
-        returned = reward_func(["What is 1+1?"], ["What is 1+1?"], ["2"])
+        returned = reward_func(["What is 1+1?"], ["What is 1+1?"], [label])
     except BadReward as e:
         raise ValueError(str(e)) from e
     except Exception as e:  # noqa: BLE001 - see above

@@ -34,9 +34,9 @@ def explore_data(args: Any, begin: Callable[[], None]) -> Totals:
     config = args.marge
     complete_for_cpu(args)
     complete_reward(args, config, args.out)
-    check_reward_file(args.reward.remote_url)
     tokenizer = tokens.load_tokenizer(args)
     problems = read_problems(args, config, tokenizer)
+    check_reward_file(args.reward.remote_url, problems[0].label)
     ids = [p.id for p in problems]
     folder = ExplorationFolder(args.out, ids, args.problems_per_file, config.advantage, config.stop)
     if args.guidance_from and not folder.totals.problems:
