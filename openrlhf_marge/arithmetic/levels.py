@@ -52,6 +52,7 @@ LEVELS = {
         min_pass_at_1=0.3, dtype="bfloat16",
     ),
     "hard": Level(min_steps=5, max_steps=7, weak_share=0.82, max_error_rate=0.8, num_train=512, max_len=112),
+    # pass@1 0.010 with seed 0: 94 % of groups of 8 responses are all wrong.
     "xhard": Level(min_steps=8, max_steps=8, weak_share=1.0, max_error_rate=0.88, num_train=512, max_len=120),
     "few": Level(min_steps=4, max_steps=6, weak_share=0.72, max_error_rate=0.8, num_train=48, max_len=96),
 }  # fmt: skip

@@ -53,6 +53,7 @@ class Level:
         return Wanderer(self.skill)
 
 
+# The base models of seed 0 have pass@1 0.27 and 0.03; of groups of 8 responses 22 % and 81 % are all wrong.
 LEVELS = {
     "easy": Level(num_numbers=3, max_number=9, max_target=40, skill=0.7, num_train=512, max_len=64),
     "hard": Level(num_numbers=4, max_number=9, max_target=40, skill=0.05, num_train=512, max_len=80),
