@@ -156,6 +156,21 @@ def test_rescue_samples_come_from_s0_and_may_guide():
     assert [len(e.groups[0].completions) for e in found] == [4, 4]
 
 
+def test_completions_move_where_a_state_tells_more_than_s0():
+    full = {0: ONE, 1: NONE, 2: NONE, 3: NONE}
+
+    def answer(asked, prefix, n):
+        rewards = full.pop(min(full), None) if not prefix and full else [0.0] * n
+        rewards = [float(i % 2) for i in range(n)] if prefix else rewards
+        return [completion(r, ids=(*range(10 + 9 * i, 18 + 9 * i), EOS)) for i, r in enumerate(rewards)]
+
+    model = ScriptedModel(answer)
+    found, pool = visits(model, 5, frontier_probe=1)
+    assert [[len(g.completions) for g in e.groups] for e in found] == [[4, 4]] * 4 + [[1, 7]]
+    assert [o.n for o in pool.seen("p") if o.position == 0] == [4, 4, 4, 4, 1]
+    assert all(e.groups[1].state.guidance.is_correct for e in found)
+
+
 def test_several_states_keep_their_order_and_parents():
     (found,), _ = visits(script([ONE]), 1, frontier_states=2)
     states = [g.state for g in found.groups]

@@ -165,11 +165,16 @@ class MargeConfig(FrontierOptions):
             raise ValueError(f"--marge.step_label {self.step_label!r} is not a regular expression: {e}") from e
 
     def check_completions(self, n: int) -> None:
-        """ValueError when so few completions per state leave the state budget nothing to decide by."""
+        """ValueError when so few completions per state leave the state budget nothing to decide by, or s_0 no probe."""
         if self.state_budget == "adaptive" and n < LEAST_ADAPTIVE:
             raise ValueError(
                 f"--marge.state_budget adaptive does not work with --rollout.n_samples_per_prompt {n}: half of them "
                 f"are drawn first, and one completion tells nothing; set it to at least {LEAST_ADAPTIVE}"
+            )
+        if self.frontier_probe >= n:
+            raise ValueError(
+                f"--marge.frontier_probe {self.frontier_probe} is not below --rollout.n_samples_per_prompt {n}, of "
+                "which it is what s_0 keeps; lower it"
             )
 
     @property

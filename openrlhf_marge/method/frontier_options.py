@@ -30,6 +30,12 @@ class FrontierOptions:
         low=0.0,
         high=1.0,
     )
+    frontier_probe: int = option(
+        0,
+        "with --marge.explore frontier: completions that s_0 keeps where a state of known guidance is predicted to tell "
+        "at least twice as much; the others move to that state. 0: s_0 keeps all",
+        low=0,
+    )
     rescue_samples: int = option(
         0,
         "with --marge.explore frontier: further completions of s_0 where all were wrong and no correct response is "

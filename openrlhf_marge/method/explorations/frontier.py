@@ -21,19 +21,39 @@ async def frontier(visit: Visit) -> Exploration:
     A hard problem is continued from a correct response, a nearly saturated one from an incorrect one, of this visit or
     else of an earlier one. Problems in between have s_0 alone.
     """
-    known = await visit.known_guidance()
-    first = await _first(visit, known)
+    known, config = await visit.known_guidance(), visit.config
+    moved = visit.n_completions - config.frontier_probe if config.frontier_probe and _tells_little(visit, known) else 0
+    first = await _first(visit, known, moved)
     newest = _newest(visit, first, known)
-    verdict = wanted_verdict(pass_rate(first), visit.config)
+    verdict = wanted_verdict(_predicted_rate(visit, first) if moved else pass_rate(first), config)
     guidance = None if verdict is None else newest[verdict]
     states, values = ([], []) if guidance is None else _chosen(visit, guidance, first)
-    n = visit.config.frontier_samples
+    n = config.frontier_samples + moved
     completed = [first, *await asyncio.gather(*(visit.sample(s.prefix_ids, n, "frontier") for s in states))]
     _observe(visit, [visit.s0, *states], completed)
     return visit.exploration(
         visit.beside_s0(states), completed, no_guidance=verdict is not None and guidance is None,
         guidance_kept=guidance is not None and guidance.visit < visit.number, predicted_values=tuple(values),
     )  # fmt: skip
+
+
+def _tells_little(visit: Visit, known: Sequence[Guidance]) -> bool:
+    """Whether a known guidance has a state that is predicted to tell at least twice as much as s_0."""
+    seen, config = visit.pool.seen(visit.problem.id), visit.config
+    if not seen:
+        return False
+    for guidance in known:
+        positions = [0.0, *(s.position for s in visit.split([guidance])[1:])]
+        values, spread = predicted(seen, positions, guidance.is_correct, visit.number, config.frontier_memory)
+        if wanted_verdict(values[0], config) is guidance.is_correct and max(spread) >= 2 * spread[0]:
+            return True
+    return False
+
+
+def _predicted_rate(visit: Visit, first: list[Completion]) -> float:
+    """The pass rate at s_0 by all visits: the few completions of a probe say little by themselves."""
+    seen = [*visit.pool.seen(visit.problem.id), _outcomes(visit, visit.s0, first)]
+    return float(predicted(seen, [0.0], True, visit.number, visit.config.frontier_memory)[0][0])
 
 
 def wanted_verdict(rate: float, config: MargeConfig) -> bool | None:
@@ -49,9 +69,9 @@ def wanted_verdict(rate: float, config: MargeConfig) -> bool | None:
     return None
 
 
-async def _first(visit: Visit, known: Sequence[Guidance]) -> list[Completion]:
-    """Completions of s_0, more of them (``--marge.rescue_samples``) where the first give no way on."""
-    first = await visit.sample(visit.s0_ids, visit.n_completions, "s_0")
+async def _first(visit: Visit, known: Sequence[Guidance], moved: int) -> list[Completion]:
+    """Completions of s_0 without those ``moved`` to a state, and more (``--marge.rescue_samples``) where no way on."""
+    first = await visit.sample(visit.s0_ids, visit.n_completions - moved, "s_0")
     more = visit.config.rescue_samples
     if not more or pass_rate(first) or any(g.is_correct for g in known):
         return first
