@@ -81,6 +81,10 @@ def test_reference_initial_leaves_the_kl_as_it_was_asked_for(launch):
             "--marge.state_budget adaptive --rollout.n_samples_per_prompt 2",
             r"--marge.state_budget adaptive does not work with --rollout.n_samples_per_prompt 2: .* at least 4",
         ),
+        (
+            "--marge.preset frontier --marge.frontier_probe 8 --rollout.n_samples_per_prompt 8",
+            r"--marge.frontier_probe 8 is not below --rollout.n_samples_per_prompt 8",
+        ),
         ("--train.batch_size 60", r"--train.batch_size 60 is not a multiple of --rollout.n_samples_per_prompt 8"),
         ("--actor.num_gpus_per_node 3", r"not a multiple of --rollout.micro_batch_size x actor ranks = 1 x 3"),
         ("--vllm.num_engines 0", r"--vllm.num_engines is not set"),

@@ -165,7 +165,7 @@ class MargeConfig(FrontierOptions):
             raise ValueError(f"--marge.step_label {self.step_label!r} is not a regular expression: {e}") from e
 
     def check_completions(self, n: int) -> None:
-        """ValueError when so few completions per state leave the state budget nothing to decide by, or s_0 no probe."""
+        """ValueError when so few completions per state leave nothing to decide by, or s_0 nothing."""
         if self.state_budget == "adaptive" and n < LEAST_ADAPTIVE:
             raise ValueError(
                 f"--marge.state_budget adaptive does not work with --rollout.n_samples_per_prompt {n}: half of them "

@@ -32,8 +32,8 @@ class FrontierOptions:
     )
     frontier_probe: int = option(
         0,
-        "with --marge.explore frontier: completions that s_0 keeps where a state of known guidance is predicted to tell "
-        "at least twice as much; the others move to that state. 0: s_0 keeps all",
+        "with --marge.explore frontier: completions that s_0 keeps where a state of known guidance is predicted to "
+        "tell at least twice as much; the others move to that state. 0: s_0 keeps all",
         low=0,
     )
     rescue_samples: int = option(
