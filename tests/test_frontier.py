@@ -236,7 +236,8 @@ def test_a_preset_says_what_it_sets():
     said = preset_sentence(SimpleNamespace(preset="frontier", frontier_samples=8, stop=None))
     assert said == (
         "--marge.preset frontier sets --marge.explore frontier, --marge.guidance_source fresh, "
-        "--marge.frontier_states 1, --marge.frontier_hard 0.25, --marge.frontier_easy 0.85; given are "
+        "--marge.frontier_states 1, --marge.frontier_hard 0.25, --marge.frontier_easy 0.85, "
+        "--marge.frontier_probe 2; given are "
         "--marge.frontier_samples 8"
     )
     assert preset_sentence(SimpleNamespace(preset=None, stop=None)) is None
