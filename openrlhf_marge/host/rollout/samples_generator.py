@@ -27,6 +27,7 @@ from openrlhf_marge.method.guidance import GuidancePool
 from openrlhf_marge.method.metrics import GROUPS_SKIPPED, exploration_metrics
 from openrlhf_marge.method.no_guidance import without_guidance
 from openrlhf_marge.method.no_signal import no_groups
+from openrlhf_marge.method.recommendation import recommendation
 from openrlhf_marge.method.schedule import planned_steps, wrong_plan
 from openrlhf_marge.types import Exploration, Problem, StateGroup
 
@@ -105,9 +106,12 @@ class GuidedSamplesGenerator(SamplesGenerator):
     ) -> None:
         """A sentence for every rollout without groups.
 
-        Once each also: why problems found no guidance, and that other states came than the schedule counts on.
+        Once each also: which preset suits such data, why problems found no guidance, and that other states came than
+        the schedule counts on.
         """
         said: list[str | None] = [] if groups else [no_groups(self.rollouts, n_problems)]
+        if self.rollouts == 1:
+            said.append(recommendation(explorations))
         if not self._unguided_said:
             said.append(without_guidance(explorations, self.tokenizer.decode, self.config.stop))
             self._unguided_said = said[-1] is not None

@@ -1,0 +1,38 @@
+"""The line after the first rollout: which preset the map recommends."""
+
+import pytest
+
+from openrlhf_marge import Exploration
+from openrlhf_marge.method.recommendation import recommendation
+
+from factories import group
+
+
+def explorations(*rates):
+    return [
+        Exploration(problem_id=str(i), groups=(group(rewards=(1.0,) * rate + (0.0,) * (4 - rate)),))
+        for i, rate in enumerate(rates)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rates", "said"),
+    [
+        (
+            (0, 0, 0, 1),
+            "Of the first rollout's 4 problems 3 had no correct response from s_0; for such data the map "
+            "(examples/map) recommends --marge.preset frontier",
+        ),
+        (
+            (0, 0, 1, 4),
+            "Of the first rollout's 4 problems 2 had no correct response from s_0; for such data the map "
+            "(examples/map) shows no method above GRPO, which is the one to beat",
+        ),
+    ],
+)
+def test_the_line_goes_by_the_problems_without_a_correct_response(rates, said):
+    assert recommendation(explorations(*rates)) == said
+
+
+def test_nothing_is_said_of_nothing():
+    assert recommendation([Exploration(problem_id="p", no_room=True)]) is None
