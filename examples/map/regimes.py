@@ -25,7 +25,7 @@ class Regime:
     name: str
     task: Task
     tokens: int  # generated ones
-    problems: int  # to train on; fewer are visited more often
+    problems: int  # to train on, whole rollouts of 24 and 12; fewer are visited more often
     reward: str = MATH
     reward_file: str = REWARD_FILE
 
@@ -56,10 +56,10 @@ REGIMES: Mapping[str, Regime] = {
     regime.name: regime
     for regime in (
         Regime(name="easy", task=ARITHMETIC["easy"], tokens=150_000, problems=240),
-        Regime(name="hard", task=ARITHMETIC["hard"], tokens=200_000, problems=128),
-        Regime(name="xhard", task=ARITHMETIC["xhard"], tokens=300_000, problems=64),
+        Regime(name="hard", task=ARITHMETIC["hard"], tokens=200_000, problems=120),
+        Regime(name="xhard", task=ARITHMETIC["xhard"], tokens=300_000, problems=72),
         Regime(name="few", task=ARITHMETIC["few"], tokens=200_000, problems=48),
         _countdown("easy", 100_000, 240),
-        _countdown("hard", 200_000, 128),
+        _countdown("hard", 200_000, 120),
     )
 }
