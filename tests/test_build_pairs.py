@@ -247,7 +247,8 @@ def test_a_folder_is_a_data_set_with_a_card(tmp_path, model, kind, format):
     (data,) = datasets.load_dataset(str(tmp_path / "data"), cache_dir=tmp_path / "cache").values()
     assert data["problem_id"] == [problem().id] * len(data) and len(data) == {"marge": 2, "prm": 1}[kind]
     card = (tmp_path / "data" / "README.md").read_text()
-    assert f"{len(data)} rows from 10 completions of 1 problems" in card and model in card
+    rows = f"{len(data)} row" + "s" * (len(data) > 1)
+    assert f"{rows} from 10 completions of 1 problem" in card and model in card
     for name in ("README.md", f"train.{format}"):
         assert (tmp_path / "data" / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
     assert sorted(p.name for p in (tmp_path / "data").iterdir()) == ["README.md", f"train.{format}"]

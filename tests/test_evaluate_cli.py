@@ -220,7 +220,9 @@ def test_several_data_sets_and_prompts_that_are_too_long(engine, run, tmp_path, 
 def test_a_grader_that_fails_stops_the_evaluation(engine, run, monkeypatch, capsys):
     monkeypatch.setattr(answering, "grade", lambda text, label: Grade(False, "error"))
     assert run() is None
-    assert "evaluate: error: the grader failed on 100.0% of the last 50 answers" in capsys.readouterr().err
+    # 50, or a few more that were being graded by then.
+    said = r"evaluate: error: the grader failed on 100\.0% of the last [5-9]\d answers"
+    assert re.search(said, capsys.readouterr().err)
 
 
 def publish(folder, path, rows, config="default", split="test"):
