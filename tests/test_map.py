@@ -13,6 +13,8 @@ import run  # noqa: E402
 import tables  # noqa: E402
 from rows import Row, add_rows, read_rows  # noqa: E402
 
+from openrlhf_marge.method.recommendation import SHOWN  # noqa: E402
+
 
 def row(method="GRPO", seed=0, pass_1=0.5, mark=1.0, regime="hard", **more) -> Row:
     return Row(regime=regime, method=method, seed=seed, mark=mark, pass_1=pass_1, pass_8=0.75, **more)
@@ -103,3 +105,17 @@ def test_the_picture_has_a_panel_per_regime_and_begins_before_training():
     hard, easy = tables.picture(found).panels
     assert [(p.x, p.y) for p in hard.lines[0].points] == [(0.0, 10.0), (25.0, 30.0), (100.0, 50.0)]
     assert easy.title == "easy" and easy.lines == []
+
+
+REGIMES_SHOWN = {0.9: "xhard"}  # the share of problems without a correct response there -> the regime
+
+
+def test_what_is_recommended_is_what_the_rows_show():
+    """At the end of the budget the lower end of the interval is above 0, with at least five seeds."""
+    runs = tables.by_run(read_rows(run.ROWS))
+    recommended = {share: preset for share, preset in SHOWN if preset}
+    assert recommended.keys() == REGIMES_SHOWN.keys()
+    for share, preset in recommended.items():
+        of_regime = runs[REGIMES_SHOWN[share]]
+        assert len(of_regime[preset].keys() & of_regime["GRPO"].keys()) >= tables.LEAST_SEEDS
+        assert tables.difference(preset, of_regime).bounds[0] > 0

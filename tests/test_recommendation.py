@@ -19,14 +19,14 @@ def explorations(*rates):
     ("rates", "said"),
     [
         (
-            (0, 0, 0, 1),
-            "Of the first rollout's 4 problems 3 had no correct response from s_0; for such data the map "
+            (0,) * 9 + (1,),
+            "Of the first rollout's 10 problems 9 had no correct response from s_0; for such data the map "
             "(examples/map) recommends --marge.preset frontier",
         ),
         (
-            (0, 0, 1, 4),
-            "Of the first rollout's 4 problems 2 had no correct response from s_0; for such data the map "
-            "(examples/map) shows no method above GRPO, which is the one to beat",
+            (0,) * 8 + (1, 4),
+            "Of the first rollout's 10 problems 8 had no correct response from s_0; for such data the map "
+            "(examples/map) does not show any method above GRPO yet",
         ),
     ],
 )

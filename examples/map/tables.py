@@ -35,7 +35,7 @@ def regime_text(rows: Sequence[Row], regime: str) -> str:
         regime, "Method", [("", head) for head in HEADS], [(name, cells(rows, regime, name)) for name in runs]
     )
     said = [sentence(name, runs) for name in runs if name not in (BASELINE, "Before") and BASELINE in runs]
-    return "\n".join([f"### {regime}", "", markdown(table), *(f"- {s}" for s in said), ""])
+    return "\n".join([markdown(table), *(f"- {s}" for s in said), ""])
 
 
 HEADS = (

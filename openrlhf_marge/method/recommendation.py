@@ -9,7 +9,7 @@ from openrlhf_marge.types import Exploration
 # Share of problems without any correct response from s_0, from which on -> what five seeds of the map showed there.
 # tests/test_map.py holds it to the rows.
 SHOWN: tuple[tuple[float, str | None], ...] = (
-    (0.75, "frontier"),
+    (0.9, "frontier"),
     (0.0, None),
 )
 
@@ -23,5 +23,5 @@ def recommendation(explorations: Sequence[Exploration]) -> str | None:
     preset = next(preset for share, preset in SHOWN if unsolved >= share * len(rates))
     said = f"Of the first rollout's {len(rates)} problems {unsolved} had no correct response from s_0"
     if preset is None:
-        return f"{said}; for such data the map (examples/map) shows no method above GRPO, which is the one to beat"
+        return f"{said}; for such data the map (examples/map) does not show any method above GRPO yet"
     return f"{said}; for such data the map (examples/map) recommends --marge.preset {preset}"
