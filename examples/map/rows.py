@@ -6,12 +6,12 @@ import csv
 import fcntl
 import os
 import platform
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import date
 from pathlib import Path
 
+from openrlhf_marge.compare.tuning import commit
 from openrlhf_marge.data.files import write_csv
 
 MARKS = (0.25, 0.5, 1.0)  # shares of the budget at which a run is evaluated
@@ -66,10 +66,8 @@ def add_rows(path: Path, rows: Iterable[Row]) -> None:
 
 def here() -> Mapping[str, str]:
     """Commit, machine and day of what runs now."""
-    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
     return {
-        "commit": commit, "machine": f"{os.cpu_count()} CPUs, {platform.machine()}, {_cpu()}",
+        "commit": commit(), "machine": f"{os.cpu_count()} CPUs, {platform.machine()}, {_cpu()}",
         "day": date.today().isoformat(),
     }  # fmt: skip
 
