@@ -25,6 +25,7 @@ from regimes import REGIMES, Regime  # noqa: E402
 from rows import MARKS, Row, add_rows, here, read_rows  # noqa: E402
 
 from openrlhf_marge.cli import tune as cli_tune  # noqa: E402
+from openrlhf_marge.cli.exits import exit_status  # noqa: E402
 from openrlhf_marge.compare import Plan, PlannedRun, read_plan  # noqa: E402
 from openrlhf_marge.compare.finished import Finished  # noqa: E402
 from openrlhf_marge.compare.runner import Runner, finish, read_scores  # noqa: E402
@@ -75,7 +76,7 @@ def plan_of(regime: Regime, method: str, seed: int, out: Path) -> Plan:
     plan = read_plan(HERE / "methods.toml", (out / regime.name).absolute(), [seed])
     methods = tuple(m for m in plan.methods if m.name == method)
     if not methods:
-        raise ValueError(f"--methods {method}: methods.toml has {', '.join(m.name for m in plan.methods)}")
+        raise ValueError(f"--methods {method}: methods.toml has {'; '.join(m.name for m in plan.methods)}")
     return replace(plan, methods=methods, budget=RunBudget("tokens", regime.tokens))
 
 
@@ -113,12 +114,12 @@ def rows_of(regime: Regime, plan: Plan, run: PlannedRun, finished: Finished) -> 
     return rows
 
 
-def main() -> None:
-    args = parse_args()
+def work(args: argparse.Namespace) -> str:
+    """What the flags ask for; ValueError for bad input, RuntimeError when a run fails."""
     if args.tune:
         for name in args.regimes:
             tune(REGIMES[name], args.out)
-        return
+        return f"{args.out / 'tune'}: trials.csv and best.toml of {', '.join(args.regimes)}"
     begin = time.monotonic()
     left = [] if args.tables else list(planned(args))
     print(f"{len(left)} runs are not in {args.rows} yet", flush=True)
@@ -135,7 +136,13 @@ def main() -> None:
                 rows = rows_of(regime, plan, run, finish(plan, run, runner))
                 add_rows(args.rows, rows)
     tables.write(read_rows(args.rows), HERE)
+    return f"{HERE}: rows.csv, tables.md, map.png"
+
+
+def main() -> int:
+    args = parse_args()
+    return exit_status("map", lambda: work(args), "; the same command goes on")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
