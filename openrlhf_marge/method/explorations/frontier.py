@@ -11,6 +11,8 @@ from openrlhf_marge.method.success import Outcomes, predicted, remembered
 from openrlhf_marge.types import Completion, Exploration, Guidance, State, pass_rate
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from openrlhf_marge.method.config import MargeConfig
     from openrlhf_marge.method.visit import Visit
 
@@ -25,35 +27,39 @@ async def frontier(visit: Visit) -> Exploration:
     moved = visit.n_completions - config.frontier_probe if config.frontier_probe and _tells_little(visit, known) else 0
     first = await _first(visit, known, moved)
     newest = _newest(visit, first, known)
-    verdict = wanted_verdict(_predicted_rate(visit, first) if moved else pass_rate(first), config)
+    seen = [*visit.pool.seen(visit.problem.id), _outcomes(visit, visit.s0, first)]
+    # The few completions of a probe say little by themselves, so all visits are asked.
+    rate = float(_predicted(visit, seen, [visit.s0], True)[0][0]) if moved else pass_rate(first)
+    verdict = wanted_verdict(rate, config)
     guidance = None if verdict is None else newest[verdict]
-    states, values = ([], []) if guidance is None else _chosen(visit, guidance, first)
+    states, values = ([], []) if guidance is None else _chosen(visit, guidance, seen)
     n = config.frontier_samples + moved
-    completed = [first, *await asyncio.gather(*(visit.sample(s.prefix_ids, n, "frontier") for s in states))]
-    _observe(visit, [visit.s0, *states], completed)
+    completed = await asyncio.gather(*(visit.sample(s.prefix_ids, n, "frontier") for s in states))
+    seen += [_outcomes(visit, state, of_state) for state, of_state in zip(states, completed, strict=True)]
+    visit.pool.see(visit.problem.id, remembered(seen, visit.number, config.frontier_memory))
     return visit.exploration(
-        visit.beside_s0(states), completed, no_guidance=verdict is not None and guidance is None,
+        visit.beside_s0(states), [first, *completed], no_guidance=verdict is not None and guidance is None,
         guidance_kept=guidance is not None and guidance.visit < visit.number, predicted_values=tuple(values),
     )  # fmt: skip
 
 
+def _predicted(
+    visit: Visit, seen: Sequence[Outcomes], states: Sequence[State], on_correct: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Expected V and V (1 - V) of states of one guidance, s_0 or later, at this visit."""
+    return predicted(seen, [s.position for s in states], on_correct, visit.number, visit.config.frontier_memory)
+
+
 def _tells_little(visit: Visit, known: Sequence[Guidance]) -> bool:
     """Whether a known guidance has a state that is predicted to tell at least twice as much as s_0."""
-    seen, config = visit.pool.seen(visit.problem.id), visit.config
+    seen = visit.pool.seen(visit.problem.id)
     if not seen:
         return False
     for guidance in known:
-        positions = [0.0, *(s.position for s in visit.split([guidance])[1:])]
-        values, spread = predicted(seen, positions, guidance.is_correct, visit.number, config.frontier_memory)
-        if wanted_verdict(values[0], config) is guidance.is_correct and max(spread) >= 2 * spread[0]:
+        values, spread = _predicted(visit, seen, visit.split([guidance]), guidance.is_correct)
+        if wanted_verdict(values[0], visit.config) is guidance.is_correct and max(spread) >= 2 * spread[0]:
             return True
     return False
-
-
-def _predicted_rate(visit: Visit, first: list[Completion]) -> float:
-    """The pass rate at s_0 by all visits: the few completions of a probe say little by themselves."""
-    seen = [*visit.pool.seen(visit.problem.id), _outcomes(visit, visit.s0, first)]
-    return float(predicted(seen, [0.0], True, visit.number, visit.config.frontier_memory)[0][0])
 
 
 def wanted_verdict(rate: float, config: MargeConfig) -> bool | None:
@@ -89,26 +95,16 @@ def _newest(visit: Visit, first: list[Completion], known: Sequence[Guidance]) ->
     return newest
 
 
-def _chosen(visit: Visit, guidance: Guidance, first: list[Completion]) -> tuple[list[State], list[float]]:
+def _chosen(visit: Visit, guidance: Guidance, seen: Sequence[Outcomes]) -> tuple[list[State], list[float]]:
     """States of the guidance, in its order, with the largest expected V (1 - V), and their predicted values.
 
     n V (1 - V) is what n completions tell of the steps after the state; a later state costs fewer tokens, and tells of
     as many fewer steps. Of equal states the earlier one is chosen.
     """
     states = visit.split([guidance])[1:]
-    if not states:
-        return [], []
-    config, number = visit.config, visit.number
-    seen = [*visit.pool.seen(visit.problem.id), _outcomes(visit, visit.s0, first)]
-    values, spread = predicted(seen, [s.position for s in states], guidance.is_correct, number, config.frontier_memory)
-    best = sorted(range(len(states)), key=lambda i: (-spread[i], i))[: config.frontier_states]
+    values, spread = _predicted(visit, seen, states, guidance.is_correct)
+    best = sorted(range(len(states)), key=lambda i: (-spread[i], i))[: visit.config.frontier_states]
     return [states[i] for i in sorted(best)], [float(values[i]) for i in sorted(best)]
-
-
-def _observe(visit: Visit, states: list[State], completed: list[list[Completion]]) -> None:
-    memory, problem = visit.config.frontier_memory, visit.problem.id
-    new = (_outcomes(visit, state, of_state) for state, of_state in zip(states, completed, strict=True))
-    visit.pool.see(problem, remembered([*visit.pool.seen(problem), *new], visit.number, memory))
 
 
 def _outcomes(visit: Visit, state: State, completions: list[Completion]) -> Outcomes:
