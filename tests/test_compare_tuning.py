@@ -11,7 +11,8 @@ import pytest
 from openrlhf_marge.cli import tune as cli
 from openrlhf_marge.compare import Finished, Scores, read_plan
 from openrlhf_marge.compare.commands import launch_command
-from openrlhf_marge.compare.tuning import best, commit, read_trials, trials, tuning_plan
+from openrlhf_marge.compare.tuning import TrialRow, best, commit, trials, tuning_plan
+from openrlhf_marge.data.files import read_records
 from openrlhf_marge.runs.folder import flag_values
 from openrlhf_marge.runs.progress import ProgressPoint
 
@@ -135,7 +136,7 @@ def tune(tmp_path, monkeypatch):
 def test_rows_are_gone_on_from_and_the_best_is_a_table(tune, tmp_path, capsys):
     status, runs = tune()
     out = tmp_path / "out"
-    assert status == 1 and len(read_trials(out / "trials.csv")) == 4
+    assert status == 1 and len(read_records(out / "trials.csv", TrialRow)) == 4
     status, runs = tune()
     assert status == 0 and len(runs) == 1 + 16 and runs[4] == runs[5] == "GRPO, trial 3, seed 100"
     rows = list(csv.DictReader((out / "trials.csv").open()))
@@ -157,7 +158,7 @@ def test_rows_are_gone_on_from_and_the_best_is_a_table(tune, tmp_path, capsys):
 
 def test_other_seeds_do_not_choose(tmp_path, tune):
     tune(), tune()
-    rows = read_trials(tmp_path / "out" / "trials.csv")
+    rows = read_records(tmp_path / "out" / "trials.csv", TrialRow)
     others = [SimpleNamespace(**{**vars(row), "seed": 7, "score": 1.0}) for row in rows if "1e-4" in row.flags]
     found = best(plan_of(tmp_path), [*rows, *others])
     assert "3e-4" in found["GRPO"][0].flags and found["GRPO"][1] == pytest.approx(0.7505)
@@ -166,4 +167,4 @@ def test_other_seeds_do_not_choose(tmp_path, tune):
 def test_a_row_that_is_none_is_named(tmp_path):
     (tmp_path / "t.csv").write_text("method,flags,seed,score,tokens,commit\nGRPO,,x,0.5,1,abc\n")
     with pytest.raises(ValueError, match=r"t.csv, line 2: invalid literal for int.*; mend the row or take it out"):
-        read_trials(tmp_path / "t.csv")
+        read_records(tmp_path / "t.csv", TrialRow)

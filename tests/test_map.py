@@ -11,8 +11,9 @@ sys.path += [str(EXAMPLES), str(EXAMPLES / "map")]
 
 import run  # noqa: E402
 import tables  # noqa: E402
-from rows import Row, add_rows, read_rows  # noqa: E402
+from rows import Row, add_rows  # noqa: E402
 
+from openrlhf_marge.data.files import read_records  # noqa: E402
 from openrlhf_marge.method.recommendation import SHOWN  # noqa: E402
 
 
@@ -30,10 +31,10 @@ def test_rows_come_back_sorted_and_whole(tmp_path):
         "frontier, negatives 0", tokens=300_000, updates=30, optimizer_steps=60, groups_with_signal=0.5, entropy=0.25,
         pass_64=0.875, seconds=40.5, curve="100:0.5 200:0.625", flags="--a b", commit="abc",
     )  # fmt: skip
-    assert read_rows(path) == []
+    assert read_records(path, Row) == []
     add_rows(path, [row(seed=1), row(seed=0)])
     add_rows(path, [full, row(mark=0.25)])
-    assert read_rows(path) == [row(mark=0.25), row(), row(seed=1), full]
+    assert read_records(path, Row) == [row(mark=0.25), row(), row(seed=1), full]
 
 
 def test_a_row_that_is_none_is_named(tmp_path):
@@ -41,7 +42,7 @@ def test_a_row_that_is_none_is_named(tmp_path):
     add_rows(path, [row()])
     path.write_text(path.read_text().replace("0.5", "half"))
     with pytest.raises(ValueError, match=r"rows.csv, line 2: could not convert string to float: 'half'; mend the row"):
-        read_rows(path)
+        read_records(path, Row)
 
 
 def test_what_has_its_rows_is_not_planned_again(tmp_path):
@@ -112,7 +113,7 @@ REGIMES_SHOWN = {0.9: "xhard"}  # the share of problems without a correct respon
 
 def test_what_is_recommended_is_what_the_rows_show():
     """At the end of the budget the lower end of the interval is above 0, with at least five seeds."""
-    runs = tables.by_run(read_rows(run.ROWS))
+    runs = tables.by_run(read_records(run.ROWS, Row))
     recommended = {share: preset for share, preset in SHOWN if preset}
     assert recommended.keys() == REGIMES_SHOWN.keys()
     for share, preset in recommended.items():

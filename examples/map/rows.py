@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import fcntl
 import os
 import platform
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
 from openrlhf_marge.compare.tuning import commit
-from openrlhf_marge.data.files import write_csv
+from openrlhf_marge.data.files import read_records, write_records
 
 MARKS = (0.25, 0.5, 1.0)  # shares of the budget at which a run is evaluated
 
@@ -45,21 +44,13 @@ class Row:
         return self.regime, self.method, self.seed
 
 
-def read_rows(path: Path) -> list[Row]:
-    """[] where there is no file yet; ValueError naming a row that is none."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [_row(path, number, cells) for number, cells in enumerate(csv.DictReader(file), start=2)]
-
-
 def add_rows(path: Path, rows: Iterable[Row]) -> None:
     """In an order that does not depend on when they came; several processes may add at once."""
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)
-        all_rows = sorted([*read_rows(path), *rows], key=lambda row: (*row.run, row.mark))
-        write_csv(path, [f.name for f in fields(Row)], [list(asdict(row).values()) for row in all_rows])
+        all_rows = [*read_records(path, Row), *rows]
+        write_records(path, Row, sorted(all_rows, key=lambda row: (*row.run, row.mark)))
     finally:
         os.close(folder)
 
@@ -78,16 +69,6 @@ def _cpu() -> str:
     except OSError:
         return platform.processor()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-
-
-def _row(path: Path, number: int, cells: Mapping[str, str]) -> Row:
-    kinds = {"seed": int, "tokens": int, "updates": int, "optimizer_steps": int}
-    numbers = ("mark", "pass_1", "pass_8", "pass_64", "groups_with_signal", "entropy", "seconds")
-    kinds |= dict.fromkeys(numbers, float)
-    try:
-        return Row(**{name: kinds.get(name, str)(text) for name, text in cells.items() if text != ""})
-    except (TypeError, ValueError) as e:
-        raise ValueError(f"{path}, line {number}: {e}; mend the row or take it out") from e
 
 
 def by_run(rows: Sequence[Row], mark: float = 1.0) -> dict[str, dict[str, dict[int, Row]]]:

@@ -13,7 +13,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,15 +22,17 @@ sys.path.append(str(HERE.parent))
 
 import tables  # noqa: E402 - beside this file
 from regimes import REGIMES, Regime  # noqa: E402
-from rows import MARKS, Row, add_rows, here, read_rows  # noqa: E402
+from rows import MARKS, Row, add_rows, here  # noqa: E402
 
 from openrlhf_marge.cli import tune as cli_tune  # noqa: E402
+from openrlhf_marge.cli.compare import running  # noqa: E402
 from openrlhf_marge.cli.exits import exit_status  # noqa: E402
 from openrlhf_marge.compare import Plan, PlannedRun, read_plan  # noqa: E402
 from openrlhf_marge.compare.finished import Finished  # noqa: E402
-from openrlhf_marge.compare.runner import Runner, finish, read_scores  # noqa: E402
+from openrlhf_marge.compare.runner import finish, read_scores  # noqa: E402
 from openrlhf_marge.compare.tuning import tuning_of  # noqa: E402
-from openrlhf_marge.host.standalone.local_ray import local_ray  # noqa: E402
+from openrlhf_marge.compare.used import groups_with_signal  # noqa: E402
+from openrlhf_marge.data.files import read_records  # noqa: E402
 from openrlhf_marge.runs.progress import RunBudget  # noqa: E402
 
 ROWS = HERE / "rows.csv"
@@ -38,8 +40,6 @@ TIERS = {
     1: ("Before", "GRPO", "GRPO, n = 40", "MARGE, paper", "MARGE, fresh", "frontier", "frontier, negatives 0"),
     2: ("REINFORCE++", "PPO", "GRPO, negatives 0.25", "GRPO, negatives 0", "frontier, failures only"),
 }
-NO_BUDGET = "budget.tokens = 1"  # in methods.toml, for a regime's own
-FEWER_RESPONSES = "--n 64 --k 1 8 64", "--n 16 --k 1 8"  # of trials, which are chosen by pass@1
 SEEDS = {1: (0, 1, 2, 3, 4), 2: (0, 1, 2)}
 
 
@@ -60,7 +60,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def planned(args: argparse.Namespace) -> Iterator[tuple[Regime, str, int]]:
     """Seed after seed, so that what was stopped early has all methods on as many seeds."""
-    done = {row.run for row in read_rows(args.rows)}
+    done = {row.run for row in read_records(args.rows, Row)}
     for seed in args.seeds or SEEDS[args.tier]:
         for name in args.regimes:
             for method in args.methods or TIERS[args.tier]:
@@ -68,42 +68,48 @@ def planned(args: argparse.Namespace) -> Iterator[tuple[Regime, str, int]]:
                     yield REGIMES[name], method, seed
 
 
+def base_of(regime: Regime, out: Path) -> Path:
+    """Base models and data of the regime, a folder for each seed."""
+    return (out / "base" / regime.name).absolute()
+
+
+def read_methods(regime: Regime, out: Path, folder: Path, seeds: Sequence[int] | None = None) -> Plan:
+    """methods.toml for a regime, with its budget, whose runs go into ``folder``."""
+    os.environ.update(regime.variables(base_of(regime, out)))
+    plan = read_plan(HERE / "methods.toml", folder, seeds)
+    return replace(plan, budget=RunBudget("tokens", regime.tokens))
+
+
 def plan_of(regime: Regime, method: str, seed: int, out: Path) -> Plan:
-    """methods.toml for one regime, method and seed."""
-    folder = (out / "base" / regime.name).absolute()
-    regime.prepare(folder, seed)
-    os.environ.update(regime.variables(folder))
-    plan = read_plan(HERE / "methods.toml", (out / regime.name).absolute(), [seed])
+    """The plan of one regime, method and seed."""
+    regime.prepare(base_of(regime, out), seed)
+    plan = read_methods(regime, out, (out / regime.name).absolute(), [seed])
     methods = tuple(m for m in plan.methods if m.name == method)
     if not methods:
         raise ValueError(f"--methods {method}: methods.toml has {'; '.join(m.name for m in plan.methods)}")
-    return replace(plan, methods=methods, budget=RunBudget("tokens", regime.tokens))
+    return replace(plan, methods=methods)
 
 
 def tune(regime: Regime, out: Path) -> None:
     """The trials of a regime, their rows in out/tune/REGIME/trials.csv; RuntimeError when one fails."""
-    folder, base = out / "tune" / regime.name, (out / "base" / regime.name).absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    os.environ.update(regime.variables(base))
-    file = folder / "methods.toml"
-    text = (HERE / "methods.toml").read_text(encoding="utf-8")
-    text = text.replace(NO_BUDGET, f"budget.tokens = {regime.tokens}").replace(*FEWER_RESPONSES)
-    file.write_text(text, encoding="utf-8")
-    for seed in tuning_of(read_plan(file, folder.absolute())).seeds:
-        regime.prepare(base, seed)
-    if cli_tune.main([str(file), "--out", str(folder)]):
-        raise RuntimeError(f"the trials of {regime.name} ended early; the same command goes on")
+    folder = (out / "tune" / regime.name).absolute()
+    plan = read_methods(regime, out, folder)
+    for seed in tuning_of(plan).seeds:
+        regime.prepare(base_of(regime, out), seed)
+    # They are chosen by pass@1, so the fewer responses of the marks do.
+    evaluate = replace(plan.evaluate, flags=plan.evaluate.mark_flags)
+    print(cli_tune.tune(replace(plan, evaluate=evaluate), folder))
 
 
 def rows_of(regime: Regime, plan: Plan, run: PlannedRun, finished: Finished) -> list[Row]:
     """One for each mark; of a model that was not trained one alone."""
     points, facts = finished.points, here() | {"flags": run.method.flags.strip()}
     if points:
-        last, signal = points[-1], [p.groups_with_signal for p in points if p.groups_with_signal is not None]
+        last = points[-1]
         facts |= {
             "tokens": last.tokens, "updates": last.updates, "optimizer_steps": last.optimizer_steps,
             "seconds": last.seconds, "entropy": last.entropy,
-            "groups_with_signal": sum(signal) / len(signal) if signal else None,
+            "groups_with_signal": groups_with_signal(points),
             "curve": " ".join(f"{p.tokens}:{p.pass_rate:.4f}" for p in points if p.pass_rate is not None),
         }  # fmt: skip
     rows = []
@@ -124,8 +130,7 @@ def work(args: argparse.Namespace) -> str:
     left = [] if args.tables else list(planned(args))
     print(f"{len(left)} runs are not in {args.rows} yet", flush=True)
     if left:
-        with local_ray() as variables:
-            runner = Runner(variables)
+        with running() as runner:
             for number, (regime, method, seed) in enumerate(left, start=1):
                 if args.hours and time.monotonic() - begin > 3600 * args.hours:
                     print(f"--hours {args.hours:g} are over; the same command goes on")
@@ -135,7 +140,7 @@ def work(args: argparse.Namespace) -> str:
                 (run,) = plan.runs
                 rows = rows_of(regime, plan, run, finish(plan, run, runner))
                 add_rows(args.rows, rows)
-    tables.write(read_rows(args.rows), HERE)
+    tables.write(read_records(args.rows, Row), HERE)
     return f"{HERE}: rows.csv, tables.md, map.png"
 
 

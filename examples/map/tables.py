@@ -73,9 +73,7 @@ def sentence(name: str, runs: Runs) -> str:
     found, n = difference(name, runs), len(runs[name].keys() & runs[BASELINE].keys())
     if found is None or found.bounds is None:
         return f"{name} and {BASELINE} have {n} common seeds, which show nothing."
-    where = (
-        f"{name} is {100 * found.value:+.1f} points from {BASELINE} {_interval(found).split(' ', 1)[1]} with {n} seeds"
-    )
+    where = f"{name} is {100 * found.value:+.1f} points from {BASELINE} {_bounds(found)} with {n} seeds"
     if n < LEAST_SEEDS:
         return f"{where}; nothing is claimed from fewer than {LEAST_SEEDS}."
     if not found.is_shown:
@@ -118,7 +116,8 @@ def _mean(values: Sequence[float | None], scale: float, digits: int = 1) -> str:
 
 
 def _interval(found: Difference | None) -> str:
-    if found is None:
-        return ""
-    bounds = "n/a" if found.bounds is None else ", ".join(f"{100 * bound:+.1f}" for bound in found.bounds)
-    return f"{100 * found.value:+.1f} [{bounds}]"
+    return "" if found is None else f"{100 * found.value:+.1f} {_bounds(found)}"
+
+
+def _bounds(found: Difference) -> str:
+    return "[n/a]" if found.bounds is None else f"[{', '.join(f'{100 * bound:+.1f}' for bound in found.bounds)}]"

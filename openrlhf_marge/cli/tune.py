@@ -33,15 +33,8 @@ from openrlhf_marge.compare import Plan, PlannedRun, read_plan
 from openrlhf_marge.compare.checks import check
 from openrlhf_marge.compare.results import Column
 from openrlhf_marge.compare.runner import Runner, finish, read_scores
-from openrlhf_marge.compare.tuning import (
-    TrialRow,
-    best,
-    commit,
-    read_trials,
-    tuning_plan,
-    write_best,
-    write_trials,
-)
+from openrlhf_marge.compare.tuning import TrialRow, best, commit, tuning_plan, write_best
+from openrlhf_marge.data.files import read_records, write_records
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -67,12 +60,11 @@ def trial_of(run: PlannedRun) -> str:
     return run.method.name.rpartition(", trial ")[0]
 
 
-def tune(args: argparse.Namespace) -> str:
-    """All trials; ValueError for bad input, RuntimeError when a run fails."""
-    plan = read_plan(args.file, args.out.absolute())
+def tune(plan: Plan, out: Path) -> str:
+    """All trials of a plan, their rows in ``out``; ValueError for bad input, RuntimeError when a run fails."""
     trials = tuning_plan(plan)
-    path = args.out / "trials.csv"
-    rows = read_trials(path)
+    path = out / "trials.csv"
+    rows = read_records(path, TrialRow)
     done = {row.run for row in rows}
     left = [run for run in trials.runs if (trial_of(run), run.method.flags, run.seed) not in done]
     columns = check(trials)[None]  # also of what has its rows: with other flags it would be another choice
@@ -82,13 +74,13 @@ def tune(args: argparse.Namespace) -> str:
             for number, run in enumerate(left, start=1):
                 print(f"== {number} of {len(left)}: {run}: {run.method.flags}", flush=True)
                 rows.append(row_of(trials, run, columns, runner))
-                write_trials(path, rows)
-    return f"\n{write_best(args.out / 'best.toml', plan, best(plan, rows))}\n{args.out}: trials.csv, best.toml"
+                write_records(path, TrialRow, rows)
+    return f"\n{write_best(out / 'best.toml', plan, best(plan, rows))}\n{out}: trials.csv, best.toml"
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    return exit_status("tune", lambda: tune(args))
+    return exit_status("tune", lambda: tune(read_plan(args.file, args.out.absolute()), args.out))
 
 
 if __name__ == "__main__":

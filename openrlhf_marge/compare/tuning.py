@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import subprocess
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 from pathlib import Path
@@ -15,7 +14,7 @@ import openrlhf_marge
 from openrlhf_marge.compare.kinds import TRAINED
 from openrlhf_marge.compare.matching import is_matched
 from openrlhf_marge.compare.plan import Method, Plan, Tuning
-from openrlhf_marge.data.files import write_csv, writing
+from openrlhf_marge.data.files import writing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,25 +88,6 @@ def check_tuning(plan: Plan, tune: Tuning) -> None:
         raise ValueError(
             f"{place}: {both[0]} would both choose and confirm; put $seed into the names of [evaluate] data"
         )
-
-
-def read_trials(path: Path) -> list[TrialRow]:
-    """[] where there is no file yet; ValueError naming a row that is none."""
-    if not path.is_file():
-        return []
-    rows, kinds = [], {"seed": int, "score": float, "tokens": int}
-    with path.open(newline="", encoding="utf-8") as file:
-        for number, cells in enumerate(csv.DictReader(file), start=2):
-            try:
-                rows.append(TrialRow(**{name: kinds.get(name, str)(text) for name, text in cells.items()}))
-            except (TypeError, ValueError) as e:
-                raise ValueError(f"{path}, line {number}: {e}; mend the row or take it out") from e
-    return rows
-
-
-def write_trials(path: Path, rows: Iterable[TrialRow]) -> None:
-    """A row per finished run."""
-    write_csv(path, [f.name for f in fields(TrialRow)], [list(asdict(row).values()) for row in rows])
 
 
 def best(plan: Plan, rows: Sequence[TrialRow]) -> dict[str, tuple[Method, float]]:

@@ -34,10 +34,15 @@ def _optimizer_steps(points: Points) -> str:
     return "" if steps is None else f"{steps:,}"
 
 
-def _groups_with_signal(points: Points) -> str:
-    """Mean over the updates."""
+def groups_with_signal(points: Points) -> float | None:
+    """Mean share over the updates; None where it is not known."""
     shares = [point.groups_with_signal for point in points if point.groups_with_signal is not None]
-    return f"{100 * sum(shares) / len(shares):.1f} %" if shares else ""
+    return sum(shares) / len(shares) if shares else None
+
+
+def _groups_with_signal(points: Points) -> str:
+    share = groups_with_signal(points)
+    return "" if share is None else f"{100 * share:.1f} %"
 
 
 def _entropy(points: Points) -> str:

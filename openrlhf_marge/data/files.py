@@ -8,9 +8,11 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar, get_args, get_type_hints
 
+Record = TypeVar("Record")  # a frozen dataclass of texts and numbers
 LOCAL_ENDINGS = (".json", ".jsonl", ".csv", ".parquet", ".arrow")
 
 
@@ -61,6 +63,31 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str | i
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows([f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row] for row in rows)
+
+
+def write_records(path: Path, kind: type[Any], records: Iterable[Any]) -> None:
+    """A CSV file with a row per record, a frozen dataclass of this kind, and a column per field."""
+    write_csv(path, [f.name for f in fields(kind)], [list(asdict(record).values()) for record in records])
+
+
+def read_records(path: Path, kind: type[Record]) -> list[Record]:
+    """What ``write_records`` wrote, [] where there is no file yet; ValueError naming a row that is none.
+
+    An empty cell of a number is the field's default.
+    """
+    if not path.is_file():
+        return []
+    hints = get_type_hints(kind).items()
+    of = {name: next(t for t in (get_args(hint) or (hint,)) if t is not type(None)) for name, hint in hints}
+    records = []
+    with path.open(newline="", encoding="utf-8") as file:
+        for number, cells in enumerate(csv.DictReader(file), start=2):
+            given = {name: text for name, text in cells.items() if text or of.get(name) is str}
+            try:
+                records.append(kind(**{name: of.get(name, str)(text) for name, text in given.items()}))
+            except (TypeError, ValueError) as e:
+                raise ValueError(f"{path}, line {number}: {e}; mend the row or take it out") from e
+    return records
 
 
 def check_out(out: Path) -> None:
