@@ -89,12 +89,12 @@ def test_a_run_says_it_once():
     from openrlhf_marge.host.rollout import samples_generator
 
     said, generator = [], samples_generator.GuidedSamplesGenerator.__new__(samples_generator.GuidedSamplesGenerator)
-    generator.config, generator.tokenizer, generator.rollouts = MargeConfig(), SimpleNamespace(decode=decode), 1
+    generator.config, generator.tokenizer, generator.rollouts = MargeConfig(), SimpleNamespace(decode=decode), 0
     generator._replay, generator._plan_checked, generator._unguided_said = None, True, False
     chain = explorer(ScriptedModel(lambda p, prefix, n: [graded("the answer is 8", 0.0)] * n))
     unguided = asyncio.run(chain.explore(problem()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(samples_generator.logger, "warning", said.append)
-        for explorations in ([], [unguided], [unguided]):
+        for generator.rollouts, explorations in enumerate(([], [unguided], [unguided]), start=1):
             generator._say_what_is_wrong(explorations, [group()], 1)
     assert len(said) == 1 and said[0].startswith("1 of 1 problems found no response that could guide")
