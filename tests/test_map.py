@@ -101,11 +101,20 @@ def test_the_table_of_a_regime():
     assert "- frontier is +5.0 points from GRPO" in text and "- GRPO is" not in text and "- Before is" not in text
 
 
-def test_the_picture_has_a_panel_per_regime_and_begins_before_training():
+def test_the_picture_has_a_row_per_regime_and_begins_before_training():
     found = [row("Before", 0, 0.1), row(mark=0.25, pass_1=0.3), row(), row(regime="easy"), row("x", regime="easy")]
-    hard, easy = tables.picture(found).panels
+    picture = tables.picture(found)
+    hard, _, easy, _ = picture.panels
+    assert picture.columns == 2
     assert [(p.x, p.y) for p in hard.lines[0].points] == [(0.0, 10.0), (25.0, 30.0), (100.0, 50.0)]
-    assert easy.title == "easy" and easy.lines == []
+    assert easy.title == "easy, ± standard error" and easy.lines == []
+
+
+def test_the_picture_of_differences_has_the_intervals_of_the_table():
+    _, differences = tables.picture(runs("GRPO", (0.5, 0.6)) + runs("frontier", (0.6, 0.6))).panels
+    (baseline,), (frontier,) = (line.points for line in differences.lines)
+    assert (baseline.x, baseline.y, baseline.error) == (100, 0, 0)
+    assert frontier.x == 100.7 and [round(v, 1) for v in frontier[1:]] == [5.0, 63.5]  # of +5.0 [-58.5, +68.5]
 
 
 REGIMES_SHOWN = {0.9: "xhard"}  # the share of problems without a correct response there -> the regime

@@ -15,6 +15,7 @@ from openrlhf_marge.figures import plot, save
 
 BASELINE = "GRPO"
 LEAST_SEEDS = 5  # below which nothing is claimed
+BESIDE = 0.7  # percent of the budget between two methods' bars
 Runs = Mapping[str, Mapping[int, Row]]  # method -> seed -> row
 
 
@@ -82,21 +83,24 @@ def sentence(name: str, runs: Runs) -> str:
 
 
 def picture(rows: Sequence[Row]) -> plot.Plot:
-    """A panel per regime: pass@1 over the share of the budget, with standard errors over seeds."""
+    """A row per regime: pass@1 over the share of the budget, and what each method is from GRPO in pairs of seeds."""
     regimes = by_run(rows)
     methods = list(dict.fromkeys(name for runs in regimes.values() for name in runs if name != "Before"))
     panels = [
         plot.Panel(
-            title=regime, x_label="share of the budget, %", y_label="pass@1, %" if number == 0 else "",
-            lines=[line for color, name in enumerate(methods) if (line := _line(rows, regime, name, color))],
+            title=f"{regime}{title}", x_label="share of the budget, %", y_label=label,
+            lines=[line for color, name in enumerate(methods) if (line := draw(rows, regime, name, color))],
         )
-        for number, regime in enumerate(regimes)
+        for regime in regimes
+        for draw, title, label in (
+            (_curve, ", ± standard error", "pass@1, %"),
+            (_differences, f", minus {BASELINE}'s of the same seeds, 95 % interval", "pass@1, points"),
+        )
     ]  # fmt: skip
-    table = plot.CsvTable((), ())
-    return plot.Plot(title="Equal generated tokens", panels=panels, table=table)
+    return plot.Plot(title="Equal generated tokens", panels=panels, table=plot.CsvTable((), ()), columns=2)
 
 
-def _line(rows: Sequence[Row], regime: str, name: str, color: int) -> plot.Line | None:
+def _curve(rows: Sequence[Row], regime: str, name: str, color: int) -> plot.Line | None:
     points = []
     for mark, at in [(0.0, "Before"), *((mark, name) for mark in MARKS)]:
         runs = by_run(rows, mark or 1.0).get(regime, {}).get(at, {})
@@ -105,6 +109,17 @@ def _line(rows: Sequence[Row], regime: str, name: str, color: int) -> plot.Line 
             error = stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
             points.append(plot.Point(100 * mark, mean(values), error))
     return plot.Line(name, points, color) if len(points) > 1 else None
+
+
+def _differences(rows: Sequence[Row], regime: str, name: str, color: int) -> plot.Line | None:
+    """From the baseline; its own is the line at 0. Methods stand beside each other, so that their bars do."""
+    found = [(mark, difference(name, by_run(rows, mark).get(regime, {}))) for mark in MARKS]
+    points = [
+        plot.Point(100 * mark + BESIDE * color, 100 * d.value, 50 * (d.bounds[1] - d.bounds[0]))
+        for mark, d in found
+        if d is not None and d.bounds is not None
+    ]
+    return plot.Line(name, points, color) if points else None
 
 
 def _mean(values: Sequence[float | None], scale: float, digits: int = 1) -> str:

@@ -34,13 +34,15 @@ def save(plot: Plot, path: Path) -> None:
     from matplotlib.figure import Figure
 
     names = {line.name for panel in plot.panels for line in panel.lines if line.name}
-    width = LEGEND_CHARACTERS * len(plot.panels)
-    columns = max(1, width // (LEGEND_HANDLE + max(map(len, names), default=0)))
-    size = (WIDTH * len(plot.panels), HEIGHT + LEGEND_ROW * -(-len(names) // columns))
+    across = plot.columns or len(plot.panels)
+    down = -(-len(plot.panels) // across)
+    columns = max(1, LEGEND_CHARACTERS * across // (LEGEND_HANDLE + max(map(len, names), default=0)))
+    size = (WIDTH * across, HEIGHT * down + LEGEND_ROW * -(-len(names) // columns))
     figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     figure.suptitle(plot.title, fontsize=12)
     handles: dict[str, Any] = {}
-    for axes, panel in zip(figure.subplots(1, len(plot.panels), squeeze=False)[0], plot.panels, strict=True):
+    for number, panel in enumerate(plot.panels, start=1):
+        axes = figure.add_subplot(down, across, number)
         _draw(axes, panel)
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(name, handle)

@@ -15,7 +15,7 @@ class Missing(ValueError):
 
 
 class Point(NamedTuple):
-    """``error`` is the standard error of y; None where it is not known."""
+    """``error`` is the length of the bar on either side of y, a standard error where the axis names nothing else."""
 
     x: float
     y: float
@@ -66,8 +66,9 @@ class CsvTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """Panels side by side under one title."""
+    """Panels under one title, in rows of so many ``columns``; None: all side by side."""
 
     title: str
     panels: Sequence[Panel]
     table: CsvTable
+    columns: int | None = None
