@@ -9,10 +9,12 @@ import pytest
 EXAMPLES = Path(__file__).parents[1] / "examples"
 sys.path += [str(EXAMPLES), str(EXAMPLES / "map")]
 
+import plans  # noqa: E402
 import run  # noqa: E402
 import tables  # noqa: E402
-from rows import Row, add_rows  # noqa: E402
+from rows import MapTrial, Row, add_rows, add_trials, chosen  # noqa: E402
 
+from openrlhf_marge.compare.tuning import TrialRow  # noqa: E402
 from openrlhf_marge.data.files import read_records  # noqa: E402
 from openrlhf_marge.method.recommendation import SHOWN  # noqa: E402
 
@@ -63,6 +65,59 @@ def test_every_method_of_a_tier_is_in_the_compare_file(tmp_path, monkeypatch):
         monkeypatch.setenv(f"MAP_{name}", "1")
     plan = read_plan(EXAMPLES / "map" / "methods.toml", tmp_path, [0])
     assert {m.name for m in plan.methods} == {name for tier in run.TIERS.values() for name in tier}
+
+
+def trial(method, flags, score, seed=100, regime="xhard") -> MapTrial:
+    return MapTrial(regime=regime, method=method, flags=flags, seed=seed, score=score, tokens=1, commit="abc")
+
+
+def test_the_best_trial_of_a_regime_is_chosen_by_its_mean_over_seeds():
+    trials = [trial("GRPO", "--a", 0.5), trial("GRPO", "--a", 0.1, 101), trial("GRPO", "--b", 0.4)]
+    trials += [trial("GRPO", "--c", 0.9, regime="easy"), trial("frontier", "--d", 0.1), trial("frontier", "--e", 0.1)]
+    assert chosen(trials, "xhard") == {"GRPO": "--b", "frontier": "--d"}
+    assert chosen(trials, "few") == {}
+
+
+def test_a_trial_made_again_keeps_its_place(tmp_path):
+    path = tmp_path / "trials.csv"
+    of_one = [TrialRow(method="GRPO", flags=f, seed=100, score=0.5, tokens=1, commit="abc") for f in ("--a", "--b")]
+    add_trials(path, "xhard", of_one)
+    add_trials(path, "easy", of_one[:1])
+    add_trials(path, "xhard", [replace(of_one[0], score=0.75)])
+    found = read_records(path, MapTrial)
+    assert [(t.regime, t.flags, t.score) for t in found] == [
+        ("easy", "--a", 0.5), ("xhard", "--a", 0.75), ("xhard", "--b", 0.5)
+    ]  # fmt: skip
+
+
+XHARD = (
+    ("Before", ""),
+    ("GRPO", "--actor.adam.lr 1e-4 --rollout.n_samples_per_prompt 4 --rollout.batch_size 24"),
+    ("MARGE, paper", "--actor.adam.lr 1e-4 --marge.preset paper --marge.share_prefix"),
+    (
+        "frontier",
+        "--marge.preset frontier --marge.share_prefix --actor.adam.lr 1e-4 --marge.frontier_probe 2",
+    ),
+    (
+        "frontier, negatives 0",
+        "--marge.preset frontier --marge.share_prefix --actor.adam.lr 1e-4 --marge.frontier_probe 2 "
+        "--marge.preset frontier --marge.negative_weight 0 --marge.share_prefix",
+    ),
+)
+
+
+@pytest.mark.parametrize(("name", "flags"), XHARD)
+def test_a_method_has_the_flags_that_the_committed_trials_chose(tmp_path, name, flags):
+    plan = plans.read_methods(run.REGIMES["xhard"], tmp_path, tmp_path)
+    method = next(m for m in plan.methods if m.name == name)
+    assert plans.at_its_best(method, run.REGIMES["xhard"], plan).flags == flags
+
+
+def test_a_regime_without_trials_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(plans, "TRIALS", tmp_path / "trials.csv")
+    plan = plans.read_methods(run.REGIMES["easy"], tmp_path, tmp_path)
+    with pytest.raises(ValueError, match="has no trials of GRPO and frontier in easy; run this with --tune first"):
+        plans.at_its_best(plan.methods[1], run.REGIMES["easy"], plan)
 
 
 FIVE = (0.5, 0.52, 0.48, 0.5, 0.5)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import fcntl
 import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
+from statistics import mean
 
-from openrlhf_marge.compare.tuning import commit
+from openrlhf_marge.compare.tuning import TrialRow, commit
 from openrlhf_marge.data.files import read_records, write_records
 
+BASELINE = "GRPO"
 MARKS = (0.25, 0.5, 1.0)  # shares of the budget at which a run is evaluated
 
 
@@ -44,13 +47,44 @@ class Row:
         return self.regime, self.method, self.seed
 
 
+@dataclass(frozen=True, kw_only=True)
+class MapTrial(TrialRow):
+    """A trial of a regime."""
+
+    regime: str
+
+
+def chosen(trials: Iterable[MapTrial], regime: str) -> dict[str, str]:
+    """Method -> the flags of its best trial in the regime, of equal ones the first."""
+    scores: dict[str, dict[str, list[float]]] = {}
+    for trial in trials:
+        if trial.regime == regime:
+            scores.setdefault(trial.method, {}).setdefault(trial.flags, []).append(trial.score)
+    return {method: max(found, key=lambda flags: mean(found[flags])) for method, found in scores.items()}
+
+
+def add_trials(path: Path, regime: str, rows: Iterable[TrialRow]) -> None:
+    """In the order they were tried; a trial that is there already keeps its place and gets its new score."""
+    with _alone_in(path.parent):
+        found = {(trial.regime, trial.run): trial for trial in read_records(path, MapTrial)}
+        found |= {(regime, row.run): MapTrial(regime=regime, **asdict(row)) for row in rows}
+        write_records(path, MapTrial, sorted(found.values(), key=lambda trial: trial.regime))
+
+
 def add_rows(path: Path, rows: Iterable[Row]) -> None:
     """In an order that does not depend on when they came; several processes may add at once."""
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+    with _alone_in(path.parent):
         all_rows = [*read_records(path, Row), *rows]
         write_records(path, Row, sorted(all_rows, key=lambda row: (*row.run, row.mark)))
+
+
+@contextmanager
+def _alone_in(path: Path) -> Iterator[None]:
+    """No other process of the map writes into the folder meanwhile."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(folder)
 

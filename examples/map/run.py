@@ -10,10 +10,9 @@ free much of its time: two commands with different regimes or seeds may work bes
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,19 +20,19 @@ HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))
 
 import tables  # noqa: E402 - beside this file
+from plans import TRIALS, base_of, plan_of, read_methods  # noqa: E402
 from regimes import REGIMES, Regime  # noqa: E402
-from rows import MARKS, Row, add_rows, here  # noqa: E402
+from rows import MARKS, Row, add_rows, add_trials, here  # noqa: E402
 
 from openrlhf_marge.cli import tune as cli_tune  # noqa: E402
 from openrlhf_marge.cli.compare import running  # noqa: E402
 from openrlhf_marge.cli.exits import exit_status  # noqa: E402
-from openrlhf_marge.compare import Plan, PlannedRun, read_plan  # noqa: E402
+from openrlhf_marge.compare import Plan, PlannedRun  # noqa: E402
 from openrlhf_marge.compare.finished import Finished  # noqa: E402
 from openrlhf_marge.compare.runner import finish, read_scores  # noqa: E402
-from openrlhf_marge.compare.tuning import tuning_of  # noqa: E402
+from openrlhf_marge.compare.tuning import TrialRow, tuning_of  # noqa: E402
 from openrlhf_marge.compare.used import groups_with_signal  # noqa: E402
 from openrlhf_marge.data.files import read_records  # noqa: E402
-from openrlhf_marge.runs.progress import RunBudget  # noqa: E402
 
 ROWS = HERE / "rows.csv"
 TIERS = {
@@ -54,7 +53,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add("--out", type=Path, default=Path("runs/map"), help="folder of the runs [%(default)s]")
     add("--rows", type=Path, default=ROWS, help="[examples/map/rows.csv]")
     add("--tables", action="store_true", help="run nothing, make tables and picture")
-    add("--tune", action="store_true", help="run the trials of methods.toml's [tune] instead, into --out/tune")
+    add("--tune", action="store_true", help="run the trials of methods.toml's [tune] instead, which choose flags")
     return parser.parse_args(argv)
 
 
@@ -68,30 +67,8 @@ def planned(args: argparse.Namespace) -> Iterator[tuple[Regime, str, int]]:
                     yield REGIMES[name], method, seed
 
 
-def base_of(regime: Regime, out: Path) -> Path:
-    """Base models and data of the regime, a folder for each seed."""
-    return (out / "base" / regime.name).absolute()
-
-
-def read_methods(regime: Regime, out: Path, folder: Path, seeds: Sequence[int] | None = None) -> Plan:
-    """methods.toml for a regime, with its budget, whose runs go into ``folder``."""
-    os.environ.update(regime.variables(base_of(regime, out)))
-    plan = read_plan(HERE / "methods.toml", folder, seeds)
-    return replace(plan, budget=RunBudget("tokens", regime.tokens))
-
-
-def plan_of(regime: Regime, method: str, seed: int, out: Path) -> Plan:
-    """The plan of one regime, method and seed."""
-    regime.prepare(base_of(regime, out), seed)
-    plan = read_methods(regime, out, (out / regime.name).absolute(), [seed])
-    methods = tuple(m for m in plan.methods if m.name == method)
-    if not methods:
-        raise ValueError(f"--methods {method}: methods.toml has {'; '.join(m.name for m in plan.methods)}")
-    return replace(plan, methods=methods)
-
-
 def tune(regime: Regime, out: Path) -> None:
-    """The trials of a regime, their rows in out/tune/REGIME/trials.csv; RuntimeError when one fails."""
+    """The trials of a regime, their rows in trials.csv beside this file; RuntimeError when one fails."""
     folder = (out / "tune" / regime.name).absolute()
     plan = read_methods(regime, out, folder)
     for seed in tuning_of(plan).seeds:
@@ -99,6 +76,7 @@ def tune(regime: Regime, out: Path) -> None:
     # They are chosen by pass@1, so the fewer responses of the marks do.
     evaluate = replace(plan.evaluate, flags=plan.evaluate.mark_flags)
     print(cli_tune.tune(replace(plan, evaluate=evaluate), folder))
+    add_trials(TRIALS, regime.name, read_records(folder / "trials.csv", TrialRow))
 
 
 def rows_of(regime: Regime, plan: Plan, run: PlannedRun, finished: Finished) -> list[Row]:
@@ -125,7 +103,7 @@ def work(args: argparse.Namespace) -> str:
     if args.tune:
         for name in args.regimes:
             tune(REGIMES[name], args.out)
-        return f"{args.out / 'tune'}: trials.csv and best.toml of {', '.join(args.regimes)}"
+        return f"{TRIALS}: the trials of {', '.join(args.regimes)}"
     begin = time.monotonic()
     left = [] if args.tables else list(planned(args))
     print(f"{len(left)} runs are not in {args.rows} yet", flush=True)

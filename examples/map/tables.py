@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
-from rows import MARKS, Row, by_run
+from rows import BASELINE, MARKS, Row, by_run
 
 from openrlhf_marge.compare.statistics import Difference, interval_of_means
 from openrlhf_marge.compare.tables import Cell, Table, markdown
 from openrlhf_marge.data.files import writing
 from openrlhf_marge.figures import plot, save
 
-BASELINE = "GRPO"
 LEAST_SEEDS = 5  # below which nothing is claimed
 BESIDE = 0.7  # percent of the budget between two methods' bars
 Runs = Mapping[str, Mapping[int, Row]]  # method -> seed -> row

@@ -1,0 +1,65 @@
+"""What the map runs: methods.toml for a regime, each method with the flags that the regime's trials chose."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from regimes import Regime
+from rows import BASELINE, MapTrial, chosen
+
+from openrlhf_marge.compare import Plan, read_plan
+from openrlhf_marge.compare.kinds import TRAINED
+from openrlhf_marge.compare.plan import Method
+from openrlhf_marge.compare.tuning import tuning_of
+from openrlhf_marge.data.files import read_records
+from openrlhf_marge.runs.progress import RunBudget
+
+HERE = Path(__file__).resolve().parent
+TRIALS = HERE / "trials.csv"
+LEARNING_RATE = re.compile(r"--actor\.adam\.lr \S+")
+# Methods that add a flag to one that had trials have its flags; all others have the learning rate chosen for GRPO.
+LIKE = {
+    "frontier, negatives 0": "frontier", "frontier, failures only": "frontier",
+    "GRPO, negatives 0.25": "GRPO", "GRPO, negatives 0": "GRPO",
+}  # fmt: skip
+
+
+def base_of(regime: Regime, out: Path) -> Path:
+    """Base models and data of the regime, a folder for each seed."""
+    return (out / "base" / regime.name).absolute()
+
+
+def read_methods(regime: Regime, out: Path, folder: Path, seeds: Sequence[int] | None = None) -> Plan:
+    """methods.toml for a regime, with its budget, whose runs go into ``folder``."""
+    os.environ.update(regime.variables(base_of(regime, out)))
+    plan = read_plan(HERE / "methods.toml", folder, seeds)
+    return replace(plan, budget=RunBudget("tokens", regime.tokens))
+
+
+def plan_of(regime: Regime, method: str, seed: int, out: Path) -> Plan:
+    """The plan of one regime, method and seed."""
+    regime.prepare(base_of(regime, out), seed)
+    plan = read_methods(regime, out, (out / regime.name).absolute(), [seed])
+    found = next((m for m in plan.methods if m.name == method), None)
+    if found is None:
+        raise ValueError(f"--methods {method}: methods.toml has {'; '.join(m.name for m in plan.methods)}")
+    return replace(plan, methods=(at_its_best(found, regime, plan),))
+
+
+def at_its_best(method: Method, regime: Regime, plan: Plan) -> Method:
+    """The method with what the regime's trials chose; ValueError where there were none."""
+    if method.kind not in TRAINED:
+        return method
+    best = chosen(read_records(TRIALS, MapTrial), regime.name)
+    if missing := tuning_of(plan).methods.keys() - best.keys():
+        raise ValueError(
+            f"{TRIALS} has no trials of {' and '.join(sorted(missing))} in {regime.name}; run this with --tune first"
+        )
+    if method.name in best:
+        return replace(method, flags=best[method.name])
+    first = best[LIKE[method.name]] if method.name in LIKE else LEARNING_RATE.search(best[BASELINE])[0]
+    return replace(method, flags=f"{first} {method.flags.strip()}".strip())
