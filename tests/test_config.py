@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from openrlhf_marge import MargeConfig
-from openrlhf_marge.method.config import add_arguments, from_namespace
+from openrlhf_marge.method.arguments import add_arguments, from_namespace
 
 
 def parse(*flags: str) -> MargeConfig:

@@ -11,7 +11,7 @@ from test_config import parse
 
 from openrlhf_marge import GuidancePool, MargeConfig
 from openrlhf_marge.method.advantages import group_advantages
-from openrlhf_marge.method.config import preset_sentence
+from openrlhf_marge.method.arguments import preset_sentence
 from openrlhf_marge.method.metrics import exploration_metrics
 from openrlhf_marge.method.success import Outcomes, predicted, remembered
 from openrlhf_marge.runs.checkpoints import CheckpointStore

@@ -22,7 +22,8 @@ from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.data.files import check_out_folder, write_json
 from openrlhf_marge.exploration import Totals, check_settings, only_one, write_settings
 from openrlhf_marge.exploration.flags import FREE, parse_args
-from openrlhf_marge.method import config
+from openrlhf_marge.method.arguments import from_namespace, preset_sentence
+from openrlhf_marge.method.config import PREFIX
 from openrlhf_marge.plurals import counted
 
 
@@ -32,13 +33,13 @@ def explore(flat: argparse.Namespace) -> Totals:
 
     args = hierarchize(flat)
     # Refuses bad values before anything is written.
-    if sentence := config.preset_sentence(args.marge):
+    if sentence := preset_sentence(args.marge):
         print(f"explore: {sentence}")
-    args.marge = config.from_namespace(args.marge)
+    args.marge = from_namespace(args.marge)
     args.marge.check_completions(args.rollout.n_samples_per_prompt)
     out = Path(args.out)
     check_out_folder(out)
-    decided = {f"{config.PREFIX}{name}": value for name, value in asdict(args.marge).items()}  # preset and defaults
+    decided = {f"{PREFIX}{name}": value for name, value in asdict(args.marge).items()}  # preset and defaults
     settings = {f"--{k}": decided.get(k, v) for k, v in vars(flat).items() if k not in {"out", *FREE}}
     check_settings(out / "settings.json", settings)
     out.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from openrlhf_marge.method import config
+from openrlhf_marge.method.arguments import add_arguments
 from openrlhf_marge.rewards.domains import MATH
 
 # flag -> (type, default, help); bool is a switch, and ... stands for a flag that must be given
@@ -70,7 +70,7 @@ def make_parser(description: str = "") -> argparse.ArgumentParser:
     add("--problems_in_flight", type=int, default=64, help="problems explored at once, per engine [%(default)s]")
     add("--problems_per_file", type=int, default=256, help="problems of a Parquet file [%(default)s]")
     add("--max_generated_tokens", type=int, help="begin no further problem after so many; all problems without it")
-    config.add_arguments(parser, WITHOUT)
+    add_arguments(parser, WITHOUT)
     return parser
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from openrlhf.trainer.experience_maker_registry import ExperienceMakerPlugin
 
-from openrlhf_marge.method import config
+from openrlhf_marge.method.arguments import add_arguments
 
 
 class MargePlugin(ExperienceMakerPlugin):
@@ -19,7 +19,7 @@ class MargePlugin(ExperienceMakerPlugin):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         # argparse prints the usage before every error; OpenRLHF's has some 200 flags and would bury the sentence.
         parser.usage = "%(prog)s --experience_maker marge [flags]  (--help lists them)"
-        config.add_arguments(parser)
+        add_arguments(parser)
 
     def check_arguments(self, args: Any) -> None:
         from openrlhf_marge.host.launch.checks import check_arguments

@@ -15,7 +15,7 @@ from openrlhf_marge.data.files import check_local_files
 from openrlhf_marge.evaluation import flags as evaluate_flags
 from openrlhf_marge.evaluation.problems import load_problems
 from openrlhf_marge.loop import OWN_FLAGS, LoopKind, own_flag
-from openrlhf_marge.method.config import from_namespace
+from openrlhf_marge.method.arguments import from_namespace
 from openrlhf_marge.pairs import BUILDERS
 from openrlhf_marge.pairs.flags import check_args
 from openrlhf_marge.runs.processes import run_captured

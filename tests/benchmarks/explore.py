@@ -25,7 +25,7 @@ from openrlhf_marge.exploration.flags import parse_args
 from openrlhf_marge.host.rollout import tokens
 from openrlhf_marge.host.standalone import explore as offline
 from openrlhf_marge.host.standalone.engines import offline_engines, ray_cluster
-from openrlhf_marge.method.config import from_namespace
+from openrlhf_marge.method.arguments import from_namespace
 
 
 class Recording:

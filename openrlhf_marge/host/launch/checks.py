@@ -20,7 +20,8 @@ from openrlhf_marge.host.launch.prompt_checks import check_template, read_prompt
 from openrlhf_marge.host.launch.refusals import REFUSED, REFUSED_ON_CPU, REFUSED_TOGETHER
 from openrlhf_marge.host.rollout import tokens
 from openrlhf_marge.host.rollout.data import data_ranks
-from openrlhf_marge.method.config import MargeConfig, from_namespace, preset_sentence
+from openrlhf_marge.method.arguments import from_namespace, preset_sentence
+from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.prefix_sharing.models import check_config
 from openrlhf_marge.rewards.domains import MATH, BadReward
 from openrlhf_marge.rewards.returned import parse_reward
