@@ -3,6 +3,8 @@
 import pytest
 
 from openrlhf_marge import Exploration
+from openrlhf_marge.method.config import MargeConfig
+from openrlhf_marge.method.presets import PRESETS
 from openrlhf_marge.method.recommendation import recommendation
 
 from factories import group
@@ -31,8 +33,13 @@ def explorations(*rates):
     ],
 )
 def test_the_line_goes_by_the_problems_without_a_correct_response(rates, said):
-    assert recommendation(explorations(*rates)) == said
+    assert recommendation(explorations(*rates), MargeConfig()) == said
+
+
+def test_a_run_with_the_recommended_preset_is_told_so():
+    with_it = MargeConfig(**PRESETS["frontier"])
+    assert recommendation(explorations(0), with_it).endswith("recommends --marge.preset frontier, which this run has")
 
 
 def test_nothing_is_said_of_nothing():
-    assert recommendation([Exploration(problem_id="p", no_room=True)]) is None
+    assert recommendation([Exploration(problem_id="p", no_room=True)], MargeConfig()) is None

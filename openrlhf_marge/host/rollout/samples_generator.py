@@ -111,7 +111,7 @@ class GuidedSamplesGenerator(SamplesGenerator):
         """
         said: list[str | None] = [] if groups else [no_groups(self.rollouts, n_problems)]
         if self.rollouts == 1:
-            said.append(recommendation(explorations))
+            said.append(recommendation(explorations, self.config))
         if not self._unguided_said:
             said.append(without_guidance(explorations, self.tokenizer.decode, self.config.stop))
             self._unguided_said = said[-1] is not None
