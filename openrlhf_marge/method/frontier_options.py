@@ -23,6 +23,12 @@ class FrontierOptions:
         low=0.0,
         high=1.0,
     )
+    frontier_gain: float = option(
+        2.0,
+        "with --marge.explore frontier: a state is sampled where a completion of it is predicted to tell at least so "
+        "many times as much as one of s_0 (expected V (1 - V), of all visits)",
+        low=0.0,
+    )
     frontier_memory: float = option(
         0.5,
         "with --marge.explore frontier: weight of what a visit saw against the visit after it, when the values of "
@@ -33,7 +39,7 @@ class FrontierOptions:
     frontier_probe: int = option(
         0,
         "with --marge.explore frontier: completions that s_0 keeps where a state of known guidance is predicted to "
-        "tell at least twice as much; the others move to that state. 0: s_0 keeps all",
+        "tell so many times as much (--marge.frontier_gain); the others move to that state. 0: s_0 keeps all",
         low=0,
     )
     rescue_samples: int = option(

@@ -51,13 +51,13 @@ def _predicted(
 
 
 def _tells_little(visit: Visit, known: Sequence[Guidance]) -> bool:
-    """Whether a known guidance has a state that is predicted to tell at least twice as much as s_0."""
+    """Whether a known guidance has a state that is predicted to tell ``frontier_gain`` times as much as s_0."""
     seen = visit.pool.seen(visit.problem.id)
     if not seen:
         return False
     for guidance in known:
         values, spread = _predicted(visit, seen, visit.split([guidance]), guidance.is_correct)
-        if wanted_verdict(values[0], visit.config) is guidance.is_correct and max(spread) >= 2 * spread[0]:
+        if wanted_verdict(values[0], visit.config) is guidance.is_correct and max(spread) >= visit.config.frontier_gain * spread[0]:
             return True
     return False
 
@@ -99,12 +99,14 @@ def _chosen(visit: Visit, guidance: Guidance, seen: Sequence[Outcomes]) -> tuple
     """States of the guidance, in its order, with the largest expected V (1 - V), and their predicted values.
 
     n V (1 - V) is what n completions tell of the steps after the state; a later state costs fewer tokens, and tells of
-    as many fewer steps. Of equal states the earlier one is chosen.
+    as many fewer steps. Of equal states the earlier one is chosen. States that tell less than ``frontier_gain`` times
+    as much as s_0 are left out: completions of another problem's s_0 do as well.
     """
-    states = visit.split([guidance])[1:]
+    states = visit.split([guidance])
     values, spread = _predicted(visit, seen, states, guidance.is_correct)
-    best = sorted(range(len(states)), key=lambda i: (-spread[i], i))[: visit.config.frontier_states]
-    return [states[i] for i in sorted(best)], [float(values[i]) for i in sorted(best)]
+    enough = [i for i in range(1, len(states)) if spread[i] >= visit.config.frontier_gain * spread[0]]
+    best = sorted(sorted(enough, key=lambda i: (-spread[i], i))[: visit.config.frontier_states])
+    return [states[i] for i in best], [float(values[i]) for i in best]
 
 
 def _outcomes(visit: Visit, state: State, completions: list[Completion]) -> Outcomes:
