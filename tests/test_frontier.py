@@ -18,7 +18,8 @@ from openrlhf_marge.runs.checkpoints import CheckpointStore
 
 from factories import EOS, ScriptedModel, completion, explorer, problem
 
-FLAGS = {"explore": "frontier", "guidance_source": "fresh", "n_states": 5}
+# The gain is as low as it gets, so that the tests need no many completions; those of the gain itself set it.
+FLAGS = {"explore": "frontier", "guidance_source": "fresh", "n_states": 5, "frontier_gain": 0.0}
 TENTHS = [i / 10 for i in range(1, 10)]
 
 
@@ -81,7 +82,7 @@ def script(s0, later=(1.0, 0.0, 1.0, 0.0)):
 
 
 def visits(model, n, **config):
-    chain = explorer(model, n=4, **FLAGS, **config)
+    chain = explorer(model, n=4, **(FLAGS | config))
 
     async def all_visits():
         return [await chain.explore(problem()) for _ in range(n)]
@@ -117,6 +118,22 @@ def test_the_stored_response_serves_where_the_group_has_none():
     assert [(o.n_correct, o.n, o.position) for o in pool.seen("p")] == [
         (1, 4, 0.0), (2, 4, 0.4), (0, 4, 0.0), (2, 4, second.groups[1].state.position)
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("s0", "n_states"),
+    [
+        ([ONE], [0]),  # one of four: s_0 tells nearly as much as any state
+        ([ONE, NONE, NONE], [0, 0, 1]),  # none of eight after it, so that the stored response pays
+        ([NONE, NONE, ONE, NONE], [0, 0, 0, 1]),  # earlier visits are asked, too
+        ([THREE, ALL, ALL, ALL], [0, 0, 1, 1]),  # as failures of a nearly saturated problem do
+    ],
+)
+def test_a_state_is_sampled_where_it_tells_twice_as_much_as_s0(s0, n_states):
+    found, _ = visits(script(s0), len(s0), frontier_gain=MargeConfig().frontier_gain)
+    assert MargeConfig().frontier_gain == 2
+    assert [len(e.groups) - 1 for e in found] == n_states
+    assert not any(e.no_guidance for e in found if e.pass_rate)
 
 
 @pytest.mark.parametrize(("s0", "easy"), [(THREE, 0.85), (HALF, 0.85)])
@@ -157,18 +174,17 @@ def test_rescue_samples_come_from_s0_and_may_guide():
 
 
 def test_completions_move_where_a_state_tells_more_than_s0():
-    full = {0: ONE, 1: NONE, 2: NONE, 3: NONE}
+    full = {0: ONE, 1: NONE, 2: NONE}
 
     def answer(asked, prefix, n):
         rewards = full.pop(min(full), None) if not prefix and full else [0.0] * n
         rewards = [float(i % 2) for i in range(n)] if prefix else rewards
         return [completion(r, ids=(*range(10 + 9 * i, 18 + 9 * i), EOS)) for i, r in enumerate(rewards)]
 
-    model = ScriptedModel(answer)
-    found, pool = visits(model, 5, frontier_probe=1)
-    assert [[len(g.completions) for g in e.groups] for e in found] == [[4, 4]] * 4 + [[1, 7]]
-    assert [o.n for o in pool.seen("p") if o.position == 0] == [4, 4, 4, 4, 1]
-    assert all(e.groups[1].state.guidance.is_correct for e in found)
+    found, pool = visits(ScriptedModel(answer), 4, frontier_probe=1, frontier_gain=2.0)
+    assert [[len(g.completions) for g in e.groups] for e in found] == [[4], [4], [4, 4], [1, 7]]
+    assert [o.n for o in pool.seen("p") if o.position == 0] == [4, 4, 4, 1]
+    assert all(g.state.guidance.is_correct for e in found for g in e.groups[1:])
 
 
 def test_several_states_keep_their_order_and_parents():
@@ -237,8 +253,7 @@ def test_a_preset_says_what_it_sets():
     assert said == (
         "--marge.preset frontier sets --marge.explore frontier, --marge.guidance_source fresh, "
         "--marge.frontier_states 1, --marge.frontier_hard 0.25, --marge.frontier_easy 0.85, "
-        "--marge.frontier_probe 2; given are "
-        "--marge.frontier_samples 8"
+        "--marge.frontier_gain 2.0, --marge.frontier_probe 2; given are --marge.frontier_samples 8"
     )
     assert preset_sentence(SimpleNamespace(preset=None, stop=None)) is None
 

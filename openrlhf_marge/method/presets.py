@@ -14,7 +14,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     },
     "frontier": {  # as measured, see examples/map
         "explore": "frontier", "guidance_source": "fresh", "frontier_states": 1, "frontier_samples": 4,
-        "frontier_hard": 0.25, "frontier_easy": 0.85, "frontier_probe": 2,
+        "frontier_hard": 0.25, "frontier_easy": 0.85, "frontier_gain": 2.0, "frontier_probe": 2,
     },
 }  # fmt: skip
 CORE = ("explore", "guidance_source")  # what a preset is; with other values it is none

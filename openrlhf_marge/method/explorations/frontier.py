@@ -52,12 +52,12 @@ def _predicted(
 
 def _tells_little(visit: Visit, known: Sequence[Guidance]) -> bool:
     """Whether a known guidance has a state that is predicted to tell ``frontier_gain`` times as much as s_0."""
-    seen = visit.pool.seen(visit.problem.id)
+    seen, gain = visit.pool.seen(visit.problem.id), visit.config.frontier_gain
     if not seen:
         return False
     for guidance in known:
         values, spread = _predicted(visit, seen, visit.split([guidance]), guidance.is_correct)
-        if wanted_verdict(values[0], visit.config) is guidance.is_correct and max(spread) >= visit.config.frontier_gain * spread[0]:
+        if wanted_verdict(values[0], visit.config) is guidance.is_correct and max(spread) >= gain * spread[0]:
             return True
     return False
 
