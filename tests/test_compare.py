@@ -12,7 +12,7 @@ from openrlhf_marge import REWARD_FILE
 from openrlhf_marge.compare import Results, Scores, read_plan, read_run
 from openrlhf_marge.compare.commands import launch_command, launch_flags, loop_flags, words_of
 from openrlhf_marge.compare.curves import curve_lines, curve_of, mean_curve
-from openrlhf_marge.compare.notes import notes, unequal
+from openrlhf_marge.compare.notes import notes, short_rollouts, unequal
 from openrlhf_marge.compare.results import difference_table, score_rows, score_table
 from openrlhf_marge.compare.statistics import holm, interval, over_seeds, paired
 from openrlhf_marge.compare.tables import Cell, Table, latex, markdown, marks
@@ -469,6 +469,17 @@ def test_what_is_said_under_the_tables(results):
     assert notes(replace(results, scores=others))[1:3] == [
         "One run stands for all seeds, and varies with none, of GRPO.",
         "math500: not all answered the same problems (GRPO 1, MARGE 2); differences are over common ones.",
+    ]
+
+
+def test_a_run_with_rollouts_that_are_not_whole_is_named(tmp_path):
+    plan = plan_of(tmp_path)
+    whole, partial = points(50, 100, 150), points(50, 100, 150)
+    partial[2] = replace(partial[2], samples=26)
+    said = short_rollouts([(run_of(plan, name), p) for name in ("GRPO", "MARGE") for p in (whole, partial)])
+    assert said == [
+        "GRPO, seed 0: 1 of its 3 rollouts were smaller than the others, for which OpenRLHF takes fewer optimizer "
+        "steps; with --data.max_samples a multiple of --rollout.batch_size none would be."
     ]
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from openrlhf_marge.compare.commands import schedulers
+from openrlhf_marge.compare.kinds import TRAINED
 from openrlhf_marge.compare.plan import Plan, PlannedRun
 from openrlhf_marge.compare.results import Results
 from openrlhf_marge.compare.statistics import LEVEL, of_seed, t_quantile
@@ -44,6 +46,24 @@ def mark_notes(plan: Plan, used: Sequence[tuple[PlannedRun, Sequence[ProgressPoi
     return sentences
 
 
+def short_rollouts(used: Sequence[tuple[PlannedRun, Sequence[ProgressPoint]]]) -> list[str]:
+    """A sentence for every run of a method of OpenRLHF's own in which some rollouts were smaller than the others.
+
+    It is the last rollout of an episode whose problems fill no whole number of them.
+    """
+    sentences = []
+    for run, points in used:
+        if "--experience_maker" in TRAINED.get(run.method.kind, ("--experience_maker",)):
+            continue  # ours keeps what fills no batch for the next one
+        sizes = [now - before for before, now in pairwise([0, *(point.samples for point in points)])]
+        if few := sum(size < max(sizes) for size in sizes):
+            sentences.append(
+                f"{run}: {few} of its {len(sizes)} rollouts were smaller than the others, for which OpenRLHF takes "
+                "fewer optimizer steps; with --data.max_samples a multiple of --rollout.batch_size none would be."
+            )
+    return sentences
+
+
 def schedule_notes(plan: Plan) -> list[str]:
     """What a budget does not change."""
     return [
@@ -64,7 +84,8 @@ def notes(results: Results) -> list[str]:
     kinds = {run.method.is_looped for run, _ in results.used}
     if len(kinds) > 1:
         said.append("Seconds of loops include the start of every stage and the saving of its model, others do not.")
-    return [*said, *unequal(plan, results.used), *mark_notes(plan, results.used), *schedule_notes(plan)]
+    used = results.used
+    return [*said, *unequal(plan, used), *short_rollouts(used), *mark_notes(plan, used), *schedule_notes(plan)]
 
 
 def _seed_note(plan: Plan) -> str:
