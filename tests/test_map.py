@@ -115,9 +115,9 @@ def test_a_method_has_the_flags_that_the_committed_trials_chose(tmp_path, name, 
 
 def test_a_regime_without_trials_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(plans, "TRIALS", tmp_path / "trials.csv")
-    plan = plans.read_methods(run.REGIMES["easy"], tmp_path, tmp_path)
     with pytest.raises(ValueError, match="has no trials of GRPO and frontier in easy; run this with --tune first"):
-        plans.at_its_best(plan.methods[1], run.REGIMES["easy"], plan)
+        plans.plan_of(run.REGIMES["easy"], "GRPO", 0, tmp_path)
+    assert not list(tmp_path.iterdir())  # before a base model is trained
 
 
 FIVE = (0.5, 0.52, 0.48, 0.5, 0.5)

@@ -41,13 +41,14 @@ def read_methods(regime: Regime, out: Path, folder: Path, seeds: Sequence[int] |
 
 
 def plan_of(regime: Regime, method: str, seed: int, out: Path) -> Plan:
-    """The plan of one regime, method and seed."""
-    regime.prepare(base_of(regime, out), seed)
+    """The plan of one regime, method and seed; what it starts from is made where it is missing."""
     plan = read_methods(regime, out, (out / regime.name).absolute(), [seed])
     found = next((m for m in plan.methods if m.name == method), None)
     if found is None:
         raise ValueError(f"--methods {method}: methods.toml has {'; '.join(m.name for m in plan.methods)}")
-    return replace(plan, methods=(at_its_best(found, regime, plan),))
+    method_at_its_best = at_its_best(found, regime, plan)
+    regime.prepare(base_of(regime, out), seed)
+    return replace(plan, methods=(method_at_its_best,))
 
 
 def at_its_best(method: Method, regime: Regime, plan: Plan) -> Method:
