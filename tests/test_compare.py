@@ -273,6 +273,8 @@ def test_points_are_read_from_a_log_whose_steps_may_be_logged_twice(tmp_path):
         points_of({tag: [(10 * step, value) for step, value in values] for tag, values in series.items()})
     with pytest.raises(ValueError, match="dynamic_filtering_enable, which drops responses before they are counted"):
         points_of(series | {"train/dynamic_filtering_pass_rate": [(1, 50.0)]})
+    counted = {"train/dynamic_filtering_pass_rate": [(1, 50.0)], "train/rollout/sampled_tokens": [(1, 30.0), (2, 9.0)]}
+    assert [p.tokens for p in points_of(series | counted)] == [30, 39]
     write_points(tmp_path / "p", found[:1])
     write_points(tmp_path / "p", found[1:], append=True)
     assert read_points(tmp_path / "p") == found

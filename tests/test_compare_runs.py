@@ -19,8 +19,9 @@ from openrlhf_marge.compare.commands import OWN_FLAGS
 from openrlhf_marge.host.launch import launch_check
 from openrlhf_marge.host.training import metered as metered_module
 from openrlhf_marge.host.training.metered import MeteredTrainer, metered
+from openrlhf_marge.host.training.sampling_meter import SamplingMeter
 from openrlhf_marge.host.training.trainer import MargeTrainer
-from openrlhf_marge.runs.progress import ProgressPoint, RunBudget, read_points, write_points
+from openrlhf_marge.runs.progress import ProgressPoint, RunBudget, advanced, read_points, write_points
 
 
 def shared_flags(task) -> str:
@@ -135,7 +136,6 @@ def test_bad_input_is_refused_before_anything_runs(compare, tmp_path, old, new, 
     ("more", "said"),
     [
         ("--train.async_enable", "--train.async_enable does not work with a budget"),
-        ("--algo.dynamic_filtering_enable", "drops responses before they are counted"),
         ("--data.label_key lable", "--data.prompt_dataset .* has no column 'lable'"),
         ("--experience_maker marge --marge.n_candidates 0", "--marge.n_candidates is 0; it must be at least 1"),
         ("--algo.advantage.estimator rloo --rollout.n_samples_per_prompt 1", "rloo requires n_samples_per_prompt > 1"),
@@ -173,7 +173,7 @@ def marked(tmp_path, monkeypatch):
         monkeypatch.setattr(LocalPPOTrainer, "init_checkpoint_states", lambda self: {"global_step": done})
         kind = metered(LocalPPOTrainer, RunBudget("tokens", 100), tmp_path / "progress.jsonl", (0.4, 0.5, 0.9))
         made = object.__new__(kind)
-        made.actor_model_group = None
+        made.actor_model_group, made._meter = None, SimpleNamespace(take=lambda: {})
         made.init_checkpoint_states()
         return made, saved
 
@@ -208,6 +208,44 @@ def test_a_run_that_goes_on_keeps_its_marks_and_saves_anew_what_it_does_anew(mar
         ValueError, match=r"--budget.marks 0.4 was met at update 1, before the checkpoint to go on from"
     ):
         marked(done=2)
+
+
+class Generator:
+    """As OpenRLHF's: responses of 3, 4 and 5 tokens, of which filtering leaves the last; evaluation has its own."""
+
+    def _process_response_into_experience(self, response, **kwargs):
+        return SimpleNamespace(response_length=torch.tensor([response]), rewards=torch.tensor([float(response > 3)]))
+
+    def generate_samples(self, **kwargs):
+        return [self._process_response_into_experience(n, **kwargs) for n in (3, 4, 5)][2:]
+
+    def generate_eval_samples(self):
+        self._process_response_into_experience(100)
+
+
+def test_what_filtering_drops_is_counted_and_what_evaluation_samples_is_not():
+    generator = Generator()
+    meter = SamplingMeter(generator)
+    assert len(meter.generate(temperature=1.0)) == 1
+    generator.generate_eval_samples()
+    taken = meter.take()
+    assert taken["rollout/sampled_tokens"] == 12 and 0 < taken["rollout/sampling_seconds"] < 60
+    assert taken["rollout/sampled_reward_mean"] == pytest.approx(2 / 3)
+    assert meter.take() == {"rollout/sampled_tokens": 0, "rollout/sampling_seconds": 0}
+
+
+def test_dropped_responses_are_tokens_and_seconds_of_a_run():
+    logs = {"rollout/num_samples": 2.0, "rollout/response_length_mean": 10.0, "rollout/reward_mean": 0.5}
+    logs |= {"timing/step_total": 3.0, "timing/generation": 1.0}
+    plain = advanced(ProgressPoint(), logs)
+    assert (plain.samples, plain.tokens, plain.seconds, plain.pass_rate) == (2, 20, 3.0, 0.5)
+    assert advanced(ProgressPoint(), logs | {"rollout/sampled_reward_mean": 0.125}).pass_rate == 0.125
+    filtered = advanced(ProgressPoint(), logs | {"rollout/sampled_tokens": 55.0, "rollout/sampling_seconds": 5.0})
+    assert (filtered.samples, filtered.tokens, filtered.seconds) == (
+        2,
+        55,
+        7.0,
+    )  # 4 in rollouts of which none was left
 
 
 def test_of_responses_without_difference_in_their_groups_none_has_signal(monkeypatch):

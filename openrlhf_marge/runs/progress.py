@@ -21,6 +21,9 @@ UNITS = {"updates": "updates", "samples": "samples", "tokens": "generated tokens
 MARK = "[budget] "  # before a line of a run's output that tells how far it is
 # What a run with a budget logs beside the host's numbers.
 OPTIMIZER_STEPS, SAMPLES_WITH_SIGNAL = "rollout/optimizer_steps", "rollout/samples_with_signal"
+# Of OpenRLHF's own generator, what dynamic filtering drops included.
+SAMPLED_TOKENS, SAMPLED_REWARD = "rollout/sampled_tokens", "rollout/sampled_reward_mean"
+SAMPLING_SECONDS = "rollout/sampling_seconds"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +32,9 @@ class ProgressPoint:
 
     ``updates`` are of the policy by one rollout each (OpenRLHF's global steps; iterations of the loop), ``samples``
     the responses and completions trained on (of a loop all that were explored), ``tokens`` what the engines sampled
-    for training, MARGE's candidates included, ``seconds`` those of sampling, grading, training and weight sync,
-    without start, evaluation and saving (of a loop those of its stages but the evaluation, with start and saving).
+    for training, MARGE's candidates and what dynamic filtering dropped included. ``seconds`` are those of sampling,
+    grading, training and weight sync, without start, evaluation and saving (of a loop those of its stages but the
+    evaluation, with start and saving).
     ``pass_rate`` is the share of correct ones among the rollout's responses from s_0, of MARGE by problem with
     candidates where there are no others, of the other methods their mean reward; so of the policy before the update.
     None where there were none.
@@ -81,16 +85,17 @@ def advanced(before: ProgressPoint, logs: Mapping[str, float]) -> ProgressPoint:
     """The point after an update that logged ``logs`` (OpenRLHF's status, ``_compute_rollout_stats``; marge/)."""
     samples = logs[SAMPLES]
     guided = GENERATED_TOKENS in logs
-    tokens = logs[GENERATED_TOKENS] if guided else samples * logs[LENGTH]
-    # The host forgets the generation of rollouts that filled no training batch; MARGE's own seconds hold it.
-    forgotten = max(0.0, logs[EXPLORING_SECONDS] - logs[f"{TIMING}generation"]) if guided else 0.0
+    tokens = logs[GENERATED_TOKENS] if guided else logs.get(SAMPLED_TOKENS, samples * logs[LENGTH])
+    # The host forgets the generation of rollouts that filled no training batch, which these seconds hold.
+    sampling = logs[EXPLORING_SECONDS] if guided else logs.get(SAMPLING_SECONDS, 0.0)
+    forgotten = max(0.0, sampling - logs.get(f"{TIMING}generation", sampling))
     steps = logs.get(TAKEN_STEPS, logs.get(OPTIMIZER_STEPS))
     return ProgressPoint(
         updates=before.updates + 1,
         samples=before.samples + round(samples),
         tokens=before.tokens + round(tokens),
         seconds=before.seconds + logs[f"{TIMING}step_total"] + forgotten,
-        pass_rate=logs.get(PASS_RATE) if guided else logs[REWARD],
+        pass_rate=logs.get(PASS_RATE) if guided else logs.get(SAMPLED_REWARD, logs[REWARD]),
         optimizer_steps=None if steps is None else round(steps),
         groups_with_signal=logs.get(GROUPS_WITH_SIGNAL if guided else SAMPLES_WITH_SIGNAL),
         entropy=logs.get(ENTROPY),
@@ -109,8 +114,11 @@ def points_of(series: Series) -> list[ProgressPoint]:
                 steps[step][tag.removeprefix(TRAIN)] = value
     if sorted(steps) != list(range(1, len(steps) + 1)):
         raise ValueError("not every step is in it; train with --logger.logging_steps 1, and resume into one folder")
-    if any("dynamic_filtering_pass_rate" in logs for logs in steps.values()):
-        raise ValueError("the run had --algo.dynamic_filtering_enable, which drops responses before they are counted")
+    if any("dynamic_filtering_pass_rate" in logs and SAMPLED_TOKENS not in logs for logs in steps.values()):
+        raise ValueError(
+            "the run had --algo.dynamic_filtering_enable, which drops responses before they are counted; train with a "
+            "budget (cli.budgeted, cli.compare), which counts them"
+        )
     points = [ProgressPoint()]
     for step in sorted(steps):
         points.append(advanced(points[-1], steps[step]))

@@ -25,8 +25,6 @@ def check(flags: Sequence[str]) -> None:
     args = parsed(flags)
     if args.train.async_enable:
         raise ValueError("--train.async_enable does not work with a budget, which ends a run between two updates")
-    if args.algo.dynamic_filtering_enable:
-        raise ValueError("--algo.dynamic_filtering_enable drops responses before they are counted; leave it out")
     check_datasets(args)
     if not args.actor.model_name_or_path:
         raise ValueError("--actor.model_name_or_path is not set; name the model to begin with")

@@ -13,6 +13,7 @@ from openrlhf.trainer.ppo_trainer import LocalPPOTrainer
 from openrlhf.utils.logging_utils import init_logger
 
 from openrlhf_marge.host.training.marks import save_policy
+from openrlhf_marge.host.training.sampling_meter import SamplingMeter
 from openrlhf_marge.host.training.schedule import taken_steps
 from openrlhf_marge.method.metrics import TAKEN_STEPS
 from openrlhf_marge.runs.marks import mark_folder
@@ -49,12 +50,12 @@ class MeteredTrainer(LocalPPOTrainer):
     marks: Sequence[float]
 
     def fit(self, global_step: int = 0) -> None:
-        generate = self.samples_generator.generate_samples
+        self._meter = SamplingMeter(self.samples_generator)
 
         def generate_within_budget(**kwargs: Any) -> Any:
             if self.budget.is_met(self._points):
                 raise BudgetMet
-            return generate(**kwargs)
+            return self._meter.generate(**kwargs)
 
         self.samples_generator.generate_samples = generate_within_budget
         try:
@@ -96,7 +97,7 @@ class MeteredTrainer(LocalPPOTrainer):
     def save_logs_and_checkpoints(self, global_step: int, logs_dict=None, client_states=None) -> None:
         """Extends the host's: point and marks are on disk before a checkpoint can count on them."""
         if TAKEN_STEPS not in logs_dict:
-            logs_dict = logs_dict | {OPTIMIZER_STEPS: float(taken_steps(self.actor_model_group))}
+            logs_dict = logs_dict | {OPTIMIZER_STEPS: float(taken_steps(self.actor_model_group))} | self._meter.take()
         point = advanced(self._points[-1] if self._points else ProgressPoint(), logs_dict)
         self._points.append(point)
         write_points(self.progress, [point], append=True)
