@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +16,7 @@ from openrlhf_marge import MargeConfig
 from openrlhf_marge.arithmetic.model import build_tokenizer
 from openrlhf_marge.cli import export_guidance
 from openrlhf_marge.host.rollout import tokens
-from openrlhf_marge.host.rollout.experiences import EPISODE, GROUP_ID, SEGMENT, VALUE_GAIN
+from openrlhf_marge.host.rollout.experiences import EPISODE, GROUP_ID, SEGMENT, VALUE_GAIN, with_common_logs
 from openrlhf_marge.host.rollout.records import RolloutRecord
 from openrlhf_marge.host.rollout.reward_client import RewardClient
 from openrlhf_marge.host.rollout.samples_generator import GuidedSamplesGenerator
@@ -69,6 +70,21 @@ def test_only_the_completion_is_action_and_the_prefix_is_context():
 def test_with_prefix_credit_the_guidance_tokens_since_the_last_state_are_action():
     experience = experience_of(group_of((1.0,), 7, prefix_ids=(8, 9, 9), segment=2), credits_prefix=True)
     assert experience.action_mask.tolist() == [[0, 0, 0, 1, 1, 1, 1, 1]]
+
+
+def test_logs_that_only_some_completions_have_are_left_out_of_a_batch():
+    """The host's batches want the same names of every sample."""
+
+    def logged(group, *names):
+        completions = [replace(c, extra_logs=tuple((n, 1.0) for n in names)) for c in group.completions]
+        return replace(group, completions=tuple(completions))
+
+    waited, new = logged(group_of([1, 0], 0), "graded", "parsed"), logged(group_of([1, 0], 1), "parsed", "late")
+    groups, left_out = with_common_logs([waited, new])
+    assert left_out == {"graded", "late"}
+    assert {c.extra_logs for g in groups for c in g.completions} == {(("parsed", 1.0),)}
+    assert batch_of(groups, [0, 2, 1, 3]).info["parsed"].tolist() == [1.0] * 4
+    assert with_common_logs([waited]) == ([waited], set()) and with_common_logs([]) == ([], set())
 
 
 def test_vine_gives_a_segment_once_the_difference_of_its_values():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -47,6 +50,24 @@ def to_experience(
     experience.info[SEGMENT] = torch.tensor([segment])
     experience.info[VALUE_GAIN] = torch.tensor([group.value_gain])
     return experience
+
+
+def with_common_logs(groups: Sequence[StateGroup]) -> tuple[Sequence[StateGroup], Collection[str]]:
+    """The groups with those extra logs that all completions have, and the names of the others.
+
+    The host averages each name over a batch, and fails where a sample lacks it. Groups that waited for a batch may
+    have been graded by another reward function, before the run was resumed.
+    """
+    completions = [completion for group in groups for completion in group.completions]
+    counts = Counter(name for completion in completions for name, _ in completion.extra_logs)
+    some = {name for name, n in counts.items() if n < len(completions)}
+    if not some:
+        return groups, some
+
+    def cut(completion: Completion) -> Completion:
+        return replace(completion, extra_logs=tuple(log for log in completion.extra_logs if log[0] not in some))
+
+    return [replace(group, completions=tuple(map(cut, group.completions))) for group in groups], some
 
 
 def to_experiences(

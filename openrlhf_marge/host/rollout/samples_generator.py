@@ -16,7 +16,7 @@ from openrlhf.utils.logging_utils import init_logger
 from openrlhf_marge.data.dump import DumpWriter
 from openrlhf_marge.data.replay import Replay
 from openrlhf_marge.host.rollout import tokens
-from openrlhf_marge.host.rollout.experiences import to_experiences
+from openrlhf_marge.host.rollout.experiences import to_experiences, with_common_logs
 from openrlhf_marge.host.rollout.explorations import explore_problems
 from openrlhf_marge.host.rollout.given_guidance import given_guidance
 from openrlhf_marge.host.rollout.records import RolloutRecord
@@ -76,11 +76,21 @@ class GuidedSamplesGenerator(SamplesGenerator):
         self.queue.extend(self._to_train_on(groups))
         samples = [
             experience
-            for group in self.queue.take()
+            for group in self._taken()
             for experience in to_experiences(self, group, self.episode, self.config.credits_prefix, generate_kwargs)
         ]
         self.episode += exhausted
         return samples, None, consumed, exhausted
+
+    def _taken(self) -> Sequence[StateGroup]:
+        """The groups of the next training batches, whose completions have the same extra logs."""
+        groups, left_out = with_common_logs(self.queue.take())
+        if left_out:
+            logger.warning(
+                f"Some completions of rollout {self.rollouts} have no {', '.join(sorted(left_out))} in extra_logs, so "
+                "nothing is logged of it; let the reward function return the same names for every query"
+            )
+        return groups
 
     def _to_train_on(self, groups: Sequence[StateGroup]) -> Sequence[StateGroup]:
         """All, or with ``--marge.skip_saturated`` those that bring a gradient of the rewards."""
