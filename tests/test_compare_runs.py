@@ -241,11 +241,8 @@ def test_dropped_responses_are_tokens_and_seconds_of_a_run():
     assert (plain.samples, plain.tokens, plain.seconds, plain.pass_rate) == (2, 20, 3.0, 0.5)
     assert advanced(ProgressPoint(), logs | {"rollout/sampled_reward_mean": 0.125}).pass_rate == 0.125
     filtered = advanced(ProgressPoint(), logs | {"rollout/sampled_tokens": 55.0, "rollout/sampling_seconds": 5.0})
-    assert (filtered.samples, filtered.tokens, filtered.seconds) == (
-        2,
-        55,
-        7.0,
-    )  # 4 in rollouts of which none was left
+    # 4 of the seconds were in rollouts of which none was left.
+    assert (filtered.samples, filtered.tokens, filtered.seconds) == (2, 55, 7.0)
 
 
 def test_of_responses_without_difference_in_their_groups_none_has_signal(monkeypatch):

@@ -10,9 +10,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
-from statistics import mean
 
-from openrlhf_marge.compare.tuning import TrialRow, commit
+from openrlhf_marge.compare.tuning import TrialRow, commit, mean_scores
 from openrlhf_marge.data.files import read_records, write_records
 
 BASELINE = "GRPO"
@@ -56,11 +55,8 @@ class MapTrial(TrialRow):
 
 def chosen(trials: Iterable[MapTrial], regime: str) -> dict[str, str]:
     """Method -> the flags of its best trial in the regime, of equal ones the first."""
-    scores: dict[str, dict[str, list[float]]] = {}
-    for trial in trials:
-        if trial.regime == regime:
-            scores.setdefault(trial.method, {}).setdefault(trial.flags, []).append(trial.score)
-    return {method: max(found, key=lambda flags: mean(found[flags])) for method, found in scores.items()}
+    means = mean_scores(trial for trial in trials if trial.regime == regime)
+    return {method: max(of_flags, key=lambda flags: of_flags[flags]) for method, of_flags in means.items()}
 
 
 def add_trials(path: Path, regime: str, rows: Iterable[TrialRow]) -> None:

@@ -53,7 +53,7 @@ def short_rollouts(used: Sequence[tuple[PlannedRun, Sequence[ProgressPoint]]]) -
     """
     sentences = []
     for run, points in used:
-        if "--experience_maker" in TRAINED.get(run.method.kind, ("--experience_maker",)):
+        if "--algo.advantage.estimator" not in TRAINED.get(run.method.kind, ()):
             continue  # ours keeps what fills no batch for the next one
         sizes = [now - before for before, now in pairwise([0, *(point.samples for point in points)])]
         if few := sum(size < max(sizes) for size in sizes):

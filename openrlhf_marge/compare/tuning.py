@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
@@ -93,14 +93,19 @@ def check_tuning(plan: Plan, tune: Tuning) -> None:
 def best(plan: Plan, rows: Sequence[TrialRow]) -> dict[str, tuple[Method, float]]:
     """Method -> its best trial by the mean over the seeds, of equal ones the first, and that mean."""
     tune, found = tuning_of(plan), {}
-    scores: dict[tuple[str, str], list[float]] = {}
-    for row in rows:
-        if row.seed in tune.seeds:
-            scores.setdefault((row.method, row.flags), []).append(row.score)
+    means = mean_scores(row for row in rows if row.seed in tune.seeds)
     for name in tune.methods:
-        means = [(trial, sum(of := scores[name, trial.flags]) / len(of)) for trial in trials(plan, name)]
-        found[name] = max(means, key=lambda pair: pair[1])
+        scored = [(trial, means[name][trial.flags]) for trial in trials(plan, name)]
+        found[name] = max(scored, key=lambda pair: pair[1])
     return found
+
+
+def mean_scores(rows: Iterable[TrialRow]) -> dict[str, dict[str, float]]:
+    """Method -> flags of a trial -> its mean over the seeds, in the order of the rows."""
+    scores: dict[str, dict[str, list[float]]] = {}
+    for row in rows:
+        scores.setdefault(row.method, {}).setdefault(row.flags, []).append(row.score)
+    return {method: {flags: sum(of) / len(of) for flags, of in found.items()} for method, found in scores.items()}
 
 
 def write_best(path: Path, plan: Plan, found: dict[str, tuple[Method, float]]) -> str:

@@ -96,8 +96,9 @@ class MeteredTrainer(LocalPPOTrainer):
 
     def save_logs_and_checkpoints(self, global_step: int, logs_dict=None, client_states=None) -> None:
         """Extends the host's: point and marks are on disk before a checkpoint can count on them."""
+        sampled = self._meter.take()  # MARGE logs its own, with its candidates
         if TAKEN_STEPS not in logs_dict:
-            logs_dict = logs_dict | {OPTIMIZER_STEPS: float(taken_steps(self.actor_model_group))} | self._meter.take()
+            logs_dict = logs_dict | {OPTIMIZER_STEPS: float(taken_steps(self.actor_model_group))} | sampled
         point = advanced(self._points[-1] if self._points else ProgressPoint(), logs_dict)
         self._points.append(point)
         write_points(self.progress, [point], append=True)
