@@ -48,12 +48,14 @@ def test_marge_trains_through_openrlhfs_trainer_vllm_and_deepspeed(task, tmp_pat
 
 @pytest.mark.parametrize("stage", [2, 3])
 def test_reference_initial_with_kl_as_reward_on_two_ranks_and_two_engines(task, tmp_path, cluster, stage):
-    flags = f"--marge.reference initial --train.colocate_actor_ref --ds.zero_stage {stage}"
+    # k1, the default, is below zero by chance where the policy has hardly moved; k2 is a square.
+    flags = f"--marge.reference initial --algo.kl.estimator k2 --train.colocate_actor_ref --ds.zero_stage {stage}"
     ranks = "--actor.num_gpus_per_node 2 --ref.num_gpus_per_node 2"
     run = train(task, tmp_path, f"{MARGE} {flags} {ranks} {COMPARE} --vllm.num_engines 2", cluster)
     assert max(run.values("is_filter_ratio")) < DIFFERING, run.values("is_filter_ratio")
     assert "ReferenceModelActor" in run.log
-    assert run.values("kl")[1] > 0.0
+    first, second = run.values("kl")[:2]
+    assert 0.0 <= first < second / 4, (first, second)  # rounding alone, before the policy has moved
     assert all(c % 16 == 0 for c in run.values("rollout/num_samples"))
 
 
