@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deepspeed.accelerator import get_accelerator
 
-from openrlhf_marge.runs.cpu_operators import use_operators
+from openrlhf_marge.runs.cpu import cpu_environment
 
 OPERATORS = (
     "ShareMemCommBuilder",  # collectives of one machine
@@ -19,6 +19,8 @@ OPERATORS = (
 folder = Path(os.environ["TORCH_EXTENSIONS_DIR"])
 shutil.rmtree(folder, ignore_errors=True)  # a build that was stopped leaves a lock
 folder.mkdir(parents=True)
-use_operators(folder)  # otherwise a run that starts meanwhile takes the build's locks for left over
+# With it the folder is in use: otherwise a run that starts meanwhile takes the build's locks for left over. And its
+# ninja is that of the runs: another version would build all of it again.
+os.environ.update(cpu_environment())
 for operator in OPERATORS:
     get_accelerator().create_op_builder(operator).load(verbose=False)

@@ -3,9 +3,11 @@
 import signal
 import subprocess
 import sys
+import sysconfig
 
 import pytest
 
+from openrlhf_marge.runs.cpu import cpu_environment
 from openrlhf_marge.runs.cpu_operators import use_operators
 
 USE = "import pathlib, sys, time; from openrlhf_marge.runs.cpu_operators import use_operators; "
@@ -38,3 +40,10 @@ def test_a_killed_runs_lock_goes_and_that_of_a_living_one_stays(folder):
 def test_a_folder_that_is_not_there_is_left_to_pytorch(tmp_path):
     use_operators(tmp_path / "none")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_environments_own_ninja_is_found_first_wherever_a_run_starts_from(monkeypatch, tmp_path):
+    scripts = sysconfig.get_path("scripts")
+    for path in (str(tmp_path), f"{tmp_path}:{scripts}", f"{scripts}:{tmp_path}"):
+        monkeypatch.setenv("PATH", path)
+        assert cpu_environment()["PATH"] == f"{scripts}:{tmp_path}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import sysconfig
 from pathlib import Path
 
 from openrlhf_marge.runs.cpu_operators import use_operators
@@ -32,6 +33,9 @@ CPU_ENVIRONMENT = {
 def cpu_environment() -> dict[str, str]:
     """This process's environment, completed for the stack on a CPU; no killed run blocks its operators then."""
     environment = CPU_ENVIRONMENT | os.environ
+    # Ninja builds everything again where another version of it has built, so it is the one of this environment.
+    scripts = sysconfig.get_path("scripts")
+    environment["PATH"] = os.pathsep.join([scripts, *filter(scripts.__ne__, os.get_exec_path())])
     use_operators(Path(environment["TORCH_EXTENSIONS_DIR"]))
     return environment
 
