@@ -1,4 +1,4 @@
-"""OpenRLHF's actor model on two ranks under DeepSpeed's ZeRO, without Ray and engines.
+"""OpenRLHF's actor model on two ranks under DeepSpeed's ZeRO in bf16, or without it in fp32; no Ray, no engines.
 
 `python zero.py MODEL STAGE` prints what `run` says of each rank, {"0": ..., "1": ...}, as JSON.
 """
@@ -46,7 +46,8 @@ class Policy:
     """A policy as PolicyModelActor makes it, and one batch per rank: 2 sequences, of which the last tokens count."""
 
     def __init__(self, model: str, stage: int) -> None:
-        ds = SimpleNamespace(param_dtype="bf16", adam_offload=False, zpg=1, zero_stage=stage, tensor_parallel_size=1)
+        self.dtype = "bf16" if stage else "fp32"
+        ds = SimpleNamespace(param_dtype=self.dtype, adam_offload=False, zpg=1, zero_stage=stage, tensor_parallel_size=1)
         args = SimpleNamespace(ds=ds, train=SimpleNamespace(dynamic_batch_enable=False), local_rank=-1)
         batch = 2 * RANKS * ACCUMULATED
         self.strategy = PartitionsAll(
@@ -54,8 +55,10 @@ class Policy:
         )
         self.strategy.setup_distributed()
         config = self.strategy.get_ds_train_config()
-        actor = Actor(model, attn_implementation="eager", param_dtype="bf16", ds_config=config)
-        plain = dict(AutoModelForCausalLM.from_pretrained(model, dtype=torch.bfloat16).named_parameters())
+        actor = Actor(model, attn_implementation="eager", param_dtype=self.dtype, ds_config=config)
+        dtype = torch.bfloat16 if stage else torch.float32
+        plain = dict(AutoModelForCausalLM.from_pretrained(model, dtype=dtype).named_parameters())
+        self.norms: list[float] = []
         self.misread = [name for name, p in actor.model.named_parameters() if not torch.equal(whole(p), plain[name])]
         self.actor, self.optimizer, self.scheduler = self.strategy.prepare((actor, OPTIMIZER))
         generator = torch.Generator().manual_seed(torch.distributed.get_rank())
@@ -78,17 +81,19 @@ class Policy:
     def log_probs_of_reference(self, model: str) -> list[torch.Tensor]:
         """Three times, as of three micro-batches, by a reference model as ReferenceModelActor makes it."""
         config = self.strategy.get_ds_eval_config()
-        reference = Actor(model, attn_implementation="eager", param_dtype="bf16", ds_config=config)
+        reference = Actor(model, attn_implementation="eager", param_dtype=self.dtype, ds_config=config)
         reference = self.strategy.prepare(reference).eval()
         with torch.no_grad():
             return [self.log_probs(reference) for _ in range(3)]
 
     def train(self, optimizer_steps: int, penalty=lambda log_probs: 0.0) -> None:
         self.actor.train()
-        for _ in range(optimizer_steps * ACCUMULATED):
-            log_probs = self.log_probs()
-            self.strategy.backward(-log_probs.mean() + penalty(log_probs), self.actor, self.optimizer)
-            self.strategy.optimizer_step(self.optimizer, self.actor, self.scheduler)
+        for _ in range(optimizer_steps):
+            for _ in range(ACCUMULATED):
+                log_probs = self.log_probs()
+                self.strategy.backward(-log_probs.mean() + penalty(log_probs), self.actor, self.optimizer)
+                self.strategy.optimizer_step(self.optimizer, self.actor, self.scheduler)
+            self.norms.append(self.strategy.get_grad_norm(self.actor))
         self.actor.eval()
 
     def sentence(self, **kwargs) -> str:
@@ -114,7 +119,7 @@ def run(model: str, stage: int, rank: int, port: int, results) -> None:
         after = policy.log_probs()
     rotary = policy.actor.model.module.model.rotary_emb
     said = {"misread": policy.misread, "lost writes": lost_writes, "frequencies": rotary.inv_freq.tolist()}
-    said |= {"before": before.tolist(), "after": after.tolist()}
+    said |= {"before": before.tolist(), "after": after.tolist(), "norms": list(policy.norms)}
     said["reference"] = [torch.equal(before, log_probs) for log_probs in of_reference]
     said["gradients"] = policy.sentence(penalty=lambda log_probs: (log_probs - log_probs.detach()).sum().sqrt())
     said["loss"] = policy.sentence(penalty=lambda _: torch.tensor(float("nan")))
