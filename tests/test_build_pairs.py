@@ -1,6 +1,7 @@
 import functools
 import itertools
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -166,8 +167,20 @@ def test_an_end_by_another_eos_of_the_model_is_named(build, model, eos, counted)
     assert ("do not end" in said) == (counted is None)
 
 
+def test_a_visit_that_stands_in_the_dumps_twice_is_one(build, tmp_path, model, capsys):
+    build("marge", good_visit())
+    (dump,) = tmp_path.glob("dump*")
+    shutil.copy(dump / "rollout-00000001.parquet", dump / "rollout-00000002.parquet")
+    command = ["--kind", "marge", "--model", model, "--out", str(tmp_path / "again.jsonl")]
+    assert main([str(dump), str(dump), *command]) == 0
+    said = capsys.readouterr().out
+    assert len((tmp_path / "again.jsonl").read_text().splitlines()) == 2
+    assert "3 visits that stand in the dumps again, as of a file that was copied or a folder given twice" in said
+    assert "states with usable completions of one kind" in said and "duplicate" not in said
+
+
 def test_long_pairs_and_duplicates_are_counted(build):
-    rows, said = build("marge", good_visit(), good_visit(number=0))
+    rows, said = build("marge", *(visit([mixed(1, 1), mixed(1, 1), mixed(0, 3)], number=n) for n in range(2)))
     assert len(rows) == 2 and "2 exact duplicates" in said
     status, said = build("marge", good_visit(), flags="--max_len 30")
     assert status == 2 and "2 rows longer than --max_len" in said
@@ -203,7 +216,7 @@ def test_responses_without_a_pit_are_counted(build):
         good_visit(correct=True),
         visit([mixed(0, 2), mixed(1, 1), mixed(1, 1)]),
         visit([mixed(1, 1)], text=COT_PREFIX + "1"),
-        good_visit(of=problem(room=len(encode(tokenizer(), GUIDANCE)))),
+        good_visit(of=problem(room=len(encode(tokenizer(), GUIDANCE))), number=1),
     ]
     status, said = build("self_explore", *groups)
     assert status == 2 and "1 guidances that are correct" in said and "1 incorrect guidances without" in said

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 import yaml
@@ -120,6 +121,13 @@ def test_a_loop_has_the_card_of_its_best_model(tmp_path):
     assert main([str(folder), "--model", str(folder / "iteration_2" / "model")]) == 0
     last = (folder / "iteration_2" / "model" / "README.md").read_text()
     assert "| 0.3750 \u00b1 0.0100 |" in last and "- 200 tokens generated in training" in last
+
+
+def test_the_card_of_a_copied_run_goes_to_its_own_model(run, tmp_path):
+    copied = tmp_path / "copied"
+    shutil.copytree(run, copied)
+    assert main([str(copied)]) == 0
+    assert (copied / "trained" / "README.md").is_file() and not (run / "trained" / "README.md").exists()
 
 
 def test_a_readme_of_someone_else_stays_without_force(run, capsys):

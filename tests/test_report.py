@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -260,6 +261,22 @@ def test_the_summary_tells_dump_and_model(tmp_path, model, capsys):
     assert main([str(tmp_path), "--out", str(tmp_path / "page.html")]) == 0
     assert capsys.readouterr().out == (
         f"{tmp_path / 'page.html'}: Everything of the dump is here: 42 completions of 7 visits of 3 problems.\n"
+    )
+
+
+def test_a_copied_run_is_read_where_it_is_and_what_is_outside_of_it_is_named(tmp_path, model, capsys):
+    run, copied = tmp_path / "run", tmp_path / "copied"
+    write_dump(run / "elsewhere", *seven_visits())
+    flags = ["--marge.dump_dir", str(run / "elsewhere"), "--ckpt.output_dir", model]
+    (run / "summary.json").write_text(json.dumps(dict(training_flags=flags)))
+    shutil.copytree(run, copied)
+    shutil.rmtree(run / "elsewhere")
+    assert main([str(copied)]) == 0 and "outside" not in capsys.readouterr().out
+    (copied / "elsewhere").rename(run / "elsewhere")
+    assert main([str(copied)]) == 0
+    assert capsys.readouterr().out == (
+        f"{copied / 'report.html'}: Everything of the dump is here: 42 completions of 7 visits of 3 problems. "
+        f"({run / 'elsewhere'}, of which the summary of {copied} tells, is outside of it)\n"
     )
 
 

@@ -47,7 +47,9 @@ class Policy:
 
     def __init__(self, model: str, stage: int) -> None:
         self.dtype = "bf16" if stage else "fp32"
-        ds = SimpleNamespace(param_dtype=self.dtype, adam_offload=False, zpg=1, zero_stage=stage, tensor_parallel_size=1)
+        ds = SimpleNamespace(
+            param_dtype=self.dtype, adam_offload=False, zpg=1, zero_stage=stage, tensor_parallel_size=1
+        )
         args = SimpleNamespace(ds=ds, train=SimpleNamespace(dynamic_batch_enable=False), local_rank=-1)
         batch = 2 * RANKS * ACCUMULATED
         self.strategy = PartitionsAll(

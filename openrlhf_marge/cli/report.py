@@ -27,7 +27,7 @@ from openrlhf_marge.report.page import render
 from openrlhf_marge.report.reading import VisitRows, find_visits
 from openrlhf_marge.report.run import CurveData, facts, headline, read_curves
 from openrlhf_marge.report.sampling import Count, sample_visits, sampling_sentence
-from openrlhf_marge.runs.folder import explored_with, find_dumps
+from openrlhf_marge.runs.folder import explored_with, find_dumps, foreign_sentence, place_of
 from openrlhf_marge.runs.summary import RunSummary, find_summary
 
 
@@ -59,6 +59,7 @@ def dumps_of(args: argparse.Namespace, flags: Mapping[str, str]) -> list[Path]:
 def model_of(args: argparse.Namespace, summary: RunSummary, flags: Mapping[str, str]) -> str:
     """--model, or the trained model, or the one it began with; ValueError when none is known."""
     trained = flags.get("--ckpt.output_dir") or summary.best_model
+    trained = str(place_of(args.run, trained)) if trained else ""
     model = args.model or (trained if os.path.isdir(trained) else flags.get("--actor.model_name_or_path"))
     if not model:
         raise ValueError(f"--model is missing, and no {args.run / 'summary.json'} names one; give the run's model")
@@ -123,7 +124,8 @@ def write_report(args: argparse.Namespace, out: Path) -> str:
     )  # fmt: skip
     with writing(out) as file:
         file.write(render(title, data))
-    return sampling
+    outside = None if args.dump else foreign_sentence(args.run, dumps)
+    return f"{sampling} ({outside})" if outside else sampling
 
 
 def main(argv: list[str] | None = None) -> int:

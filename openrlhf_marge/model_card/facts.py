@@ -12,7 +12,7 @@ from openrlhf_marge.data.redaction import redacted, redacted_words
 from openrlhf_marge.evaluation.results import Results, read_results
 from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.model_card.markup import code
-from openrlhf_marge.runs.folder import flag_values, iteration_folders, read_evaluations
+from openrlhf_marge.runs.folder import flag_values, iteration_folders, place_of, read_evaluations
 from openrlhf_marge.runs.summary import SUMMARY, LoopSummary, RlSummary, read_summary
 
 DEFAULTS = {f"--marge.{f.name}": f.default for f in fields(MargeConfig)}
@@ -69,7 +69,7 @@ def _of_rl(run: Path, model: Path | None, summary: RlSummary, results: Sequence[
     flags, method = summary.flags, summary.method
     return Trained(
         name=summary.name or run.resolve().name,
-        folder=model or Path(flags["--ckpt.output_dir"]),
+        folder=model or place_of(run, flags["--ckpt.output_dir"]),
         base_model=flags["--actor.model_name_or_path"],
         method=summary.kind or method,
         how=f"reinforcement learning ({code(f'openrlhf.cli.train_ppo_ray --experience_maker {method}')})",

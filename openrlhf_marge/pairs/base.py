@@ -34,6 +34,7 @@ REASONS = {
     "prompt_text": "rows whose prompt text does not give the ids again that the model read",
     "response_text": "rows whose response text does not give the ids again that the model sampled",
     "duplicate": "exact duplicates of an earlier row",
+    "repeated": "visits that stand in the dumps again, as of a file that was copied or a folder given twice",
 }
 
 

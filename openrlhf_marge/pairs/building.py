@@ -20,7 +20,8 @@ def build_rows(
     visits: Iterable[VisitGroups], builder: Builder, settings: PairSettings, codec: Codec, left_out: Counter[str]
 ) -> Iterator[dict[str, Any]]:
     """Rows in order of the visits; whatever is left out is counted by reason in ``left_out``."""
-    drafts = fitting((d for visit in visits for d in builder.drafts(visit, settings, left_out)), settings, left_out)
+    once = without_repeated(visits, left_out)
+    drafts = fitting((d for visit in once for d in builder.drafts(visit, settings, left_out)), settings, left_out)
     seen: set[bytes] = set()
     while batch := list(islice(drafts, BATCH_DRAFTS)):
         for draft, texts in checked(batch, codec, left_out):
@@ -32,6 +33,19 @@ def build_rows(
             else:
                 seen.add(digest)
                 yield row
+
+
+def without_repeated(visits: Iterable[VisitGroups], left_out: Counter[str]) -> Iterator[VisitGroups]:
+    """Each visit once; those of another run of the same problem differ in what was sampled."""
+    seen: set[bytes] = set()
+    for visit in visits:
+        sampled = [(group.id, [c.token_ids for c in group.completions]) for group in visit]
+        digest = hashlib.blake2b(repr(sampled).encode(), digest_size=16).digest()
+        if digest in seen:
+            left_out["repeated"] += 1
+        else:
+            seen.add(digest)
+            yield visit
 
 
 def fitting(drafts: Iterable[Draft], settings: PairSettings, left_out: Counter[str]) -> Iterator[Draft]:

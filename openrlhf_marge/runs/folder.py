@@ -29,13 +29,25 @@ def flag_values(flags: Sequence[str]) -> dict[str, str]:
 
 
 def find_dumps(run: Path, flags: Mapping[str, str]) -> list[Path]:
-    """A loop's, or RUN where it is a dump, or the --marge.dump_dir of the flags, or RUN/dump; [] without any."""
+    """A loop's, or RUN where it is a dump, or the --marge.dump_dir of the flags (``place_of``); [] without any."""
     if of_loop := [f / "explore" for f in iteration_folders(run)[1:] if (f / "explore").is_dir()]:
         return of_loop
     if any(run.glob("rollout-*.parquet")):
         return [run]
-    places = [Path(folder) for folder in (flags.get("--marge.dump_dir"), run / "dump") if folder]
-    return [folder for folder in places if folder.is_dir()][:1]
+    places = [place_of(run, flags.get("--marge.dump_dir") or "dump"), run / "dump"]
+    return [place for place in places if place.is_dir()][:1]
+
+
+def place_of(run: Path, named: str) -> Path:
+    """The folder that a flag of the run named; one of that name in RUN goes first, as a run may have been copied."""
+    inside = run / Path(named).name
+    return inside if inside.is_dir() else Path(named)
+
+
+def foreign_sentence(run: Path, places: Sequence[Path]) -> str | None:
+    """Which of the places are not in RUN, so that a copy of a run does not show another one without a word."""
+    foreign = [str(place) for place in places if not place.resolve().is_relative_to(run.resolve())]
+    return f"{' and '.join(foreign)}, of which the summary of {run} tells, is outside of it" if foreign else None
 
 
 def explored_with(folder: Path) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from datasets.exceptions import DatasetNotFoundError
@@ -61,7 +62,20 @@ def check_dataset(args: Any, flag: str, paths: str, probabilities: str | None, s
         if key not in data.column_names:
             columns = ", ".join(data.column_names)
             raise ValueError(f"{flag} {paths} has no column {key!r} ({key_flag}); it has {columns}")
-        for row, value in enumerate(data[key], start=1):
+        for row, value in enumerate(_values(data, key, f"{flag} {paths}"), start=1):
             if value is None or not str(value).strip():
                 raise ValueError(f"{flag} {paths}, row {row}: column {key!r} ({key_flag}) is empty; fill or drop it")
     return data
+
+
+def _values(data: Any, key: str, name: str) -> Sequence[Any]:
+    """A column; ValueError naming the first row whose text is not UTF-8, which shows only when it is read."""
+    try:
+        return list(data[key])
+    except UnicodeDecodeError:
+        for row in range(len(data)):
+            try:
+                data.select([row])[key][0]
+            except UnicodeDecodeError as e:
+                raise ValueError(f"{name}, row {row + 1}: column {key!r} is not UTF-8 ({e}); save it as UTF-8") from e
+        raise
