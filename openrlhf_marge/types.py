@@ -5,6 +5,7 @@ Token ids are tuples of the ids that the model really read or sampled; no stage 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -64,12 +65,29 @@ class Completion:
     log_probs: tuple[float, ...] | None = None  # of the rollout policy, one per token, when asked for
     extra_logs: tuple[tuple[str, float], ...] = ()  # further numbers that the reward function returned
     weight_versions: tuple[int, int] = (0, 0)  # weight updates before its first and before its last token
+    # Of a strategy that finds them itself: one per token, None where a token is not trained on. None: by the group.
+    # With None throughout it was sampled for its outcome alone.
+    advantages: tuple[float | None, ...] | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.reward <= 1.0:  # also false for NaN
             raise ValueError(f"a completion got the reward {self.reward}; rewards must lie in [0, 1]")
         if self.log_probs is not None and len(self.log_probs) != len(self.token_ids):
             raise ValueError(f"got {len(self.log_probs)} log-probs for {len(self.token_ids)} tokens")
+        if self.advantages is not None and len(self.advantages) != len(self.token_ids):
+            raise ValueError(f"got {len(self.advantages)} advantages for {len(self.token_ids)} tokens")
+        if not all(map(math.isfinite, own := self.own_advantages)):
+            raise ValueError(f"a completion got the advantages {own}; they must be finite")
+
+    @property
+    def own_advantages(self) -> list[float]:
+        """Of its tokens that are trained on, where they have advantages of their own."""
+        return [a for a in self.advantages or () if a is not None]
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether any of its tokens is trained on."""
+        return self.advantages is None or bool(self.own_advantages)
 
 
 def pass_rate(completions: Collection[Completion]) -> float:
@@ -91,11 +109,26 @@ class StateGroup:
     def __post_init__(self) -> None:
         if not self.completions:
             raise ValueError(f"state {self.state.index} of problem {self.problem.id} has no completions")
+        if len({c.advantages is None for c in self.completions}) > 1:
+            raise ValueError(
+                f"state {self.state.index} of problem {self.problem.id} has completions with advantages of their own "
+                "and without; give all or none"
+            )
 
     @property
     def value(self) -> float:
         """V(s_j), the mean reward of the group (Eq. 2)."""
         return sum(c.reward for c in self.completions) / len(self.completions)
+
+    @property
+    def trained(self) -> tuple[Completion, ...]:
+        """The completions that are trained on; only strategies that weigh tokens leave some out."""
+        return tuple(c for c in self.completions if c.is_trained)
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of its completions."""
+        return sum(len(c.token_ids) for c in self.completions)
 
     @property
     def pass_rate(self) -> float:
@@ -104,7 +137,9 @@ class StateGroup:
 
     @property
     def has_signal(self) -> bool:
-        """Whether any two rewards differ; otherwise every advantage is zero."""
+        """Whether an advantage is other than zero: where completions have none of their own, if two rewards differ."""
+        if self.completions[0].advantages is not None:
+            return any(any(c.advantages or ()) for c in self.completions)
         return len({c.reward for c in self.completions}) > 1
 
     def trains(self, credits_prefix: bool) -> bool:
@@ -124,6 +159,7 @@ class Exploration:
     problem_id: str
     groups: tuple[StateGroup, ...] = ()  # one per state, in order of the states; empty when the problem was left out
     candidates: StateGroup | None = None  # sampled from s_0 to find the first guidance, never trained on
+    probes: tuple[StateGroup, ...] = ()  # sampled for the values of their states alone, s_0 first; never trained on
     no_guidance: bool = False  # no suitable response was found, and none was there
     no_room: bool = False  # left out: the prompt leaves no room for a response
     guidance_kept: bool = False  # s_0 gave no suitable response, so the old guidance stays
@@ -143,4 +179,14 @@ class Exploration:
     @property
     def candidate_tokens(self) -> int:
         """Tokens sampled to find the first guidance."""
-        return sum(len(c.token_ids) for c in self.candidates.completions) if self.candidates else 0
+        return self.candidates.n_tokens if self.candidates else 0
+
+    @property
+    def probe_tokens(self) -> int:
+        """Tokens sampled for the values of states alone."""
+        return sum(group.n_tokens for group in self.probes)
+
+    @property
+    def untrained(self) -> tuple[StateGroup, ...]:
+        """What was sampled and is never trained on."""
+        return (*((self.candidates,) if self.candidates else ()), *self.probes)

@@ -77,6 +77,23 @@ def test_reference_initial_leaves_the_kl_as_it_was_asked_for(launch):
         ("--data.label_key answer", r"has no column 'answer' \(--data.label_key\); it has input, label"),
         ("--reward.remote_url /no/such.py", r"--reward.remote_url /no/such.py: there is no such file"),
         ("--rollout.n_samples_per_prompt 1", r"--rollout.n_samples_per_prompt is below 2"),
+        ("--rollout.temperature 0", r"--rollout.temperature is not above 0"),
+        ("--rollout.top_p 2", r"--rollout.top_p is a share"),
+        ("--rollout.top_p 0", r"--rollout.top_p is a share"),
+        ("--actor.adam.lr -1", r"--actor.adam.lr is below 0"),
+        ("--marge.frontier_samples 8", r"--marge.frontier_samples is for --marge.explore frontier; leave it out"),
+        ("--marge.preset frontier --marge.vine_samples 3", r"--marge.vine_samples is for --marge.explore vineppo"),
+        ("--marge.explore guided --marge.vanilla_match tokens", r"--marge.vanilla_match is for .* vanilla"),
+        ("--marge.explore tree_rl --marge.spo_segment 30", r"--marge.spo_segment is for --marge.explore spo_tree"),
+        ("--marge.explore tree_rl", r"names a tree, and how many states .* set --marge.expected_states"),
+        (
+            "--marge.explore spo_tree --marge.expected_states 3 --marge.spo_segment 100 --rollout.max_new_tokens 100",
+            r"--marge.spo_segment is as long as the longest response",
+        ),
+        (
+            "--marge.explore vineppo --reward.stop_properly_penalty_coef 0.1",
+            r"--reward.stop_properly_penalty_coef changes rewards after --marge.explore has weighed",
+        ),
         (
             "--marge.state_budget adaptive --rollout.n_samples_per_prompt 2",
             r"--marge.state_budget adaptive does not work with --rollout.n_samples_per_prompt 2: .* at least 4",
@@ -120,6 +137,20 @@ def test_reference_initial_leaves_the_kl_as_it_was_asked_for(launch):
 def test_refusals(launch, flags, sentence):
     with pytest.raises(SystemExit, match=sentence):
         launch(*flags.split())
+
+
+def test_trees_launch_with_what_the_schedule_needs(launch):
+    args = launch("--marge.explore", "spo_tree", "--marge.spo_branches", "4", "2", "--marge.expected_states", "3")
+    assert args.marge.spo_branches == (4, 2) and args.marge.scheduled_states == 3.0
+    assert launch("--marge.explore", "tree_rl", "--actor.lr_scheduler", "constant").marge.needs_log_probs
+    assert launch("--marge.explore", "vineppo").marge.scheduled_states == 1.0
+
+
+def test_a_text_that_is_not_utf_8_is_named_with_its_row(launch, tmp_path):
+    path = tmp_path / "latin.jsonl"
+    path.write_bytes('{"input": "1+1?", "label": "2"}\n{"input": "caf\xe9?", "label": "3"}\n'.encode("latin-1"))
+    with pytest.raises(SystemExit, match=rf"--data.prompt_dataset {path}, row 2: column 'input' is not UTF-8"):
+        launch("--data.prompt_dataset", str(path))
 
 
 def test_a_cot_prefix_that_the_models_tokenizer_loses_is_refused(launch, tmp_path):

@@ -136,7 +136,7 @@ def test_a_pilot_is_one_update_kept_for_the_next_start(tmp_path, monkeypatch):
         point = ProgressPoint(updates=1, samples=800, tokens=57600, seconds=1.0, optimizer_steps=16)
         write_points(folder / "progress.jsonl", [point])
 
-    logged = {"marge/problems": 24.0, "marge/completions": 936.0, "marge/candidates": 768.0}
+    logged = {"marge/problems": 24.0, "marge/completions": 936.0, "marge/candidates": 700.0, "marge/probes": 68.0}
     series = {f"train/{tag}": [(1, value)] for tag, value in logged.items()}
     monkeypatch.setattr("openrlhf_marge.compare.pilots.read_series", lambda folder: series)
     for _ in range(2):

@@ -7,7 +7,7 @@ import pytest
 from openrlhf_marge.data.dump import (
     DumpWriter,
     candidates_path,
-    count_completions,
+    count_trained,
     dump_files,
     is_candidates,
     read_groups,
@@ -52,7 +52,7 @@ def test_groups_come_back_as_they_were(tmp_path):
     write(tmp_path, 7)
     (path,) = dump_files(tmp_path)
     assert list(read_groups(path)) == groups()
-    assert count_completions([path]) == 6
+    assert count_trained([path]) == 6
 
 
 def test_it_is_a_data_set_with_a_row_per_completion(tmp_path):

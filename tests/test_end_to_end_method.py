@@ -67,6 +67,34 @@ def test_vanilla_exploration_with_tokens_matched_and_a_stop_text(task, tmp_path,
     assert {truncated for text, truncated in completions if text.endswith("7")} == {False}
 
 
+@pytest.mark.parametrize("method", ["vineppo", "spo_tree", "tree_rl"])
+def test_methods_that_weigh_tokens_train_on_what_they_dumped(task, tmp_path, cluster, method):
+    own = {
+        "vineppo": "--marge.vine_samples 3",
+        "spo_tree": "--marge.spo_branches 4 2 --marge.spo_segment 6 --marge.spo_sure 1 --marge.expected_states 2",
+        "tree_rl": "--marge.tree_chains 3 --marge.tree_keep 8 --marge.expected_states 2",
+    }[method]
+    flags = f"{TOKENS}--marge.explore {method} {own} --marge.dump_dir {tmp_path}/dump --marge.share_prefix"
+    run = train(task, tmp_path, flags, cluster)
+    groups = [g for rollout in groups_of(tmp_path / "dump") for g in rollout]
+    completions = [c for g in groups for c in g.completions]
+    assert all(c.advantages is not None for c in completions) and any(g.has_signal for g in groups)
+    waiting = run.values("marge/completions_waiting")[-1]
+    assert sum(run.values("rollout/num_samples")) + waiting == sum(len(g.trained) for g in groups) > 0
+    probes = sum(run.values("marge/probe_tokens"))
+    assert (probes > 0) == (method == "vineppo")
+    assert sum(run.values("marge/generated_tokens")) == probes + sum(len(c.token_ids) for c in completions)
+    assert max(run.values("actor_grad_norm")) > 0.0
+    if method != "vineppo":
+        assert all(len(g.state.prefix_ids) > 0 for g in groups if g.state.index)
+        return
+    # The same again without any engine: the tokens' advantages come back from the dump.
+    replay = f"--experience_maker marge --vllm.num_engines 0 --marge.replay_dir {tmp_path}/dump --marge.share_prefix"
+    again = train(task, tmp_path / "replay", replay, cluster)
+    assert again.values("rollout/num_samples") == run.values("rollout/num_samples")
+    assert again.values("policy_loss") == pytest.approx(run.values("policy_loss"), abs=1e-4)
+
+
 def check_async(run, folder) -> list:
     """Every completion was trained on or waits, and knows its weights; returns the groups."""
     assert "MargeGeneratorActor" in run.log and "MargeTrainingActor" in run.log

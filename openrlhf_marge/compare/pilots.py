@@ -12,7 +12,7 @@ from openrlhf_marge.compare.finished import read_run
 from openrlhf_marge.compare.plan import Method, Plan, PlannedRun
 from openrlhf_marge.compare.runner import Runner, train
 from openrlhf_marge.data.files import write_json
-from openrlhf_marge.method.metrics import CANDIDATES, COMPLETIONS, PROBLEMS
+from openrlhf_marge.method.metrics import CANDIDATES, COMPLETIONS, PROBES, PROBLEMS
 from openrlhf_marge.runs.folder import flag_values
 from openrlhf_marge.runs.log import TRAIN, read_series
 from openrlhf_marge.runs.progress import ProgressPoint, RunBudget
@@ -20,7 +20,8 @@ from openrlhf_marge.runs.progress import ProgressPoint, RunBudget
 
 @dataclass(frozen=True, kw_only=True)
 class Pilot:
-    """Of the first update: ``completions`` are those of the groups, without ``candidates``; ``tokens`` of both."""
+    """Of the first update: ``completions`` are those of the groups, ``candidates`` what is not trained on, probes
+    included; ``tokens`` are of both."""
 
     problems: int
     completions: int
@@ -68,14 +69,14 @@ def _measured(folder: Path, points: Sequence[ProgressPoint], n: int) -> Pilot:
     """``n`` responses a problem, where the run's log does not say how many problems there were."""
     series = read_series(folder / "tensorboard")
     if f"{TRAIN}{PROBLEMS}" in series:
-        problems, completions, candidates = (
-            round(series[TRAIN + tag][0][1]) for tag in (PROBLEMS, COMPLETIONS, CANDIDATES)
+        problems, completions, candidates, probes = (
+            round(series[TRAIN + tag][0][1]) for tag in (PROBLEMS, COMPLETIONS, CANDIDATES, PROBES)
         )
     else:
-        problems, completions, candidates = points[0].samples // n, points[0].samples, 0
+        problems, completions, candidates, probes = points[0].samples // n, points[0].samples, 0, 0
     steps = points[0].optimizer_steps
     assert steps is not None, "a run with a budget counts them"
     return Pilot(
-        problems=problems, completions=completions, candidates=candidates, tokens=points[0].tokens,
+        problems=problems, completions=completions, candidates=candidates + probes, tokens=points[0].tokens,
         optimizer_steps=steps,
     )  # fmt: skip

@@ -9,6 +9,7 @@ advantage 0: nothing that trains reads those. The schema's metadata has the stop
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +18,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from openrlhf_marge.data.files import whole
@@ -51,7 +54,8 @@ SCHEMA = pa.schema(
         ("reward", pa.float64()),  # as graded, before OpenRLHF's length penalties
         ("is_correct", pa.bool_()),
         ("truncated", pa.bool_()),
-        ("advantage", pa.float64()),  # of that reward
+        ("advantage", pa.float64()),  # of that reward, or where its tokens have advantages of their own their mean
+        ("advantages", pa.list_(pa.float64())),  # one per token, null for one that is not trained on
         ("log_probs", pa.list_(pa.float32())),
         ("extra_logs", pa.list_(pa.struct([("name", pa.string()), ("value", pa.float64())]))),
         ("first_weight_version", pa.int64()),
@@ -75,21 +79,21 @@ class DumpWriter:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="dump")
         self._pending: Future[None] | None = None
 
-    def write(self, step: int, groups: Sequence[StateGroup], candidates: Sequence[StateGroup] = ()) -> None:
+    def write(self, step: int, groups: Sequence[StateGroup], untrained: Sequence[StateGroup] = ()) -> None:
         """Queue the files of rollout ``step``; written again after a resume, they take the place of the old ones."""
         self.wait()
-        self._pending = self._pool.submit(self._write, step, tuple(groups), tuple(candidates))
+        self._pending = self._pool.submit(self._write, step, tuple(groups), tuple(untrained))
 
     def wait(self) -> None:
         """Return once everything is on disk."""
         if self._pending is not None:
             self._pending.result()
 
-    def _write(self, step: int, groups: tuple[StateGroup, ...], candidates: tuple[StateGroup, ...]) -> None:
+    def _write(self, step: int, groups: tuple[StateGroup, ...], untrained: tuple[StateGroup, ...]) -> None:
         """The rollout's own file comes last: where it is, the other one is whole."""
         path = dump_path(self._folder, step)
-        if candidates:
-            rows = [row | {"advantage": 0.0} for group in candidates for row in _rows(step, group, self._advantages)]
+        if untrained:
+            rows = [row | {"advantage": 0.0} for group in untrained for row in _rows(step, group, self._advantages)]
             _write_file(candidates_path(path), rows, self._schema)
         else:
             candidates_path(path).unlink(missing_ok=True)
@@ -113,12 +117,12 @@ def dump_path(folder: str | os.PathLike, step: int) -> Path:
 
 
 def candidates_path(rollout: Path) -> Path:
-    """The file of the candidates that were sampled for the rollout of this file; there is none without any."""
+    """The file of what was sampled for this rollout and is not trained on; there is none without any."""
     return rollout.with_name(rollout.name.replace("rollout-", "candidates-"))
 
 
 def is_candidates(path: Path) -> bool:
-    """Whether a file holds candidates and no completions of a rollout."""
+    """Whether a file holds what is not trained on, and no completions of a rollout."""
     return path.name.startswith("candidates-")
 
 
@@ -130,8 +134,18 @@ def dump_files(folder: str | os.PathLike) -> list[Path]:
     return files
 
 
-def count_completions(files: Sequence[Path]) -> int:
-    return sum(pq.read_metadata(path).num_rows for path in files)
+def count_trained(files: Sequence[Path]) -> int:
+    """Completions that are trained on."""
+    return sum(map(_count_trained, files))
+
+
+def _count_trained(path: Path) -> int:
+    file = pq.ParquetFile(path)
+    if "advantages" not in file.schema_arrow.names:  # of an earlier version
+        return file.metadata.num_rows
+    lists = file.read(columns=["advantages"])["advantages"].combine_chunks()
+    trained = lists.flatten().is_valid().to_numpy(zero_copy_only=False)
+    return lists.null_count + len(np.unique(pc.list_parent_indices(lists).to_numpy()[trained]))
 
 
 def read_groups(path: Path) -> Iterator[StateGroup]:
@@ -161,10 +175,15 @@ def _rows(step: int, group: StateGroup, advantages_of: Callable[..., list[float]
     advantages = advantages_of([c.reward for c in group.completions], [0] * len(group.completions))
     for c, a in zip(group.completions, advantages, strict=True):
         yield shared | dict(
-            token_ids=c.token_ids, reward=c.reward, is_correct=c.is_correct, truncated=c.truncated, advantage=a,
+            token_ids=c.token_ids, reward=c.reward, is_correct=c.is_correct, truncated=c.truncated,
+            advantage=a if c.advantages is None else _mean(c.own_advantages), advantages=c.advantages,
             log_probs=c.log_probs, extra_logs=_extra_logs(c),
             first_weight_version=c.weight_versions[0], last_weight_version=c.weight_versions[1],
         )  # fmt: skip
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values) if values else 0.0
 
 
 def _extra_logs(completion: Completion) -> list[dict[str, Any]]:
@@ -202,6 +221,7 @@ def _completion(row: dict[str, Any]) -> Completion:
         is_correct=row["is_correct"],
         truncated=row["truncated"],
         log_probs=None if row["log_probs"] is None else tuple(row["log_probs"]),
+        advantages=None if row["advantages"] is None else tuple(row["advantages"]),
         extra_logs=tuple((log["name"], log["value"]) for log in row["extra_logs"]),
         weight_versions=(row["first_weight_version"], row["last_weight_version"]),
     )

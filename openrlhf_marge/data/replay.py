@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from openrlhf_marge.data.dump import count_completions, dump_files, read_groups
+from openrlhf_marge.data.dump import count_trained, dump_files, read_groups
 from openrlhf_marge.seeds import stable_hash
 from openrlhf_marge.types import StateGroup
 
@@ -19,8 +19,8 @@ class Replay:
 
     @property
     def n_completions(self) -> int:
-        """Completions of an episode."""
-        return count_completions(self._files)
+        """Completions of an episode, those that are trained on."""
+        return count_trained(self._files)
 
     def skip(self, rollouts: int) -> None:
         """Go on after so many rollouts."""

@@ -81,8 +81,8 @@ class ExplorationFolder:
         explorations = [self._explored.pop(i) for i in ids]
         record = FileRecord(pool=self.pool.state_dict(ids), totals=totals_of(explorations))
         self._records.write_state(number, record)
-        candidates = [e.candidates for e in explorations if e.candidates]
-        self._dump.write(number, [group for e in explorations for group in e.groups], candidates)
+        untrained = [group for e in explorations for group in e.untrained]
+        self._dump.write(number, [group for e in explorations for group in e.groups], untrained)
         self._writing = number
 
     def _settle(self) -> None:

@@ -21,6 +21,7 @@ class Totals:
     completions: int = 0
     completions_correct: int = 0
     candidate_tokens: int = 0
+    probe_tokens: int = 0
     completion_tokens: int = 0
     pass_rates: float = 0.0
 
@@ -29,8 +30,8 @@ class Totals:
 
     @property
     def generated_tokens(self) -> int:
-        """Tokens that the engines sampled, candidates included."""
-        return self.candidate_tokens + self.completion_tokens
+        """Tokens that the engines sampled, candidates and probes included."""
+        return self.candidate_tokens + self.probe_tokens + self.completion_tokens
 
     def as_dict(self) -> dict[str, float]:
         """The counts, and the means that they give; a mean over nothing is left out."""
@@ -61,6 +62,7 @@ def _totals(exploration: Exploration) -> Totals:
         completions=len(completions),
         completions_correct=sum(c.is_correct for c in completions),
         candidate_tokens=exploration.candidate_tokens,
-        completion_tokens=sum(len(c.token_ids) for c in completions),
+        probe_tokens=exploration.probe_tokens,
+        completion_tokens=sum(g.n_tokens for g in exploration.groups),
         pass_rates=exploration.pass_rate or 0.0,  # 0 where nothing was sampled
     )

@@ -8,8 +8,15 @@ from dataclasses import fields
 from typing import Any
 
 from openrlhf_marge.method.config import PREFIX, MargeConfig
+from openrlhf_marge.method.explorations import EXPLORATIONS
 from openrlhf_marge.method.flags import add_flags, options_of
 from openrlhf_marge.method.presets import PRESETS, preset_values
+
+# How the flags of one strategy begin -> the strategy.
+STRATEGY_OF = {
+    "vanilla": "vanilla", "frontier": "frontier", "rescue": "frontier", "vine": "vineppo", "spo": "spo_tree",
+    "tree": "tree_rl",
+}  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser, without: Collection[str] = ()) -> None:
@@ -26,7 +33,12 @@ def from_namespace(namespace: Any) -> MargeConfig:
     """The config from ``args.marge`` as argparse filled it, with what ``--marge.preset`` sets and was not given."""
     given = {f.name: value for f in fields(MargeConfig) if (value := getattr(namespace, f.name)) is not None}
     given = {name: tuple(v) if isinstance(v, list) else v for name, v in given.items()}
-    return MargeConfig(**{**preset_values(given), **given})
+    config = MargeConfig(**{**preset_values(given), **given})
+    for name in given:
+        strategy = STRATEGY_OF.get(name.split("_")[0])
+        if strategy and config.explore in EXPLORATIONS.own and config.explore != strategy:
+            raise ValueError(f"--{PREFIX}{name} is for --marge.explore {strategy}; leave it out or explore so")
+    return config
 
 
 def preset_sentence(namespace: Any) -> str | None:

@@ -6,12 +6,13 @@ import re
 from dataclasses import dataclass
 
 from openrlhf_marge.method.advantages import ADVANTAGES
-from openrlhf_marge.method.explorations import EXPLORATIONS
+from openrlhf_marge.method.explorations import EXPLORATIONS, TREES, WEIGH_TOKENS
 from openrlhf_marge.method.flags import check_values, option
 from openrlhf_marge.method.frontier_options import FrontierOptions
 from openrlhf_marge.method.guidance_rules import GUIDANCE_RULES
 from openrlhf_marge.method.presets import PRESETS, check_frontier
 from openrlhf_marge.method.splitters import SPLITTERS
+from openrlhf_marge.method.step_options import StepOptions, check_steps
 from openrlhf_marge.rewards.domains import MATH, REWARDS
 
 PREFIX = "marge."  # of the flags
@@ -22,14 +23,17 @@ FRONTIER_STATES = 0.25  # of frontier for each one asked for: half of the proble
 
 
 @dataclass(frozen=True, kw_only=True)
-class MargeConfig(FrontierOptions):
+class MargeConfig(FrontierOptions, StepOptions):
     """Options of guided exploration; completions per state are OpenRLHF's own ``--rollout.n_samples_per_prompt``."""
 
     explore: str = option(
         "guided",
-        "'guided', from every state of a guidance, 'vanilla', everything from s_0 (Sec. 4.3.2), or 'frontier', from "
-        "s_0, and where a problem is hard or nearly saturated from the state whose success is nearest to even",
+        "'guided', from every state of a guidance, 'vanilla', everything from s_0 (Sec. 4.3.2), 'frontier', from "
+        "s_0, and where a problem is hard or nearly saturated from the state whose success is nearest to even, "
+        "'vineppo', from s_0, each step weighed by completions of the states around it (VinePPO), or a tree, which "
+        "branches after every segment ('spo_tree', SPO) or where the policy was least sure ('tree_rl', TreeRL)",
         choices=EXPLORATIONS,
+        listed=False,
     )
     vanilla_match: str = option(
         "samples",
@@ -150,6 +154,7 @@ class MargeConfig(FrontierOptions):
     def __post_init__(self) -> None:
         check_values(self, MargeConfig, PREFIX)
         check_frontier(self)
+        check_steps(self)
         if "" in self.stop:
             raise ValueError("--marge.stop has an empty text, at which every completion would end; leave it out")
         if GUIDANCE_RULES.load(self.guidance_rule).picks_once and self.guidance_source == "fresh":
@@ -180,6 +185,11 @@ class MargeConfig(FrontierOptions):
         return self.advantage == "vine" or self.prefix_credit == "value_gain"
 
     @property
+    def needs_log_probs(self) -> bool:
+        """Whether the exploration reads the log-probs of sampled tokens."""
+        return self.explore in TREES
+
+    @property
     def scheduled_states(self) -> float:
         """States per problem, each with its completions, that the learning-rate schedule counts on.
 
@@ -190,6 +200,8 @@ class MargeConfig(FrontierOptions):
             return self.expected_states
         if self.explore == "frontier":
             return 1 + FRONTIER_STATES * self.frontier_states
+        if self.explore in WEIGH_TOKENS:
+            return 1.0
         states = float(self.n_states) if self.split == "tokens" else PAPER_STEP_STATES
         after_s0 = self.n_guidances * (min(states, self.max_states or states) - 1)
         halved = self.explore == "vanilla" and self.vanilla_match == "tokens"

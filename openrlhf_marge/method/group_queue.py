@@ -19,8 +19,8 @@ class GroupQueue:
         self._groups: list[StateGroup] = []
 
     def __len__(self) -> int:
-        """Completions that wait."""
-        return sum(len(g.completions) for g in self._groups)
+        """Completions that wait to be trained on."""
+        return sum(len(g.trained) for g in self._groups)
 
     @property
     def groups(self) -> tuple[StateGroup, ...]:
@@ -32,7 +32,7 @@ class GroupQueue:
 
     def take(self) -> list[StateGroup]:
         """The most whole batches that whole groups can fill; of the ways to fill them, the oldest groups go first."""
-        stay = _left_over([len(g.completions) for g in self._groups], self._train_batch_size)
+        stay = _left_over([len(g.trained) for g in self._groups], self._train_batch_size)
         taken = [g for i, g in enumerate(self._groups) if i not in stay]
         self._groups = [g for i, g in enumerate(self._groups) if i in stay]
         return taken

@@ -17,7 +17,7 @@ STATES_PER_PROBLEM = "marge/states_per_problem"
 GROUPS_WITH_SIGNAL = "marge/groups_with_signal"
 PASS_RATE = "marge/pass_rate"
 GUIDANCE_CORRECT = "marge/guidance_correct"
-COMPLETIONS, CANDIDATES = "marge/completions", "marge/candidates"  # how many were sampled
+COMPLETIONS, CANDIDATES, PROBES = "marge/completions", "marge/candidates", "marge/probes"  # how many were sampled
 COMPLETION_TOKENS = "marge/completion_tokens"
 GENERATED_TOKENS = "marge/generated_tokens"
 OUTCOME_DIVERSITY = "marge/outcome_diversity_per_1k_tokens"
@@ -40,7 +40,8 @@ def exploration_metrics(explorations: Sequence[Exploration]) -> dict[str, float]
     ages = [e.guidance_age for e in explored if e.guidance_age is not None]
     tokens = {
         "marge/candidate_tokens": float(sum(e.candidate_tokens for e in explorations)),
-        COMPLETION_TOKENS: float(sum(len(c.token_ids) for g in groups for c in g.completions)),
+        "marge/probe_tokens": float(sum(e.probe_tokens for e in explorations)),
+        COMPLETION_TOKENS: float(sum(g.n_tokens for g in groups)),
     }
     metrics = tokens | {
         PROBLEMS: float(len(explorations)),
@@ -50,6 +51,7 @@ def exploration_metrics(explorations: Sequence[Exploration]) -> dict[str, float]
         "marge/groups": float(len(groups)),
         COMPLETIONS: float(sum(len(g.completions) for g in groups)),
         CANDIDATES: float(sum(len(e.candidates.completions) for e in explorations if e.candidates)),
+        PROBES: float(sum(len(g.completions) for e in explorations for g in e.probes)),
         GENERATED_TOKENS: sum(tokens.values()),
     }
     metrics |= _mean(STATES_PER_PROBLEM, (len(e.groups) for e in explored))
@@ -86,7 +88,7 @@ def pairs_per_token(groups: Sequence[StateGroup]) -> dict[str, float]:
     ``outcome_diversity``: sum over groups of n times the chance that two completions of the group differ in outcome;
     ``valid_pairs``: sum of min(correct, incorrect), the pairs there are, of which a larger group has more at equal p.
     """
-    thousands = sum(len(c.token_ids) for g in groups for c in g.completions) / 1000
+    thousands = sum(g.n_tokens for g in groups) / 1000
     if not thousands:
         return {}
     correct = [(sum(c.is_correct for c in g.completions), len(g.completions)) for g in groups]

@@ -15,6 +15,7 @@ from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.method.guidance import GuidancePool, pick_guidance, without_end
 from openrlhf_marge.method.guidance_rules import GUIDANCE_RULES
 from openrlhf_marge.method.splitters import DecodePieces, split_into_states
+from openrlhf_marge.method.trees import Branch
 from openrlhf_marge.seeds import generator, stable_hash
 from openrlhf_marge.types import Completion, Exploration, Guidance, Problem, State, StateGroup, TokenIds, pass_rate
 
@@ -106,6 +107,10 @@ class Visit:
             completions, self.s0_ids, self.eos_ids, self.config, rng, self.number, self.decode_pieces, wanted
         )  # fmt: skip
 
+    def without_end(self, completion: Completion) -> TokenIds:
+        """Its tokens before EOS and before a stop text."""
+        return without_end(completion.token_ids, self.eos_ids, self.config.stop, self.decode_pieces)
+
     def remember(self, guidances: Sequence[Guidance]) -> None:
         """Let these be the known guidance of the next visit."""
         self.pool.set(self.problem.id, guidances)
@@ -167,6 +172,24 @@ class Visit:
         return Exploration(
             problem_id=self.problem.id, groups=self.groups(states, completed),
             guidance_age=None if guidance is None else self.number - guidance.visit, **facts,
+        )  # fmt: skip
+
+    def forest(self, branches: Sequence[Branch]) -> Exploration:
+        """The outcome of a visit that branched: one group per prefix from which something was sampled, s_0 first."""
+        completed: dict[TokenIds, list[Completion]] = {self.s0_ids: []}
+        for branch in branches:
+            completed.setdefault(branch.prefix_ids, []).append(branch.completion)
+        states = [State(index=i, prefix_ids=prefix) for i, prefix in enumerate(completed)]
+        return self.exploration(states, list(completed.values()))
+
+    def probes(self, states: Sequence[State], completed: Sequence[Sequence[Completion]]) -> tuple[StateGroup, ...]:
+        """Groups that are there for the values of their states alone: they are counted, kept and not trained on."""
+        return tuple(
+            StateGroup(
+                id=self._group_id(("probe", state.prefix_ids)), problem=self.problem, state=state,
+                n_states=len(states), completions=tuple(completions),
+            )
+            for state, completions in zip(states, completed, strict=True)
         )  # fmt: skip
 
     def groups(self, states: list[State], completed: list[list[Completion]]) -> tuple[StateGroup, ...]:

@@ -236,7 +236,7 @@ function guidanceNodes(visit, guidance, select) {
 }
 
 function candidatesHead() {
-  return el("p", {}, badge("none", "candidates"), " Sampled to find a first guidance; none was trained on.");
+  return el("p", {}, badge("none", "candidates"), " Sampled to find a first guidance, or for the values of states; none was trained on.");
 }
 
 function guidanceHead(guidance) {

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from openrlhf_marge.method.config import MargeConfig
-from openrlhf_marge.method.explorations import EXPLORATIONS
+from openrlhf_marge.method.explorations import EXPLORATIONS, TREES, WEIGH_TOKENS
 from openrlhf_marge.method.splitters import SPLITTERS
 from openrlhf_marge.rewards.domains import MATH
 
@@ -46,6 +46,18 @@ REFUSED: tuple[tuple[Callable[[Any], bool], str], ...] = (
         lambda a: a.algo.kl.target is not None,
         "--algo.kl.target does not work with MARGE: OpenRLHF's adaptive controller counts a fixed number of samples "
         "a step; set --algo.kl.init_coef alone",
+    ),
+    (
+        lambda a: a.rollout.temperature <= 0,
+        "--rollout.temperature is not above 0: all completions of a state would be the same; the paper has 0.8",
+    ),
+    (
+        lambda a: not 0 < a.rollout.top_p <= 1,
+        "--rollout.top_p is a share of the probability; give a number above 0 and at most 1",
+    ),
+    (
+        lambda a: a.actor.adam.lr < 0,
+        "--actor.adam.lr is below 0, by which the policy would learn what was wrong; give the learning rate",
     ),
     (
         lambda a: a.rollout.n_samples_per_prompt < 2,
@@ -98,6 +110,11 @@ REFUSED_TOGETHER: tuple[tuple[Callable[[Any, MargeConfig], bool], str], ...] = (
         "reward differ; leave one out",
     ),
     (
+        lambda a, c: c.explore in WEIGH_TOKENS and a.reward.stop_properly_penalty_coef is not None,
+        "--reward.stop_properly_penalty_coef changes rewards after --marge.explore has weighed the tokens by them; "
+        "leave it out",
+    ),
+    (
         lambda a, c: bool(c.dump_dir) and bool(c.replay_dir),
         "--marge.dump_dir does not work with --marge.replay_dir: what is replayed is on disk already",
     ),
@@ -119,6 +136,19 @@ REFUSED_TOGETHER: tuple[tuple[Callable[[Any, MargeConfig], bool], str], ...] = (
     (
         lambda a, c: c.explore not in EXPLORATIONS.own and _plans_steps(a, c),
         f"--marge.explore names an installed exploration, {UNPLANNED}",
+    ),
+    (
+        lambda a, c: (
+            c.explore == "spo_tree"
+            and len(c.spo_branches) > 1
+            and c.spo_segment >= min(a.data.max_len, a.rollout.max_new_tokens or a.data.max_len)
+        ),
+        "--marge.spo_segment is as long as the longest response, so the tree would never branch; lower it, or raise "
+        "--data.max_len and --rollout.max_new_tokens",
+    ),
+    (
+        lambda a, c: c.explore in TREES and _plans_steps(a, c),
+        f"--marge.explore names a tree, {UNPLANNED}",
     ),
     (
         lambda a, c: a.ckpt.save_steps > 0 and a.ckpt.max_num < 2,

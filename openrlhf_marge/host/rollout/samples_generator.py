@@ -70,9 +70,9 @@ class GuidedSamplesGenerator(SamplesGenerator):
             groups = [group for e in explorations for group in e.groups]
         if consumed:
             self._say_what_is_wrong(explorations, groups, consumed)
-        candidates = [e.candidates for e in explorations if e.candidates]
-        if self._dump and (groups or candidates):
-            self._dump.write(self.rollouts, groups, candidates)
+        untrained = [group for e in explorations for group in e.untrained]
+        if self._dump and (groups or untrained):
+            self._dump.write(self.rollouts, groups, untrained)
         self.queue.extend(self._to_train_on(groups))
         samples = [
             experience
@@ -93,11 +93,13 @@ class GuidedSamplesGenerator(SamplesGenerator):
         return groups
 
     def _to_train_on(self, groups: Sequence[StateGroup]) -> Sequence[StateGroup]:
-        """All, or with ``--marge.skip_saturated`` those that bring a gradient of the rewards."""
+        """All with completions to train on, or with ``--marge.skip_saturated`` those that bring a gradient of the
+        rewards."""
+        groups = [group for group in groups if group.trained]
         if not self.config.skip_saturated:
             return groups
         kept = [group for group in groups if group.trains(self.config.credits_prefix)]
-        self.skipped += sum(len(g.completions) for g in groups) - sum(len(g.completions) for g in kept)
+        self.skipped += sum(len(g.trained) for g in groups) - sum(len(g.trained) for g in kept)
         self._counts[GROUPS_SKIPPED] += len(groups) - len(kept)
         return kept
 
@@ -128,7 +130,7 @@ class GuidedSamplesGenerator(SamplesGenerator):
         if groups and not self._plan_checked and not self._replay and self.args.actor.lr_scheduler != "constant":
             self._plan_checked = True
             n = self.args.rollout.n_samples_per_prompt
-            states = sum(len(g.completions) for g in groups) / n / n_problems
+            states = sum(len(g.trained) for g in groups) / n / n_problems
             said.append(wrong_plan(self.scheduled_steps(), self.config.scheduled_states, states))
         for sentence in filter(None, said):
             logger.warning(sentence)

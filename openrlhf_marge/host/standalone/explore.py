@@ -82,7 +82,7 @@ async def explore_on(
         tokenizer,
         temperature=args.rollout.temperature,
         top_p=args.rollout.top_p,
-        with_log_probs=False,  # nothing is trained on here
+        with_log_probs=config.needs_log_probs,  # nothing is trained on here
         seeded=args.train.full_determinism_enable,
         weight_version=_untrained,
         stop=config.stop,

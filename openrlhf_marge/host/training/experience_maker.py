@@ -9,7 +9,7 @@ from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
 from openrlhf.trainer.ppo_utils.length_penalty import apply_length_penalties
 
 from openrlhf_marge.host.rollout.data import data_ranks
-from openrlhf_marge.host.rollout.experiences import EPISODE, GROUP_ID, SEGMENT, VALUE_GAIN
+from openrlhf_marge.host.rollout.experiences import EPISODE, GROUP_ID, SEGMENT, TOKEN_ADVANTAGES, VALUE_GAIN
 from openrlhf_marge.host.training.finite import require_finite
 from openrlhf_marge.host.training.tree_batches import tree_batches
 from openrlhf_marge.method.advantages import group_advantages, group_stds
@@ -72,9 +72,21 @@ class GroupExperienceMaker(RemoteExperienceMaker):
             experience.info["group_reward_std"] = std
             del experience.info[EPISODE]
             credited = experience.info[SEGMENT] * experience.info[VALUE_GAIN]
-            self.has_signal = self.has_signal or bool(advantage.any() or credited.any())
+            own = self._own_advantages(experience)
+            advantage = torch.where(own.isnan().any(dim=-1), advantage, 0.0)
+            own = own.nan_to_num()
+            self.has_signal = self.has_signal or bool(advantage.any() or credited.any() or own.any())
             self._spread_over_tokens(experience, advantage)
+            experience.advantages += own
+            experience.returns += own
         return experiences
+
+    def _own_advantages(self, experience: Experience) -> torch.Tensor:
+        """(B, A): of the tokens of completions that bring their own, NaN in rows whose advantage is the group's."""
+        found = experience.info.pop(TOKEN_ADVANTAGES)
+        own = torch.zeros(experience.action_mask.shape)
+        own[:, : found.shape[1]] = found * experience.action_mask[:, : found.shape[1]]
+        return torch.where(own < 0, own * self.args.marge.negative_weight, own)
 
     def _spread_over_tokens(self, experience: Experience, advantage: torch.Tensor) -> None:
         """Per-token returns as the host makes them: the advantage at the last token, minus any KL reward, summed back.

@@ -11,17 +11,30 @@ from typing import TYPE_CHECKING
 from openrlhf_marge.entry_points import Registry, function_of
 from openrlhf_marge.method.explorations.frontier import frontier
 from openrlhf_marge.method.explorations.guided import guided
+from openrlhf_marge.method.explorations.spo_tree import spo_tree
+from openrlhf_marge.method.explorations.tree_rl import tree_rl
 from openrlhf_marge.method.explorations.vanilla import vanilla
+from openrlhf_marge.method.explorations.vineppo import vineppo
 from openrlhf_marge.types import Exploration
 
 if TYPE_CHECKING:
     from openrlhf_marge.method.visit import Visit
 
+# Their completions bring an advantage for every token; of trees they need the tokens' log-probs.
+TREES = frozenset({"spo_tree", "tree_rl"})
+WEIGH_TOKENS = frozenset({"vineppo", *TREES})
 Strategy = Callable[["Visit"], Awaitable[Exploration]]
 
 EXPLORATIONS: Registry[Strategy] = Registry(
     flag="--marge.explore",
     group="openrlhf_marge.explorations",
-    own={"guided": guided, "vanilla": vanilla, "frontier": frontier},
+    own={
+        "guided": guided,
+        "vanilla": vanilla,
+        "frontier": frontier,
+        "vineppo": vineppo,
+        "spo_tree": spo_tree,
+        "tree_rl": tree_rl,
+    },
     check=function_of("(visit) -> exploration"),
 )
