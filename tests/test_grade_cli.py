@@ -100,7 +100,7 @@ def test_the_first_responses_are_graded_before_the_last_is_read(tmp_path, monkey
         ('{"response": "a"', "line 6 is not JSON: "),
         ("[1]", "line 6 is JSON but no object with keys"),
         ('{"label": "1"}', "line 6: the key 'response' (--response_key) is missing; there is label"),
-        ('{"response": "a", "label": null}', "line 6: the key 'label' (--label_key) is missing; there is response,"),
+        ('{"response": "a", "label": null}', "line 6: the value of 'label' (--label_key) is null; fill it or drop the row"),
         ('{"response": "a", "label": " "}', "line 6: the value of 'label' (--label_key) is empty; fill it or drop"),
         ('{"response": ["a"], "label": "1"}', "line 6: the value of 'response' (--response_key) is a list and no te"),
     ],
@@ -119,6 +119,7 @@ def test_missing_empty_and_torn_files_are_named(tmp_path, capsys):
     latin.write_bytes('{"response": "é"}'.encode("latin-1"))
     for file, sentence in (
         ("/no/such.jsonl", "/no/such.jsonl: there is no such file"),
+        (str(tmp_path), f"{tmp_path} is a folder; name a file"),
         (write(tmp_path / "empty.jsonl", [], "\n"), "empty.jsonl has no rows"),
         (str(torn), "torn.parquet is no Parquet file"),
         (str(latin), "latin.jsonl, line 1 is not JSON"),
@@ -132,6 +133,7 @@ def test_missing_empty_and_torn_files_are_named(tmp_path, capsys):
     [
         ("f --workers 0", "--workers 0 must be at least 1"),
         ("f --check_gold --out o", "--out does not go with --check_gold"),
+        ("f --out ./f", "--out f is the file of the responses, which it would replace; name another"),
         ("", "the following arguments are required: file"),
     ],
 )

@@ -334,7 +334,7 @@ def test_bad_flags(capsys, flags, sentence):
 def test_a_bad_setting_ends_the_start_with_a_sentence(name):
     command = [sys.executable, "-m", "openrlhf_marge.cli.serve_grader", "--port", "1"]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {name: "many"})
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith(f"serve_grader: error: {name}") and done.stderr.count("\n") == 1
 
 

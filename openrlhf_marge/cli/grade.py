@@ -43,6 +43,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     check_workers(parser, args.workers)
     if args.check_gold and args.out:
         parser.error("--out does not go with --check_gold, which grades no responses; leave one of them out")
+    if args.out and args.out.resolve() == args.file.resolve():
+        parser.error(f"--out {args.out} is the file of the responses, which it would replace; name another")
     return args
 
 

@@ -134,7 +134,8 @@ def main(argv: list[str] | None = None) -> None:
         token, guard = read_token(args.token_file), process_guard()
         start_pool(args.workers)
     except ValueError as e:
-        raise SystemExit(f"serve_grader: error: {e}") from None
+        print(f"serve_grader: error: {e}", file=sys.stderr)
+        sys.exit(2)
     if not token and args.host not in LOOPBACK:
         print(f"serve_grader: all that reach {args.host} may use it; give --token_file", file=sys.stderr, flush=True)
     app = make_app(guard, args.workers, token)

@@ -98,7 +98,7 @@ def check_out(out: Path) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out.parent).close()
     except OSError as e:
-        raise ValueError(f"--out {out} cannot be written: {e}; choose another place") from e
+        raise ValueError(f"--out {out} cannot be written: {e.strerror}; choose another place") from e
 
 
 def check_out_folder(out: Path) -> None:

@@ -26,6 +26,8 @@ class Row:
     def text(self, key: str, flag: str, *, may_be_empty: bool = False) -> str:
         """The text, or number as text, under ``key``; ValueError naming the place when there is none."""
         value = self.values.get(key)
+        if value is None and key in self.values:
+            raise ValueError(f"{self.place}: the value of {key!r} ({flag}) is null; fill it or drop the row")
         if value is None:
             raise ValueError(f"{self.place}: the key {key!r} ({flag}) is missing; there is {', '.join(self.values)}")
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
@@ -38,7 +40,7 @@ class Row:
 def count_rows(path: Path) -> int:
     """Rows of a .parquet or, with any other ending, JSONL file; ValueError when it is missing or has none."""
     if not path.is_file():
-        raise ValueError(f"{path}: there is no such file")
+        raise ValueError(f"{path} is a folder; name a file" if path.is_dir() else f"{path}: there is no such file")
     if is_parquet(path):
         with _open_parquet(path) as file:
             rows = file.metadata.num_rows
