@@ -100,7 +100,7 @@ def test_the_first_responses_are_graded_before_the_last_is_read(tmp_path, monkey
         ('{"response": "a"', "line 6 is not JSON: "),
         ("[1]", "line 6 is JSON but no object with keys"),
         ('{"label": "1"}', "line 6: the key 'response' (--response_key) is missing; there is label"),
-        ('{"response": "a", "label": null}', "line 6: the value of 'label' (--label_key) is null; fill it or drop the row"),
+        ('{"response": "a", "label": null}', "line 6: the value of 'label' (--label_key) is null; fill it or drop"),
         ('{"response": "a", "label": " "}', "line 6: the value of 'label' (--label_key) is empty; fill it or drop"),
         ('{"response": ["a"], "label": "1"}', "line 6: the value of 'response' (--response_key) is a list and no te"),
     ],
