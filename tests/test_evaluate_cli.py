@@ -174,6 +174,20 @@ def test_prompt_and_prefix_as_the_engine_gets_them(engine, run):
     assert result["prompt"] == "chat_boxed" and stored(result)[0]["prompt"] == engine.prompts[7]
 
 
+def test_a_models_own_prompt_and_a_system_prompt_from_a_file(engine, run, tmp_path):
+    sentence = r"Please reason step by step, and put your final answer within \boxed{}."
+    plain = run("--prompt qwen2_boxed --n 1 --greedy_runs 0")
+    assert engine.prompts[0] == (
+        "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+        f"<|im_start|>user\nWhat is 0+1?\n{sentence}<|im_end|>\n<|im_start|>assistant\n"
+    )
+    (tmp_path / "system.md").write_text("When tackling tasks, act.\n")
+    result = run(f"--prompt eurus --system_prompt {tmp_path}/system.md --n 1 --greedy_runs 0")
+    assert engine.prompts[7].startswith("<|im_start|>system\nWhen tackling tasks, act.<|im_end|>\n<|im_start|>user\n")
+    assert result["system_prompt"] == "When tackling tasks, act." and "system_prompt" not in plain
+    assert result["responses"] != run("--prompt chat --n 1 --greedy_runs 0")["responses"]
+
+
 def test_a_runs_own_template_and_stop_are_evaluated_with_as_it_trains(engine, run, capsys):
     """Neither a BOS nor a chat template is added, as OpenRLHF adds none."""
     plain, result = run("--n 1"), run(r"--n 1 --input_template Q:{}\boxed{{}} --stop Q: END")
@@ -288,6 +302,10 @@ def test_the_published_data_sets_are_read_in_their_own_layout(engine, run, tmp_p
         ("--workers 0", "--workers 0 must be at least 1"),
         ("--engine_args []", "--engine_args must be a JSON object"),
         ("--data a.jsonl a.jsonl", "--data names a.jsonl twice"),
+        ("--prompt eurus", "--prompt eurus needs --system_prompt FILE"),
+        ("--system_prompt /no/such.md", "--system_prompt /no/such.md cannot be read"),
+        ("--system_prompt {tmp}/data.jsonl --prompt alpaca", "--system_prompt needs a chat template"),
+        ("--system_prompt {tmp}/data.jsonl --input_template Q:{{}}", "--system_prompt does not go with --input_temp"),
         ("--prompt cot", "argument --prompt: invalid choice: 'cot'"),
         ("--data gsm8 ", "--data gsm8: there is no such file; data sets with a name are math, math500, gsm8k, "),
         ("--data {tmp}/empty.jsonl", "{tmp}/empty.jsonl has no rows"),

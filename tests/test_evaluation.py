@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from openrlhf_marge.arithmetic.model import build_tokenizer
 from openrlhf_marge.data.files import write_json
 from openrlhf_marge.evaluation import (
     Estimate,
@@ -22,6 +23,7 @@ from openrlhf_marge.evaluation import (
     render_prompt,
     vote_of,
 )
+from openrlhf_marge.evaluation.prompting import Prompter
 from openrlhf_marge.evaluation.results import read_results
 
 RIGHT = "right"
@@ -139,8 +141,8 @@ def test_openrlhfs_evaluation_in_training_says_the_same():
 
 
 def test_the_prompts_of_the_appendix():
-    def template(message):
-        return f"<user>{message}<assistant>"
+    def template(message, system):
+        return f"<user>{message}<assistant>" if system is None else f"<system>{system}<user>{message}<assistant>"
 
     sentence = r"Please reason step by step, and put your final answer within \boxed{}."
     assert render_prompt("chat", "1+{1}?", template) == "<user>1+{1}?<assistant>"
@@ -149,6 +151,14 @@ def test_the_prompts_of_the_appendix():
         "Below is an instruction that describes a task. Write a response that appropriately completes the request."
         f"\n\n### Instruction:\n1+{{1}}?\n{sentence}\n\n### Response: Let's think step by step."
     )
+    assert render_prompt("qwen25_math", "1?", template) == f"<system>{sentence}<user>1?<assistant>"
+    assert render_prompt("qwen2_boxed", "1?", template) == (
+        f"<system>You are a helpful assistant.<user>1?\n{sentence}<assistant>"
+    )
+    assert render_prompt("eurus", "1?", template, "Act.") == (
+        "<system>Act.<user>1?\n\nPresent the answer in LaTex format: \\boxed{Your answer}<assistant>"
+    )
+    assert render_prompt("chat_boxed", "1?", template, "Act.") == f"<system>Act.<user>1? {sentence}<assistant>"
 
 
 def test_the_prompt_of_a_model_family():
@@ -158,6 +168,26 @@ def test_the_prompt_of_a_model_family():
     assert choose_prompt("chat", "runs/metamath-marge", has_chat_template=True) == "chat"
     with pytest.raises(ValueError, match="--prompt chat needs a chat template and the tokenizer of --model m has no"):
         choose_prompt("chat", "m", has_chat_template=False)
+    with pytest.raises(ValueError, match="--prompt eurus needs --system_prompt FILE"):
+        choose_prompt("eurus", "m", has_chat_template=True)
+    assert choose_prompt("eurus", "m", has_chat_template=True, system="Act.") == "eurus"
+    for name, has_chat_template in (("alpaca", True), ("auto", False)):
+        with pytest.raises(ValueError, match="--system_prompt needs a chat template"):
+            choose_prompt(name, "m", has_chat_template, system="Act.")
+
+
+def test_a_chat_template_that_knows_no_system_is_named(tmp_path):
+    tokenizer = build_tokenizer()
+    tokenizer.chat_template = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+        "{{ messages[0]['content'] }}"
+    )
+    tokenizer.save_pretrained(tmp_path)
+    assert Prompter(str(tmp_path), "chat", "").prompt("1?").text == "1?"
+    with pytest.raises(
+        ValueError, match="--prompt qwen25_math: the model's chat template refuses it: System role not"
+    ):
+        Prompter(str(tmp_path), "qwen25_math", "").prompt("1?")
 
 
 @pytest.mark.parametrize("several", [False, True])

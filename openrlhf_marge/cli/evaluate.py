@@ -37,7 +37,7 @@ def prepare(args: argparse.Namespace) -> tuple[list[Task], GraderGuard]:
     """Everything that can be wrong before the engine starts; ValueError or OSError then. Resolves --prompt auto."""
     check_model(args.model, args.max_len)
     REWARDS.load(args.reward)
-    prompter = Prompter(args.model, args.prompt, args.response_prefix, args.input_template)
+    prompter = Prompter(args.model, args.prompt, args.response_prefix, args.input_template, args.system_prompt)
     args.prompt = prompter.name
     check_out(args.out)
     start_pool(args.workers)

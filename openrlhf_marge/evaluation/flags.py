@@ -45,8 +45,10 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         choices=PROMPTS,
         default="chat",
         help="chat: the chat template alone, as in training; chat_boxed, alpaca: with the paper's sentence (App. E); "
-        "auto: one of these two by model [%(default)s]",
+        "auto: one of these two by model; qwen25_math, qwen2_boxed, eurus: what these models were trained with "
+        "[%(default)s]",
     )
+    add("--system_prompt", metavar="FILE", help="text file with what the system says, in place of the prompt's [none]")
     add("--input_template", help="a run's --data.input_template, which takes the place of --prompt [none]")
     add(
         "--response_prefix",
@@ -78,6 +80,19 @@ def _add_sampling(parser: argparse.ArgumentParser) -> None:
     add("--engine_args", type=_json, default={}, help="JSON object of further arguments of vllm.LLM")
 
 
+def _system_prompt(parser: argparse.ArgumentParser, args: argparse.Namespace) -> str:
+    """The text of the file, without the line break at its end."""
+    if args.input_template:
+        parser.error("--system_prompt does not go with --input_template, which is the whole prompt; leave one out")
+    try:
+        text = Path(args.system_prompt).read_text(encoding="utf-8").rstrip("\n")
+    except (OSError, UnicodeDecodeError) as e:
+        parser.error(f"--system_prompt {args.system_prompt} cannot be read: {e}")
+    if not text:
+        parser.error(f"--system_prompt {args.system_prompt} is empty; leave it out")
+    return text
+
+
 def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     for name, lowest in LOWEST.items():
         if (value := getattr(args, name)) < lowest:
@@ -91,6 +106,8 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         parser.error("--temperature must be above 0 (greedy responses are --greedy_runs), --top_p in (0, 1]")
     if not isinstance(args.engine_args, dict):
         parser.error(ENGINE_ARGS)
+    if args.system_prompt is not None:
+        args.system_prompt = _system_prompt(parser, args)
     if args.input_template:
         try:
             check_input_template("--input_template", args.input_template)

@@ -28,7 +28,7 @@ from openrlhf_marge.seeds import stable_hash
 SETTINGS = (
     "model", "prompt", "response_prefix", "n", "greedy_runs", "temperature", "top_p", "max_len", "seed", "engine_args",
 )  # fmt: skip
-OF_A_RUN = ("input_template", "stop")  # told where they are given
+OF_A_RUN = ("input_template", "stop", "system_prompt")  # told where they are given
 
 
 @dataclass(frozen=True, slots=True)
