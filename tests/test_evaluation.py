@@ -184,9 +184,7 @@ def test_a_chat_template_that_knows_no_system_is_named(tmp_path):
     )
     tokenizer.save_pretrained(tmp_path)
     assert Prompter(str(tmp_path), "chat", "").prompt("1?").text == "1?"
-    with pytest.raises(
-        ValueError, match="--prompt qwen25_math: the model's chat template refuses it: System role not"
-    ):
+    with pytest.raises(ValueError, match="--prompt qwen25_math: the model's chat template refuses it: System"):
         Prompter(str(tmp_path), "qwen25_math", "").prompt("1?")
 
 
