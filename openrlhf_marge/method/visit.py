@@ -174,6 +174,11 @@ class Visit:
             guidance_age=None if guidance is None else self.number - guidance.visit, **facts,
         )  # fmt: skip
 
+    async def branches(self, prefixes: Sequence[TokenIds], n: int, purpose: str) -> list[Branch]:
+        """n completions of each prefix, prefix after prefix; ``purpose`` as in ``sample``."""
+        completed = await asyncio.gather(*(self.sample(prefix, n, purpose) for prefix in prefixes))
+        return [Branch(prefix, c) for prefix, of_one in zip(prefixes, completed, strict=True) for c in of_one]
+
     def forest(self, branches: Sequence[Branch]) -> Exploration:
         """The outcome of a visit that branched: one group per prefix from which something was sampled, s_0 first."""
         completed: dict[TokenIds, list[Completion]] = {self.s0_ids: []}

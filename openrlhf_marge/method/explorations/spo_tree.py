@@ -5,7 +5,6 @@ Segment Policy Optimization, arXiv 2505.23564. Its buffer of earlier iterations 
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -25,12 +24,9 @@ async def spo_tree(visit: Visit) -> Exploration:
     ``spo_edges`` of the edges whose advantage is not zero, and of them the tokens that the policy was not sure of.
     """
     first, *later = visit.config.spo_branches
-    branches = [Branch(visit.s0_ids, c) for c in await visit.sample(visit.s0_ids, first, "s_0")]
-    nodes = _nodes(visit, branches, 1)
+    branches = await visit.branches([visit.s0_ids], first, "s_0")
     for depth, n in enumerate(later, start=1):
-        more = await asyncio.gather(*(visit.sample(node, n - 1, "spo") for node in nodes))
-        branches += [Branch(node, c) for node, of_node in zip(nodes, more, strict=True) for c in of_node]
-        nodes = _nodes(visit, branches, depth + 1)
+        branches += await visit.branches(_nodes(visit, branches, depth), n - 1, "spo")
     tree, sure = Tree(branches), math.log(visit.config.spo_sure)
 
     def is_unsure(completion: Completion, place: int) -> bool:

@@ -6,7 +6,6 @@ that code does not fork.
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -25,11 +24,9 @@ async def tree_rl(visit: Visit) -> Exploration:
     ``tree_keep`` of the leaves are trained on, with all that leads to them.
     """
     config = visit.config
-    chains = await visit.sample(visit.s0_ids, config.tree_chains, "s_0")
-    branches = [Branch(visit.s0_ids, chain) for chain in chains]
+    branches = await visit.branches([visit.s0_ids], config.tree_chains, "s_0")
     forks = list(dict.fromkeys(fork for branch in branches for fork in _forks(visit, branch)))
-    more = await asyncio.gather(*(visit.sample(fork, config.tree_branches, "tree") for fork in forks))
-    branches += [Branch(fork, c) for fork, of_fork in zip(forks, more, strict=True) for c in of_fork]
+    branches += await visit.branches(forks, config.tree_branches, "tree")
     tree = Tree(branches)
     return visit.forest(tree.weighed(_advantages(tree, _kept(visit, branches))))
 
