@@ -1,7 +1,8 @@
 """One optimizer step of OpenRLHF's own actor trainer under DeepSpeed, in one process, without Ray and engines.
 
 `python micro_batches.py MODEL` prints, as JSON, the gradient of one batch by (loss aggregation, way of the
-micro-batches): of 8, 4 and 2 rows, of 8 and 4 rows with shared prefixes, and of 40 distinct tokens.
+micro-batches): of 8, 4 and 2 rows, of 8 and 4 rows with shared prefixes, of 40 tokens, and of 40 distinct tokens; the
+last two under ZeRO 2 and 3, too.
 """
 
 import json
@@ -10,6 +11,7 @@ import socket
 import sys
 from types import SimpleNamespace
 
+import deepspeed
 import torch
 from openrlhf.models import Actor
 from openrlhf.trainer.ray.ppo_actor import ActorPPOTrainer
@@ -23,7 +25,10 @@ from factories import completion, problem
 from host_objects import batch_of, experience_maker
 
 BATCH, TOKENS = 8, 40
-WAYS = ((8, "stock"), (4, "stock"), (2, "stock"), (8, "shared"), (4, "shared"), (8, "trees"))
+WAYS = (
+    *((8, "stock", 0), (4, "stock", 0), (2, "stock", 0), (8, "shared", 0), (4, "shared", 0)),
+    *((8, way, stage) for stage in (0, 2, 3) for way in ("tokens", "trees")),
+)
 SCALE = 1e4
 # Where eps is far above a gradient, Adam's first step is the gradient itself.
 OPTIMIZER = {
@@ -78,11 +83,12 @@ def groups() -> list[StateGroup]:
     ]
 
 
-def gradient(model: str, aggregation: str, size: int, way: str) -> list[float]:
+def gradient(model: str, aggregation: str, size: int, way: str, stage: int) -> list[float]:
     """Of a sample of the parameters."""
-    args = arguments(aggregation, way == "trees")
+    dynamic = way in ("tokens", "trees")
+    args = arguments(aggregation, dynamic)
     strategy = DeepspeedStrategy(
-        max_norm=0.0, micro_train_batch_size=size, train_batch_size=BATCH, zero_stage=0, args=args
+        max_norm=0.0, micro_train_batch_size=size, train_batch_size=BATCH, zero_stage=stage, args=args
     )
     strategy.setup_distributed()
     plain = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32, attn_implementation="eager")
@@ -91,7 +97,7 @@ def gradient(model: str, aggregation: str, size: int, way: str) -> list[float]:
     policy.packing_samples = False  # set for models that it loads itself
     actor, optimizer, scheduler = strategy.prepare((policy, OPTIMIZER))
     trainer = ActorPPOTrainer(strategy, actor, None, optimizer, scheduler, micro_train_batch_size=size)
-    if way != "stock":
+    if way in ("shared", "trees"):
         share_prefixes_of(SimpleNamespace(trainer=trainer, actor=actor, strategy=strategy))
     (batch,) = experience_maker().compute_advantages_and_returns([batch_of(groups(), range(BATCH))])
     with torch.no_grad():
@@ -99,10 +105,12 @@ def gradient(model: str, aggregation: str, size: int, way: str) -> list[float]:
     batch.action_log_probs, batch.base_action_log_probs = log_probs + 0.1, log_probs - 0.2
     trainer.replay_buffer.append(batch)
     trainer.ppo_train(kl_ctl=0.1)
-    if way == "trees":
+    if dynamic:
         *accumulated, last = trainer.replay_buffer.dynamic_optimizer_step
         assert accumulated and not any(accumulated) and last, "one optimizer step of several micro-batches"
-    after = torch.cat([p.detach().flatten() for p in actor.model.module.parameters()])
+    parameters = list(actor.model.module.parameters())
+    with deepspeed.zero.GatheredParameters(parameters, enabled=stage == 3):
+        after = torch.cat([p.detach().flatten() for p in parameters])
     return (before - after)[::97].tolist()
 
 

@@ -167,6 +167,7 @@ def model(tmp_path_factory):
 
 
 def test_however_uneven_groups_are_cut_into_micro_batches_the_gradient_is_the_same(model):
+    """Under ZeRO 2 and with dynamic batches it was that of the last micro-batch alone (patch 0013)."""
     command = [sys.executable, str(Path(__file__).with_name("micro_batches.py")), str(model)]
     done = subprocess.run(command, capture_output=True, text=True, env=cpu_environment(), timeout=400)
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("RESULTS")] or [done.stderr[-3000:]]

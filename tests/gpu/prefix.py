@@ -1,6 +1,6 @@
 """Common prefixes computed once, on a GPU: is it right, how fast is it, and what memory does it take?
 
-    python tests/gpu/prefix.py [--quick] [--out FILE]
+    python tests/gpu/prefix.py [--quick | --wide] [--out FILE]
 
 A random model of Qwen2-0.5B's shape in bfloat16 computes the log-probs of 8 completions from each of 5 and of 8 states
 of one guidance (prompt 200, response 600 tokens), forward and backward, in several ways. First the attention kernel is
@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # where the package is
 from explicit_attention import varlen_distances
 from gpu_results import machine, print_assertions, row, why_skipped
 from prefix_measure import Line, assertions, compare
-from prefix_rows import FULL, QUICK, Rows, Size, make_rows
+from prefix_rows import FULL, QUICK, WIDE, Rows, Size, make_rows
 from prefix_ways import Way
 
 DEVICE = torch.device("cuda")
@@ -43,7 +43,7 @@ def main() -> int:
         return 0
     torch.set_float32_matmul_precision("highest")  # some images make it TF32, and float32 is what all is compared with
     started = time.perf_counter()
-    size, states = (QUICK, (3,)) if args.quick else (FULL, (5, 8))
+    size, states = (QUICK, (3,)) if args.quick else (WIDE if args.wide else FULL, (5, 8))
     results: dict[str, Any] = machine() | {"rows": args.rows, "seed": args.seed, "size": asdict(size)}
     print("\n".join(f"{name}: {value}" for name, value in results.items()), flush=True)
     failed = False
@@ -97,6 +97,7 @@ def table(model: Any, rows: Rows, args: argparse.Namespace) -> list[tuple[Way, L
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a tiny model and few tokens, to see that all of it runs")
+    parser.add_argument("--wide", action="store_true", help="6 layers of Qwen2.5-7B's width; take --rows 8 for 80 GB")
     parser.add_argument("--rows", type=int, default=12, help="rows of a stock micro-batch; 12 for 80 GB [12]")
     parser.add_argument("--repeats", type=int, default=3, help="measured passes, after one to warm up [3]")
     parser.add_argument("--seed", type=int, default=0, help="of weights and tokens [0]")

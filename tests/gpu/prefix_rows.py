@@ -42,6 +42,7 @@ class Size:
 
 
 FULL = Size(896, 24, 14, 2, 4864, 151_936, prompt=200, response=600, completions=8)  # Qwen2-0.5B
+WIDE = Size(3584, 6, 28, 4, 18_944, 152_064, prompt=200, response=600, completions=8)  # 6 of Qwen2.5-7B's 28 layers
 QUICK = Size(256, 2, 4, 2, 512, 1000, prompt=20, response=60, completions=4)
 
 

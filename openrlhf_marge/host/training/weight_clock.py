@@ -39,9 +39,10 @@ class TellsWeightVersion(BasePPOTrainer):
     _trained_steps = 0
 
     def broadcast_to_vllm(self) -> None:
-        """Extends the host's: no weights are sent while an engine is dead."""
+        """Extends the host's: no weights are sent while an engine is dead, or where none is (a resumed replay)."""
         check_engines(self.vllm_engines or [])
-        super().broadcast_to_vllm()
+        if self.vllm_engines:
+            super().broadcast_to_vllm()
         self._set_weight_version(self._trained_steps)
 
     def _set_weight_version(self, version: int) -> None:

@@ -1,0 +1,3 @@
+"""Of the stand-in for vLLM."""
+
+TokensPrompt = dict
