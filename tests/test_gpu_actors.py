@@ -1,4 +1,4 @@
-"""tests/gpu/actors.py: what it does beside a GPU, and all of it but what needs one on the real stack."""
+"""tests/gpu/actors.py and whole_stack.py: what they do beside a GPU, and on the real stack all but what needs one."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from actor_checks import LOGGED, alike, all_finite, as_long, equal_calls, equal_
 from actor_rows import QUICK, Material, make_material
 from actor_runs import Ended, calls
 from wheels import slim
+from whole_stack import same_weights
 
 GPU = Path(__file__).parent / "gpu"
 
@@ -119,12 +120,32 @@ def test_an_actors_calls_are_written_down(tmp_path):
     assert rest == ["torch.distributed.init_process_group", "torch.distributed.all_reduce (2, 3) torch.float32 cpu"]
 
 
-def test_without_a_gpu_it_says_so(tmp_path):
-    command = [sys.executable, GPU / "actors.py", "--out", tmp_path]
+@pytest.mark.parametrize("script", ["actors.py", "whole_stack.py"])
+def test_without_a_gpu_it_says_so(tmp_path, script):
+    command = [sys.executable, GPU / script, "--out", tmp_path]
     done = subprocess.run(
         command, capture_output=True, text=True, check=True, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""}
     )
-    assert done.stdout == "tests/gpu/actors.py: skipped: torch sees no GPU here\n"
+    assert done.stdout == f"tests/gpu/{script}: skipped: torch sees no GPU here\n"
+
+
+def test_weights_that_did_not_arrive_are_seen():
+    ((sentence, holds),) = same_weights(ended("IPC", is_filter_ratio=[0.01, 0.02, 0.01])).items()
+    assert holds and "in 3 iterations at most 0.020 of the tokens have log-probs of engine and" in sentence
+    for shares in ([0.01, 0.9, 0.9], [0.01, 0.02]):  # the engine kept its first weights; an iteration is missing
+        assert list(same_weights(ended("IPC", is_filter_ratio=shares)).values()) == [False]
+
+
+@pytest.mark.stack
+@pytest.mark.timeout(900)
+def test_the_whole_stack_with_engines(tmp_path, cluster):
+    command = [sys.executable, GPU / "whole_stack.py", "--quick", "--out", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, env=cluster, timeout=800)
+    assert done.returncode == 0, done.stdout + done.stderr[-4000:]
+    results = json.loads((tmp_path / "stack.json").read_text())
+    assert len(results["gloo, apart"]["assertions"]) == 2
+    ((found,),) = (results["gloo, apart"]["table"],)
+    assert len(found["is_filter_ratio"]) == 3 and min(found["actor_grad_norm"]) > 0
 
 
 @pytest.mark.stack

@@ -70,6 +70,10 @@ class Runs:
             flags += DYNAMIC.format(tokens, tokens)
         return start(name, material, self.out / (folder or name).replace(" ", "_"), flags, self.patched, self.on_gpu)
 
+    def guided(self, name: str, material: Any, flags: str) -> Job:
+        """A run with engines, and no dump."""
+        return start(name, material, self.out / name.replace(" ", "_"), flags, self.patched, self.on_gpu)
+
     def grpo(self, name: str, material: Any, environment: dict[str, str]) -> Job:
         """A run of OpenRLHF's GRPO with the engine's stand-in."""
         packages = [HERE / "stand_ins" / name for name in ("tracer", "flash_attn", "engine")]

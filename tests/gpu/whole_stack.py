@@ -1,0 +1,97 @@
+"""Guided iterations with vLLM on the GPU: do engine and trainer have the same weights before and after each sync?
+
+    bash tests/gpu/stack.sh OUT
+
+A random model of four layers is trained by MARGE for three iterations: on one GPU with all colocated, asleep in
+turns, its weights sent through CUDA IPC; with two GPUs also apart, its weights sent through NCCL. The learning rate is
+so high that weights of the iteration before would be found out. Needs the whole stack; meant to take 4 minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where the package is
+
+from actor_rows import QUICK, SMALL, Material, make_material
+from actor_runs import Ended
+from actors import Part, Runs, end_all, where_to_run
+from gpu_results import machine, print_assertions, why_skipped
+
+# A token whose log-probs of engine and trainer differ by more than a tenth is counted in is_filter_ratio.
+MARGE = """--experience_maker marge --marge.split tokens --marge.n_states 3 --marge.n_candidates 8 --vllm.num_engines 1
+    --algo.advantage.is_correction_level token --algo.advantage.is_correction_threshold 0.9 1.1
+    --vllm.gpu_memory_utilization 0.3 --actor.adam.lr {rate} """
+IN_TURNS = "--train.colocate_all --vllm.enable_sleep --ds.enable_sleep "
+RATE = 1e-3
+MOST_DIFFERING = 0.15  # of the tokens; bfloat16 of a random model, whose log-probs are rounded by 0.1 on average
+
+
+def main() -> int:
+    args = parse_args()
+    skipped = None if args.quick else why_skipped()
+    if skipped:
+        print(f"tests/gpu/whole_stack.py: {skipped}")
+        return 0
+    on_gpu, started, failed = torch.cuda.is_available() and not args.quick, time.perf_counter(), False
+    results: dict[str, Any] = machine()
+    print("\n".join(f"{name}: {value}" for name, value in results.items()), flush=True)
+    with ExitStack() as stack:
+        runs = Runs(args.out, where_to_run(stack, on_gpu), "", on_gpu)
+        for name, lines, held in parts(runs):
+            print_assertions(held)
+            failed |= not all(held.values())
+            results[name] = {"table": lines, "assertions": held}
+            results["seconds"] = round(time.perf_counter() - started)
+            (args.out / "stack.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    print(f"{results['seconds']} s")
+    return int(failed)
+
+
+def parts(runs: Runs) -> Iterator[Part]:
+    """Each way to send the weights that this machine has; a run that does not learn is compared with."""
+    material = make_material(runs.out / "made", SMALL if runs.on_gpu else QUICK)
+    if runs.on_gpu:
+        yield from synced(runs, material, "CUDA IPC, in turns", IN_TURNS)
+    if not runs.on_gpu or torch.cuda.device_count() > 1:
+        yield from synced(runs, material, "NCCL, apart" if runs.on_gpu else "gloo, apart", "")
+
+
+def synced(runs: Runs, material: Material, name: str, flags: str) -> Iterator[Part]:
+    """Three iterations whose weights move far."""
+    job = runs.guided(name, material, MARGE.format(rate=RATE) + flags)
+    ended, held = end_all({name: job})
+    lines = (
+        [{tag: ended[name].values(tag) for tag in ("is_filter_ratio", "vllm_kl", "actor_grad_norm")}] if ended else []
+    )
+    yield name, lines, held | (same_weights(ended[name]) if ended else {})
+
+
+def same_weights(run: Ended) -> dict[str, bool]:
+    """Tokens of each iteration, the first without and the others after a sync, whose log-probs differ."""
+    shares = run.values("is_filter_ratio")
+    sentence = (
+        f"{run.name}: in {len(shares)} iterations at most {max(shares):.3f} of the tokens have log-probs of engine "
+    )
+    sentence += f"and trainer that differ by more than a tenth (at most {MOST_DIFFERING})"
+    return {sentence: len(shares) == 3 and max(shares) <= MOST_DIFFERING}
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="gets runs and stack.json")
+    parser.add_argument("--quick", action="store_true", help="a tiny model on this machine's CPU")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
