@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from openrlhf_marge.method.collapse import collapse_metrics
 from openrlhf_marge.types import Exploration, Guidance, StateGroup
 
 N_BINS = 5  # of the relative position of a state in its guidance
@@ -62,7 +63,7 @@ def exploration_metrics(explorations: Sequence[Exploration]) -> dict[str, float]
     metrics |= _mean("marge/guidance_kept", (e.guidance_kept for e in guided))
     metrics |= predictions(explored)
     metrics |= _mean("marge/guidance_age", ages)
-    return metrics | pairs_per_token(groups) | state_values(groups)
+    return metrics | pairs_per_token(groups) | state_values(groups) | collapse_metrics(groups, N_BINS)
 
 
 def guidances_of(exploration: Exploration, *, without_labels: bool = False) -> tuple[Guidance, ...]:

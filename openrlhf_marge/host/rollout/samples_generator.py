@@ -21,6 +21,7 @@ from openrlhf_marge.host.rollout.explorations import explore_problems
 from openrlhf_marge.host.rollout.given_guidance import given_guidance
 from openrlhf_marge.host.rollout.records import RolloutRecord
 from openrlhf_marge.host.rollout.reward_client import RewardClient
+from openrlhf_marge.method.collapse import collapsed
 from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.method.group_queue import GroupQueue
 from openrlhf_marge.method.guidance import GuidancePool
@@ -47,7 +48,7 @@ class GuidedSamplesGenerator(SamplesGenerator):
         self._unreported: list[Exploration] = []
         self._counts: Counter[str] = Counter()
         self._dataloader_iter = None
-        self._plan_checked = self._unguided_said = False
+        self._plan_checked = self._unguided_said = self._collapse_said = False
         self.reward_client = RewardClient(self.args.reward.remote_url)
         self._given = given_guidance(self.args, self.prompts_dataloader.dataset, self.tokenizer)
         dump_dir = self.config.dump_dir
@@ -118,8 +119,8 @@ class GuidedSamplesGenerator(SamplesGenerator):
     ) -> None:
         """A sentence for every rollout without groups.
 
-        Once each also: which preset suits such data, why problems found no guidance, and that other states came than
-        the schedule counts on.
+        Once each also: which preset suits such data, why problems found no guidance, that completions repeat each
+        other, and that other states came than the schedule counts on.
         """
         said: list[str | None] = [] if groups else [no_groups(self.rollouts, n_problems)]
         if self.rollouts == 1:
@@ -127,6 +128,9 @@ class GuidedSamplesGenerator(SamplesGenerator):
         if not self._unguided_said:
             said.append(without_guidance(explorations, self.tokenizer.decode, self.config.stop))
             self._unguided_said = said[-1] is not None
+        if not self._collapse_said:
+            said.append(collapsed(groups))
+            self._collapse_said = said[-1] is not None
         if groups and not self._plan_checked and not self._replay and self.args.actor.lr_scheduler != "constant":
             self._plan_checked = True
             n = self.args.rollout.n_samples_per_prompt
