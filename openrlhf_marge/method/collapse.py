@@ -46,5 +46,6 @@ def collapsed(groups: Sequence[StateGroup]) -> str | None:
         return None
     return (
         f"{share:.0%} of the completions are the same as another one of their state (train/{REPEATED}): the policy "
-        "hardly explores any more; look at --rollout.temperature, --actor.adam.lr and --algo.kl.init_coef, or stop here"
+        "hardly explores any more; look at --rollout.temperature, --actor.adam.lr and --algo.kl.init_coef, or stop "
+        "here"
     )
