@@ -142,7 +142,7 @@ def test_the_whole_stack_with_engines(tmp_path, cluster):
     command = [sys.executable, GPU / "whole_stack.py", "--quick", "--out", tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, env=cluster, timeout=800)
     assert done.returncode == 0, done.stdout + done.stderr[-4000:]
-    results = json.loads((tmp_path / "stack.json").read_text())
+    results = json.loads((tmp_path / "whole_stack.json").read_text())
     assert len(results["gloo, apart"]["assertions"]) == 2
     ((found,),) = (results["gloo, apart"]["table"],)
     assert len(found["is_filter_ratio"]) == 3 and min(found["actor_grad_norm"]) > 0

@@ -11,112 +11,33 @@ compared. No engine takes part; where vLLM is missing, stand_ins/engine takes it
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import torch
-
 sys.path.insert(0, str(Path(__file__).parents[2]))  # where the package is
 
-from actor_checks import alike, all_finite, as_long, equal_calls, equal_values, near, trained
+from actor_checks import alike, as_long, equal_calls, equal_values, near, trained
 from actor_rows import QUICK, QWEN_05B, SMALL, make_material
-from actor_runs import REPLAY, Ended, Job, calls, start, traced, watched_memory
-from gpu_results import machine, print_assertions, row, why_skipped
+from actor_runs import Ended, calls, watched_memory
+from actor_session import Part, Runs, carry_out, end_all
+from gpu_results import row
 
-HERE = Path(__file__).parent
 SHARED = "--marge.share_prefix "
-# Dynamic batches are packed, and OpenRLHF packs only where there are engines: the stand-in idles.
-DYNAMIC = "--train.dynamic_batch_enable --train.max_tokens_per_gpu {} --rollout.max_tokens_per_gpu {} "
-DYNAMIC += "--vllm.num_engines 1 --train.colocate_all "
-# OpenRLHF's own GRPO; the stand-in's weights arrive through CUDA IPC, so the engine is on the actors' GPU.
-GRPO = "--vllm.num_engines 1 --train.colocate_all --algo.advantage.estimator group_norm --train.batch_size 16 "
-
-
-ON_GPU = {
-    "RAY_ADDRESS": "local",
-    "RAY_prestart_worker_first_driver": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "TOKENIZERS_PARALLELISM": "false",
-    "HF_HUB_OFFLINE": "1",
-    "OMP_NUM_THREADS": "2",
-}
 COMMITTED = Path("checkpoints", "_marge", "complete.json")
-COMPILE = "from deepspeed.ops.op_builder import FusedAdamBuilder; FusedAdamBuilder().load()"
-Part = tuple[
-    str, list[Any], dict[str, bool]
-]  # its name, the lines of its table, what was asserted and whether it held
-
-
-class Runs:
-    """Starts runs in ``out``; OpenRLHF is patched but for what has ``stock`` as its environment."""
-
-    def __init__(self, out: Path, environment: dict[str, str], stock: str, on_gpu: bool) -> None:
-        self.out, self.on_gpu, self.patched = out, on_gpu, environment
-        self.stock = environment | {"PYTHONPATH": stock}
-
-    def replay(self, name: str, material: Any, flags: str, tokens: int | None = None, folder: str = "") -> Job:
-        """A guided run of the material's dump; on a GPU in micro-batches of ``tokens`` tokens, where given."""
-        flags = REPLAY.format(material=material.folder) + flags
-        if tokens and self.on_gpu:
-            flags += DYNAMIC.format(tokens, tokens)
-        return start(name, material, self.out / (folder or name).replace(" ", "_"), flags, self.patched, self.on_gpu)
-
-    def guided(self, name: str, material: Any, flags: str) -> Job:
-        """A run with engines, and no dump."""
-        return start(name, material, self.out / name.replace(" ", "_"), flags, self.patched, self.on_gpu)
-
-    def grpo(self, name: str, material: Any, environment: dict[str, str]) -> Job:
-        """A run of OpenRLHF's GRPO with the engine's stand-in."""
-        packages = [HERE / "stand_ins" / name for name in ("tracer", "flash_attn", "engine")]
-        environment = traced(environment, self.out / f"{name}_calls", packages)
-        return start(name, material, self.out / name, GRPO, environment, self.on_gpu)
 
 
 def main() -> int:
     args = parse_args()
-    skipped = None if args.quick else why_skipped()
-    if skipped:
-        print(f"tests/gpu/actors.py: {skipped}")
-        return 0
-    on_gpu, started, failed = torch.cuda.is_available() and not args.quick, time.perf_counter(), False
-    results: dict[str, Any] = machine()
-    print("\n".join(f"{name}: {value}" for name, value in results.items()), flush=True)
-    with ExitStack() as stack:
-        runs = Runs(args.out, where_to_run(stack, on_gpu), args.stock, on_gpu)
-        for part in (beside_each_other, sharing):
-            for name, lines, held in part(runs):
-                print_assertions(held)
-                failed |= not all(held.values())
-                results[name] = {"table": lines, "assertions": held}
-                results["seconds"] = round(time.perf_counter() - started)
-                (args.out / "actors.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    print(f"{results['seconds']} s")
-    return int(failed)
+    return carry_out("actors", args, args.stock, parts)
 
 
-def where_to_run(stack: ExitStack, on_gpu: bool) -> dict[str, str]:
-    """The environment of the runs: each has a cluster of its own on a GPU; one serves all of them on a CPU."""
-    if on_gpu:
-        environment = dict(os.environ) | ON_GPU
-        # DeepSpeed 0.19.6 cannot sort a list that has "9.0a" in it, as images for Hopper cards have.
-        environment["TORCH_CUDA_ARCH_LIST"] = ".".join(map(str, torch.cuda.get_device_capability()))
-        compiling = subprocess.Popen([sys.executable, "-c", COMPILE], env=environment)  # the runs wait for it
-        stack.callback(compiling.wait)
-        return environment
-    if "RAY_ADDRESS" in os.environ:
-        return dict(os.environ)
-    from openrlhf_marge.host.standalone.local_ray import local_ray
-
-    return stack.enter_context(local_ray())
+def parts(runs: Runs) -> Iterator[Part]:
+    """What takes no clock first."""
+    yield from beside_each_other(runs)
+    yield from sharing(runs)
 
 
 def sharing(runs: Runs) -> Iterator[Part]:
@@ -180,18 +101,6 @@ def beside_each_other(runs: Runs) -> Iterator[Part]:
     if runs.on_gpu:
         stock, patched = (calls(runs.out / f"{name}_calls") for name in ("stock", "patched"))
         yield "patches", [], equal_calls(stock, patched) | equal_values(ended, "patched", "stock")
-
-
-def end_all(jobs: dict[str, Job]) -> tuple[dict[str, Ended], dict[str, bool]]:
-    """The runs that ended well, and for each job whether it did; why one did not is printed."""
-    ended, held = {}, {}
-    for name, job in jobs.items():
-        try:
-            ended[name] = job.end()
-        except RuntimeError as error:
-            print(error, flush=True)
-        held[f"{name} ended well, and all that it logged is finite"] = name in ended and all_finite(ended[name])
-    return ended, held
 
 
 def parse_args() -> argparse.Namespace:

@@ -10,13 +10,9 @@ so high that weights of the iteration before would be found out. Needs the whole
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -24,8 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))  # where the package is
 
 from actor_rows import QUICK, SMALL, Material, make_material
 from actor_runs import Ended
-from actors import Part, Runs, end_all, where_to_run
-from gpu_results import machine, print_assertions, why_skipped
+from actor_session import Part, Runs, carry_out, end_all
 
 # A token whose log-probs of engine and trainer differ by more than a tenth is counted in is_filter_ratio.
 MARGE = """--experience_maker marge --marge.split tokens --marge.n_states 3 --marge.n_candidates 8 --vllm.num_engines 1
@@ -37,24 +32,7 @@ MOST_DIFFERING = 0.15  # of the tokens; bfloat16 of a random model, whose log-pr
 
 
 def main() -> int:
-    args = parse_args()
-    skipped = None if args.quick else why_skipped()
-    if skipped:
-        print(f"tests/gpu/whole_stack.py: {skipped}")
-        return 0
-    on_gpu, started, failed = torch.cuda.is_available() and not args.quick, time.perf_counter(), False
-    results: dict[str, Any] = machine()
-    print("\n".join(f"{name}: {value}" for name, value in results.items()), flush=True)
-    with ExitStack() as stack:
-        runs = Runs(args.out, where_to_run(stack, on_gpu), "", on_gpu)
-        for name, lines, held in parts(runs):
-            print_assertions(held)
-            failed |= not all(held.values())
-            results[name] = {"table": lines, "assertions": held}
-            results["seconds"] = round(time.perf_counter() - started)
-            (args.out / "stack.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    print(f"{results['seconds']} s")
-    return int(failed)
+    return carry_out("whole_stack", parse_args(), "", parts)
 
 
 def parts(runs: Runs) -> Iterator[Part]:
@@ -88,7 +66,7 @@ def same_weights(run: Ended) -> dict[str, bool]:
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="gets runs and stack.json")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="gets runs and whole_stack.json")
     parser.add_argument("--quick", action="store_true", help="a tiny model on this machine's CPU")
     return parser.parse_args()
 
