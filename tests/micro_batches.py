@@ -2,7 +2,8 @@
 
 `python micro_batches.py MODEL` prints, as JSON, the gradient of one batch by (loss aggregation, way of the
 micro-batches): of 8, 4 and 2 rows, of 8 and 4 rows with shared prefixes, of 40 tokens, and of 40 distinct tokens; the
-last two under ZeRO 2 and 3, too.
+last two under ZeRO 2 and 3, too. Then the gradients of a critic: of 8 rows, and of 40 tokens without ZeRO and under 2
+and 3.
 """
 
 import json
@@ -13,8 +14,9 @@ from types import SimpleNamespace
 
 import deepspeed
 import torch
-from openrlhf.models import Actor
+from openrlhf.models import Actor, get_llm_for_sequence_regression
 from openrlhf.trainer.ray.ppo_actor import ActorPPOTrainer
+from openrlhf.trainer.ray.ppo_critic import CriticPPOTrainer
 from openrlhf.utils.deepspeed import DeepspeedStrategy
 from transformers import AutoModelForCausalLM
 
@@ -108,10 +110,35 @@ def gradient(model: str, aggregation: str, size: int, way: str, stage: int) -> l
     if dynamic:
         *accumulated, last = trainer.replay_buffer.dynamic_optimizer_step
         assert accumulated and not any(accumulated) and last, "one optimizer step of several micro-batches"
-    parameters = list(actor.model.module.parameters())
+    return sample(before, actor.model.module, stage)
+
+
+def sample(before: torch.Tensor, model: torch.nn.Module, stage: int) -> list[float]:
+    """How far a part of the weights has moved."""
+    parameters = list(model.parameters())
     with deepspeed.zero.GatheredParameters(parameters, enabled=stage == 3):
         after = torch.cat([p.detach().flatten() for p in parameters])
     return (before - after)[::97].tolist()
+
+
+def critic_gradient(model: str, dynamic: bool, stage: int) -> list[float]:
+    """Of a sample of the parameters."""
+    args = arguments("token-mean", dynamic)
+    strategy = DeepspeedStrategy(
+        max_norm=0.0, micro_train_batch_size=BATCH, train_batch_size=BATCH, zero_stage=stage, args=args
+    )
+    strategy.setup_distributed()
+    torch.manual_seed(0)  # of the value head
+    plain = get_llm_for_sequence_regression(model, "critic", param_dtype="fp32", attn_implementation="eager")
+    before = torch.cat([p.detach().flatten() for p in plain.parameters()]).clone()
+    critic, optimizer, scheduler = strategy.prepare((plain, OPTIMIZER))
+    trainer = CriticPPOTrainer(strategy, critic, optimizer, scheduler, micro_train_batch_size=BATCH, value_clip=0.5)
+    (batch,) = experience_maker().compute_advantages_and_returns([batch_of(groups(), range(BATCH))])
+    batch.values = torch.zeros_like(batch.action_mask, dtype=torch.float)
+    batch.returns = batch.sequences[:, -batch.action_mask.shape[1] :].float() / 20
+    trainer.replay_buffer.append(batch)
+    trainer.ppo_train()
+    return sample(before, critic.module, stage)
 
 
 def main(model: str) -> None:
@@ -120,7 +147,9 @@ def main(model: str) -> None:
         port = str(sock.getsockname()[1])
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=port, WORLD_SIZE="1", RANK="0", LOCAL_RANK="0")
     aggregations = ("token-mean", "seq-mean-token-mean")
-    print("RESULTS", json.dumps([[gradient(model, a, *way) for way in WAYS] for a in aggregations]))
+    gradients = [[gradient(model, a, *way) for way in WAYS] for a in aggregations]
+    critic = [critic_gradient(model, *way) for way in ((False, 0), (True, 0), (True, 2), (True, 3))]
+    print("RESULTS", json.dumps([*gradients, critic]))
 
 
 if __name__ == "__main__":

@@ -171,8 +171,8 @@ def test_however_uneven_groups_are_cut_into_micro_batches_the_gradient_is_the_sa
     command = [sys.executable, str(Path(__file__).with_name("micro_batches.py")), str(model)]
     done = subprocess.run(command, capture_output=True, text=True, env=cpu_environment(), timeout=400)
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("RESULTS")] or [done.stderr[-3000:]]
-    token_mean, seq_mean = json.loads(line.removeprefix("RESULTS"))
-    for one, *more in (token_mean, seq_mean):
+    token_mean, seq_mean, critic = json.loads(line.removeprefix("RESULTS"))
+    for one, *more in (token_mean, seq_mean, critic):
         assert max(map(abs, one)) > 1e-3
         for gradient in more:
             assert gradient == pytest.approx(one, rel=1e-3, abs=1e-5)
