@@ -156,7 +156,7 @@ def test_all_but_what_needs_a_gpu(tmp_path, cluster):
     assert done.returncode == 0, done.stdout + done.stderr[-4000:]
     results = json.loads((tmp_path / "actors.json").read_text())
     held = {**results["sharing"]["assertions"], **results["beside each other"]["assertions"]}
-    assert len(held) == 13 and all(held.values()), held
+    assert len(held) == 9 and all(held.values()), held
     (every, shared) = results["sharing"]["table"]
     assert every[4:6] == [None, None] and shared[5] < shared[4]  # tokens and distinct ones
     assert "patches" not in results
