@@ -22,21 +22,21 @@ def test_repetition_counts_completions_that_have_an_earlier_one():
     assert repeated([group((1, 2), (1, 3), (2, 3), (1,))]) == 0.0
     assert repeated([group((1, 2), (1, 2), (3,)), group((1, 2), (4,))]) == pytest.approx(1 / 3)  # groups apart
     assert repeated([group((1,))]) == repeated([]) == 0.0
-    assert REPEATED not in collapse_metrics([group((1,))], 5)
+    assert REPEATED not in collapse_metrics([group((1,))])
 
 
 def test_length_by_outcome_and_entropy_by_position():
     early = group((1, 2), (1, 2, 3, 4), log_probs=[(-1.0, -3.0), (0.0, 0.0, 0.0, 0.0)])
     late = group((5,), (6, 7), position=0.45, log_probs=[(-0.5,), (-0.5, -0.5)], number=2)
-    assert collapse_metrics([early, late], 5) == {
+    assert collapse_metrics([early, late]) == {
         REPEATED: 0.0,
         "marge/length_correct": 1.5,
         "marge/length_incorrect": 3.0,
         "marge/entropy/position_0": pytest.approx(4 / 6),
         "marge/entropy/position_40": 0.5,
     }
-    assert not any("entropy" in name for name in collapse_metrics([group((1,), (2,))], 5))
-    assert collapse_metrics([], 5) == {}
+    assert not any("entropy" in name for name in collapse_metrics([group((1,), (2,))]))
+    assert collapse_metrics([]) == {}
 
 
 def test_a_collapse_is_said_above_nine_tenths():

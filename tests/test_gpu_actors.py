@@ -136,13 +136,18 @@ def test_weights_that_did_not_arrive_are_seen():
         assert list(same_weights(ended("IPC", is_filter_ratio=shares)).values()) == [False]
 
 
-@pytest.mark.stack
-@pytest.mark.timeout(900)
-def test_the_whole_stack_with_engines(tmp_path, cluster):
-    command = [sys.executable, GPU / "whole_stack.py", "--quick", "--out", tmp_path]
-    done = subprocess.run(command, capture_output=True, text=True, env=cluster, timeout=800)
+def quick_results(script: str, folder: Path, environment: dict[str, str]) -> dict:
+    """What a script wrote that ended well on a CPU."""
+    command = [sys.executable, GPU / f"{script}.py", "--quick", "--out", folder]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=1400)
     assert done.returncode == 0, done.stdout + done.stderr[-4000:]
-    results = json.loads((tmp_path / "whole_stack.json").read_text())
+    return json.loads((folder / f"{script}.json").read_text())
+
+
+@pytest.mark.stack
+@pytest.mark.timeout(1500)
+def test_the_whole_stack_with_engines(tmp_path, cluster):
+    results = quick_results("whole_stack", tmp_path, cluster)
     assert len(results["gloo, apart"]["assertions"]) == 2
     ((found,),) = (results["gloo, apart"]["table"],)
     assert len(found["is_filter_ratio"]) == 3 and min(found["actor_grad_norm"]) > 0
@@ -151,10 +156,7 @@ def test_the_whole_stack_with_engines(tmp_path, cluster):
 @pytest.mark.stack
 @pytest.mark.timeout(1500)
 def test_all_but_what_needs_a_gpu(tmp_path, cluster):
-    command = [sys.executable, GPU / "actors.py", "--quick", "--out", tmp_path]
-    done = subprocess.run(command, capture_output=True, text=True, env=cluster, timeout=1400)
-    assert done.returncode == 0, done.stdout + done.stderr[-4000:]
-    results = json.loads((tmp_path / "actors.json").read_text())
+    results = quick_results("actors", tmp_path, cluster)
     held = {**results["sharing"]["assertions"], **results["beside each other"]["assertions"]}
     assert len(held) == 9 and all(held.values()), held
     (every, shared) = results["sharing"]["table"]

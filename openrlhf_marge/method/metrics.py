@@ -6,9 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from openrlhf_marge.method.collapse import collapse_metrics
+from openrlhf_marge.method.positions import percent_before
 from openrlhf_marge.types import Exploration, Guidance, StateGroup
-
-N_BINS = 5  # of the relative position of a state in its guidance
 
 # Names of numbers that are read again from a log.
 PROBLEMS = "marge/problems"
@@ -63,7 +62,7 @@ def exploration_metrics(explorations: Sequence[Exploration]) -> dict[str, float]
     metrics |= _mean("marge/guidance_kept", (e.guidance_kept for e in guided))
     metrics |= predictions(explored)
     metrics |= _mean("marge/guidance_age", ages)
-    return metrics | pairs_per_token(groups) | state_values(groups) | collapse_metrics(groups, N_BINS)
+    return metrics | pairs_per_token(groups) | state_values(groups) | collapse_metrics(groups)
 
 
 def guidances_of(exploration: Exploration, *, without_labels: bool = False) -> tuple[Guidance, ...]:
@@ -119,9 +118,8 @@ def state_values(groups: Iterable[StateGroup]) -> dict[str, float]:
         if group.state.guidance is None:
             continue
         kind = "correct" if group.state.guidance.is_correct else "incorrect"
-        percent = int(group.state.position * N_BINS) * 100 // N_BINS
         values[f"{STATE_VALUE.format(kind=kind)}{group.state.index}"].append(group.value)
-        values[f"marge/value_{kind}/position_{percent}"].append(group.value)
+        values[f"marge/value_{kind}/position_{percent_before(group.state)}"].append(group.value)
     return {key: sum(v) / len(v) for key, v in sorted(values.items())}
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from actor_rows import Material
 from actor_runs import Ended
 
-Runs = Mapping[str, Ended]
+ByName = Mapping[str, Ended]
 LOGGED = ("policy_loss", "actor_grad_norm", "kl", "rollout/reward_mean")
 
 
@@ -20,7 +20,7 @@ def all_finite(run: Ended) -> bool:
     return bool(run.series) and all(math.isfinite(v) for series in run.series.values() for _, v in series)
 
 
-def alike(runs: Runs, name: str, other: str, bound: float) -> dict[str, bool]:
+def alike(runs: ByName, name: str, other: str, bound: float) -> dict[str, bool]:
     """The first iteration's gradient, whose weights are the same, as a share of the other's."""
     if not {name, other} <= runs.keys():
         return {}
@@ -30,7 +30,7 @@ def alike(runs: Runs, name: str, other: str, bound: float) -> dict[str, bool]:
     return {f"{sentence} (at most {bound})": share <= bound}
 
 
-def near(runs: Runs, name: str, other: str, material: Material, bound: float = 0.3) -> dict[str, bool]:
+def near(runs: ByName, name: str, other: str, material: Material, bound: float = 0.3) -> dict[str, bool]:
     """How far the trained weights are from the other's, as a share of how far those moved in all."""
     if not {name, other} <= runs.keys():
         return {}
@@ -41,19 +41,19 @@ def near(runs: Runs, name: str, other: str, material: Material, bound: float = 0
     return {f"{sentence} (at most {bound}; both are rounded to bfloat16)": moved > 0 and difference <= bound * moved}
 
 
-def trained(runs: Runs, name: str) -> dict[str, bool]:
+def trained(runs: ByName, name: str) -> dict[str, bool]:
     """That every iteration had a gradient."""
     norms = runs[name].values("actor_grad_norm") if name in runs else []
     return {f"{name}: norms of the gradients {norms}": bool(norms) and min(norms) > 0}
 
 
-def as_long(runs: Runs, name: str, other: str) -> dict[str, bool]:
+def as_long(runs: ByName, name: str, other: str) -> dict[str, bool]:
     """That both had as many iterations."""
     counts = [len(runs[n].values("policy_loss")) if n in runs else 0 for n in (name, other)]
     return {f"{name}: {counts[0]} iterations in all, {counts[1]} of {other}": counts[0] == counts[1] > 0}
 
 
-def equal_values(runs: Runs, name: str, other: str) -> dict[str, bool]:
+def equal_values(runs: ByName, name: str, other: str) -> dict[str, bool]:
     """That both logged the same numbers, to the last bit."""
     if not {name, other} <= runs.keys():
         return {}
@@ -70,10 +70,6 @@ def equal_calls(one: list[list[str]], other: list[list[str]]) -> dict[str, bool]
     held = {f"as many traced processes, with and without patches: {len(one)} and {len(other)}": len(one) == len(other)}
     for k, (a, b) in enumerate(zip(one, other, strict=False)):
         differ = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-        at = (
-            ""
-            if a == b
-            else f"; call {differ}: {a[differ : differ + 1]} without, {b[differ : differ + 1]} with patches"
-        )
-        held[f"process {k}: {len(a)} calls without patches, {len(b)} with{at}"] = a == b
+        at = f"; call {differ}: {a[differ : differ + 1]} without, {b[differ : differ + 1]} with patches"
+        held[f"process {k}: {len(a)} calls without patches, {len(b)} with{at if a != b else ''}"] = a == b
     return held | {"calls were traced": any(one)}

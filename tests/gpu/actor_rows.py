@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from transformers import Qwen2Config, Qwen2ForCausalLM
+from transformers import Qwen2ForCausalLM
 
 from openrlhf_marge import Completion, Guidance, Problem, State, StateGroup
 from openrlhf_marge.arithmetic.model import build_tokenizer
 from openrlhf_marge.data.dump import DumpWriter
+
+from prefix_rows import FULL, Size
 
 LOWEST, HIGHEST = 3, 250  # ids of single bytes in the embedded tokenizer
 REWARD = """
@@ -24,20 +26,14 @@ def reward_func(queries, prompts, labels):
 
 
 @dataclass(frozen=True)
-class Shape:
-    """Of the model, and of what it is trained on: a file of the dump for each rollout."""
+class Shape(Size):
+    """Of the model, and of what it is trained on: a file of the dump for each rollout.
 
-    hidden: int
-    layers: int
-    heads: int
-    kv_heads: int
-    intermediate: int
-    vocabulary: int
-    prompt: int  # tokens
-    response: int  # tokens of a guidance; completions are 0.9 to 1.1 times as long as the rest of it
+    Completions are 0.9 to 1.1 times as long as the rest of the guidance.
+    """
+
     problems: int = 4  # of a rollout
     states: int = 5
-    completions: int = 8
     rollouts: int = 3
 
     @property
@@ -46,9 +42,9 @@ class Shape:
         return self.problems * self.states * self.completions
 
 
-QWEN_05B = Shape(896, 24, 14, 2, 4864, 151_936, prompt=200, response=600)  # Qwen2-0.5B
-SMALL = Shape(896, 4, 14, 2, 4864, 32_000, prompt=200, response=600)
-QUICK = Shape(64, 2, 2, 2, 128, 300, prompt=20, response=20, problems=2, states=2, completions=4)
+QWEN_05B = Shape(**asdict(FULL))
+SMALL = replace(QWEN_05B, layers=4, vocabulary=32_000)
+QUICK = Shape(64, 2, 2, 2, 128, 300, prompt=20, response=20, completions=4, problems=2, states=2)
 
 
 @dataclass(frozen=True)
@@ -65,18 +61,7 @@ def make_material(folder: Path, shape: Shape, seed: int = 0) -> Material:
     rng = random.Random(seed)
     torch.manual_seed(seed)
     tokenizer = build_tokenizer()
-    config = Qwen2Config(
-        hidden_size=shape.hidden,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.kv_heads,
-        intermediate_size=shape.intermediate,
-        vocab_size=max(shape.vocabulary, len(tokenizer)),
-        tie_word_embeddings=True,
-        initializer_range=1.5 * shape.hidden**-0.5,  # scores of attention with a deviation of about 2
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
+    config = shape.config(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
     Qwen2ForCausalLM(config).to(torch.bfloat16).save_pretrained(folder / "model")
     tokenizer.save_pretrained(folder / "model")
     (folder / "reward.py").write_text(REWARD)

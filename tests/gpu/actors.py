@@ -55,11 +55,8 @@ def sharing(runs: Runs) -> Iterator[Part]:
         ended, held = ended | found, held | holds
         lines += [timings(run, *memory) for run in found.values()]
         print("".join(row(line, widths) for line in lines[-1:]), flush=True)
-    yield (
-        "sharing",
-        lines,
-        held | alike(ended, "shared", "every row", 0.05) | near(ended, "shared", "every row", material),
-    )
+    held |= alike(ended, "shared", "every row", 0.05) | near(ended, "shared", "every row", material)
+    yield "sharing", lines, held
 
 
 def timings(ended: Ended, memory: float | None = None) -> tuple[Any, ...]:

@@ -24,10 +24,9 @@ class Size:
     response: int
     completions: int  # of a state
 
-    def model(self, seed: int, device: torch.device) -> Any:
-        """In bfloat16, with random weights so large that attention picks few tokens and a wrong path would show."""
-        torch.manual_seed(seed)
-        config = Qwen2Config(
+    def config(self, **more: Any) -> Qwen2Config:
+        """For random weights so large that attention picks few tokens and a wrong path would show."""
+        return Qwen2Config(
             hidden_size=self.hidden,
             num_hidden_layers=self.layers,
             num_attention_heads=self.heads,
@@ -36,9 +35,14 @@ class Size:
             vocab_size=self.vocabulary,
             tie_word_embeddings=True,
             initializer_range=1.5 * self.hidden**-0.5,  # scores of attention with a deviation of about 2
+            **more,
         )
+
+    def model(self, seed: int, device: torch.device) -> Any:
+        """In bfloat16."""
+        torch.manual_seed(seed)
         with device:
-            return AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).to(device).eval()
+            return AutoModelForCausalLM.from_config(self.config(), dtype=torch.bfloat16).to(device).eval()
 
 
 FULL = Size(896, 24, 14, 2, 4864, 151_936, prompt=200, response=600, completions=8)  # Qwen2-0.5B

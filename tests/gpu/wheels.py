@@ -2,7 +2,7 @@
 
     python tests/gpu/wheels.py DIR
 
-Run it where there is a package registry, with the Python version of the GPU machine. DIR then holds about 42 MiB:
+Run it where there is a package registry, with the Python version of the GPU machine. DIR then holds about 45 MiB:
 this package, OpenRLHF, DeepSpeed as source that compiles there, Ray without its Java archive and its dashboard's
 pages, and what these need beside torch, transformers, accelerate, peft, aiohttp, tensorboard, pandas and pyarrow.
 """
@@ -17,19 +17,10 @@ import zipfile
 from pathlib import Path
 
 READY = (
-    *(
-        "ray==2.55.0",
-        "openrlhf==0.11.2",
-        "datasets",
-        "dill",
-        "multiprocess",
-        "optree",
-        "pylatexenc",
-        "torchdata==0.11.0",
-    ),
-    *("loralib", "jsonlines", "isort", "hjson", "pynvml", "msgspec", "latex2sympy2==1.9.1", "unidiff", "jsonschema"),
-    *("jsonschema-specifications", "referencing", "rpds-py", "pydantic", "pydantic-core", "annotated-types"),
-    *("typing-inspection", "tzdata"),
+    *("ray==2.55.0", "openrlhf==0.11.2", "datasets", "dill", "multiprocess", "optree", "pylatexenc", "loralib"),
+    *("torchdata==0.11.0", "jsonlines", "isort", "hjson", "pynvml", "msgspec", "latex2sympy2==1.9.1", "unidiff"),
+    *("jsonschema", "jsonschema-specifications", "referencing", "rpds-py", "annotated-types", "typing-inspection"),
+    *("tzdata", "pydantic==2.14.4", "pydantic-core==2.50.5"),  # of these two each takes only one version of the other
 )
 FROM_SOURCE = ("deepspeed==0.19.6", "antlr4-python3-runtime==4.7.2", Path(__file__).parents[2])
 NOT_NEEDED = ("ray/jars/", "ray/dashboard/client/", "ray/rllib/", "ray/serve/", "ray/llm/")

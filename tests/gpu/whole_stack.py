@@ -36,7 +36,7 @@ def main() -> int:
 
 
 def parts(runs: Runs) -> Iterator[Part]:
-    """Each way to send the weights that this machine has; a run that does not learn is compared with."""
+    """Each way to send the weights that this machine has."""
     material = make_material(runs.out / "made", SMALL if runs.on_gpu else QUICK)
     if runs.on_gpu:
         yield from synced(runs, material, "CUDA IPC, in turns", IN_TURNS)
@@ -48,19 +48,17 @@ def synced(runs: Runs, material: Material, name: str, flags: str) -> Iterator[Pa
     """Three iterations whose weights move far."""
     job = runs.guided(name, material, MARGE.format(rate=RATE) + flags)
     ended, held = end_all({name: job})
-    lines = (
-        [{tag: ended[name].values(tag) for tag in ("is_filter_ratio", "vllm_kl", "actor_grad_norm")}] if ended else []
-    )
-    yield name, lines, held | (same_weights(ended[name]) if ended else {})
+    for run in ended.values():
+        held |= same_weights(run)
+    tags = ("is_filter_ratio", "vllm_kl", "actor_grad_norm")
+    yield name, [{tag: run.values(tag) for tag in tags} for run in ended.values()], held
 
 
 def same_weights(run: Ended) -> dict[str, bool]:
     """Tokens of each iteration, the first without and the others after a sync, whose log-probs differ."""
     shares = run.values("is_filter_ratio")
-    sentence = (
-        f"{run.name}: in {len(shares)} iterations at most {max(shares):.3f} of the tokens have log-probs of engine "
-    )
-    sentence += f"and trainer that differ by more than a tenth (at most {MOST_DIFFERING})"
+    sentence = f"{run.name}: in {len(shares)} iterations at most {max(shares):.3f} of the tokens have log-probs of "
+    sentence += f"engine and trainer that differ by more than a tenth (at most {MOST_DIFFERING})"
     return {sentence: len(shares) == 3 and max(shares) <= MOST_DIFFERING}
 
 
