@@ -1,7 +1,6 @@
 """What is said where problems find no guidance."""
 
 import asyncio
-from types import SimpleNamespace
 
 import pytest
 
@@ -81,20 +80,3 @@ def test_with_fresh_guidance_the_s0_group_tells_it():
 def test_long_texts_are_shown_from_their_ends():
     sentence = said(graded("x" * 500 + " the answer is 8", 0.0))
     assert "the model wrote '..." in sentence and len(sentence) < 1200
-
-
-def test_a_run_says_it_once():
-    """The first rollout in which it happens tells it; after that the metric does."""
-    pytest.importorskip("openrlhf", reason="the host is not installed")
-    from openrlhf_marge.host.rollout import samples_generator
-
-    said, generator = [], samples_generator.GuidedSamplesGenerator.__new__(samples_generator.GuidedSamplesGenerator)
-    generator.config, generator.tokenizer, generator.rollouts = MargeConfig(), SimpleNamespace(decode=decode), 0
-    generator._replay, generator._plan_checked, generator._unguided_said = None, True, False
-    chain = explorer(ScriptedModel(lambda p, prefix, n: [graded("the answer is 8", 0.0)] * n))
-    unguided = asyncio.run(chain.explore(problem()))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(samples_generator.logger, "warning", said.append)
-        for generator.rollouts, explorations in enumerate(([], [unguided], [unguided]), start=1):
-            generator._say_what_is_wrong(explorations, [group()], 1)
-    assert len(said) == 1 and said[0].startswith("1 of 1 problems found no response that could guide")

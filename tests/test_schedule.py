@@ -11,14 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import get_scheduler
 
-from openrlhf_marge import MargeConfig
-from openrlhf_marge.host.rollout import samples_generator
-from openrlhf_marge.host.rollout.samples_generator import GuidedSamplesGenerator
 from openrlhf_marge.host.training import schedule
 from openrlhf_marge.host.training.schedule import hold_end
-from openrlhf_marge.method.schedule import end_of_plan, wrong_plan
-
-from factories import group
+from openrlhf_marge.method.schedule import can_miss_plan, end_of_plan, wrong_plan
 
 NAMES = [
     "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt",
@@ -143,50 +138,10 @@ def test_the_end_of_a_run_says_what_would_have_been_the_right_plan():
     )
 
 
-@pytest.fixture
-def said(monkeypatch):
-    """Sentences that the generator warned with."""
-    sentences = []
-    monkeypatch.setattr(samples_generator, "logger", SimpleNamespace(warning=sentences.append))
-    return sentences
-
-
-def generator_with(**config):
-    """A generator of 100 problems with 2 completions a state and 1 episode."""
-    made = GuidedSamplesGenerator.__new__(GuidedSamplesGenerator)
-    made.args = SimpleNamespace(
-        rollout=SimpleNamespace(n_samples_per_prompt=2),
-        train=SimpleNamespace(num_episodes=1, batch_size=10, max_epochs=1),
-        actor=SimpleNamespace(lr_scheduler="cosine_with_min_lr"),
-    )
-    made.config, made.prompts_dataloader, made.rollouts = MargeConfig(**config), range(100), 1
-    made._plan_checked = made._unguided_said = False
-    made._replay, made.tokenizer = None, SimpleNamespace(decode=str)
-    return made
-
-
-def test_the_first_iteration_with_groups_checks_the_plan_and_no_later_one(said):
-    generator = generator_with(split="tokens", n_states=5)
-    generator._say_what_is_wrong([], [], 4)
-    generator._say_what_is_wrong([], [group(i) for i in range(6)], 4)  # of two problems that brought none, four did
-    generator._say_what_is_wrong([], [group(i) for i in range(6)], 4)
-    assert len(said) == 2 and said[0] == (
-        "Rollout 1 brings nothing to train on: none of its 4 problems has guidance and room; look at the problems' "
-        "difficulty (train/marge/pass_rate), at the grader and at --rollout.n_samples_per_prompt"
-    )
-    assert said[1].startswith("The first rollout brought 1.50 states a problem")
-    assert "counts on 5.00: it is planned for 100 optimizer steps, about 30 come" in said[1]
-
-
-def test_completions_count_where_groups_differ_in_size(said):
-    """Vanilla exploration brings one group a problem, with the completions of all states."""
-    generator = generator_with(split="tokens", n_states=5, explore="vanilla")
-    generator._say_what_is_wrong([], [group(i, (1.0, 0.0) * 5) for i in range(4)], 4)
-    assert said == []
-
-
-def test_a_constant_learning_rate_has_no_plan_to_miss(said):
-    generator = generator_with(split="tokens", n_states=5)
-    generator.args.actor.lr_scheduler = "constant"
-    generator._say_what_is_wrong([], [group(0)], 4)
-    assert said == []
+@pytest.mark.parametrize(
+    ("lr_scheduler", "replay_dir", "can"),
+    [("cosine_with_min_lr", None, True), ("constant", None, False), ("linear", "dumps", False)],
+)
+def test_a_constant_learning_rate_and_a_replay_have_no_plan_to_miss(lr_scheduler, replay_dir, can):
+    actor, marge = SimpleNamespace(lr_scheduler=lr_scheduler), SimpleNamespace(replay_dir=replay_dir)
+    assert can_miss_plan(SimpleNamespace(actor=actor, marge=marge)) == can

@@ -15,6 +15,11 @@ def planned_steps(args: Any, completions: float) -> int:
     return max(1, int(completions * args.train.num_episodes // args.train.batch_size)) * args.train.max_epochs
 
 
+def can_miss_plan(args: Any) -> bool:
+    """A replay brings what was counted, and a constant learning rate has no end to miss."""
+    return not args.marge.replay_dir and args.actor.lr_scheduler != "constant"
+
+
 def wrong_plan(planned: int, expected: float, measured: float) -> str | None:
     """What to tell the user when the states per problem that came, ``measured``, are not the ``expected`` ones.
 

@@ -21,15 +21,12 @@ from openrlhf_marge.host.rollout.explorations import explore_problems
 from openrlhf_marge.host.rollout.given_guidance import given_guidance
 from openrlhf_marge.host.rollout.records import RolloutRecord
 from openrlhf_marge.host.rollout.reward_client import RewardClient
-from openrlhf_marge.method.collapse import collapsed
+from openrlhf_marge.method.advice import Advice
 from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.method.group_queue import GroupQueue
 from openrlhf_marge.method.guidance import GuidancePool
 from openrlhf_marge.method.metrics import GROUPS_SKIPPED, exploration_metrics
-from openrlhf_marge.method.no_guidance import without_guidance
-from openrlhf_marge.method.no_signal import no_groups
-from openrlhf_marge.method.recommendation import recommendation
-from openrlhf_marge.method.schedule import planned_steps, wrong_plan
+from openrlhf_marge.method.schedule import can_miss_plan, planned_steps
 from openrlhf_marge.types import Exploration, Problem, StateGroup
 
 logger = init_logger(__name__)
@@ -48,13 +45,14 @@ class GuidedSamplesGenerator(SamplesGenerator):
         self._unreported: list[Exploration] = []
         self._counts: Counter[str] = Counter()
         self._dataloader_iter = None
-        self._plan_checked = self._unguided_said = self._collapse_said = False
         self.reward_client = RewardClient(self.args.reward.remote_url)
         self._given = given_guidance(self.args, self.prompts_dataloader.dataset, self.tokenizer)
         dump_dir = self.config.dump_dir
         of_dump = self.config.advantage, self.config.stop, self.config.negative_weight
         self._dump = DumpWriter(dump_dir, *of_dump) if dump_dir else None
         self._replay = Replay(self.config.replay_dir) if self.config.replay_dir else None
+        plan = self.scheduled_steps() if can_miss_plan(self.args) else None
+        self._advice = Advice(self.config, self.tokenizer.decode, self.args.rollout.n_samples_per_prompt, plan)
 
     @torch.no_grad()
     def generate_samples(self, **generate_kwargs: Any) -> tuple[list[Experience], float | None, int, bool]:
@@ -70,7 +68,8 @@ class GuidedSamplesGenerator(SamplesGenerator):
             explorations, consumed, exhausted = self._sampled(generate_kwargs)
             groups = [group for e in explorations for group in e.groups]
         if consumed:
-            self._say_what_is_wrong(explorations, groups, consumed)
+            for sentence in self._advice.after(self.rollouts, explorations, groups, consumed):
+                logger.warning(sentence)
         untrained = [group for e in explorations for group in e.untrained]
         if self._dump and (groups or untrained):
             self._dump.write(self.rollouts, groups, untrained)
@@ -113,31 +112,6 @@ class GuidedSamplesGenerator(SamplesGenerator):
             return planned_steps(self.args, self._replay.n_completions)
         groups = len(self.prompts_dataloader) * self.config.scheduled_states
         return planned_steps(self.args, groups * self.args.rollout.n_samples_per_prompt)
-
-    def _say_what_is_wrong(
-        self, explorations: Sequence[Exploration], groups: Sequence[StateGroup], n_problems: int
-    ) -> None:
-        """A sentence for every rollout without groups.
-
-        Once each also: which preset suits such data, why problems found no guidance, that completions repeat each
-        other, and that other states came than the schedule counts on.
-        """
-        said: list[str | None] = [] if groups else [no_groups(self.rollouts, n_problems)]
-        if self.rollouts == 1:
-            said.append(recommendation(explorations, self.config))
-        if not self._unguided_said:
-            said.append(without_guidance(explorations, self.tokenizer.decode, self.config.stop))
-            self._unguided_said = said[-1] is not None
-        if not self._collapse_said:
-            said.append(collapsed(groups))
-            self._collapse_said = said[-1] is not None
-        if groups and not self._plan_checked and not self._replay and self.args.actor.lr_scheduler != "constant":
-            self._plan_checked = True
-            n = self.args.rollout.n_samples_per_prompt
-            states = sum(len(g.trained) for g in groups) / n / n_problems
-            said.append(wrong_plan(self.scheduled_steps(), self.config.scheduled_states, states))
-        for sentence in filter(None, said):
-            logger.warning(sentence)
 
     def take_record(self) -> RolloutRecord:
         """What happened since the last call: a rollout may fill no training batch, and so reach no checkpoint."""
