@@ -4,11 +4,10 @@ import asyncio
 
 import pytest
 
-from openrlhf_marge import MargeConfig
 from openrlhf_marge.method.no_guidance import WithoutGuidance
 from openrlhf_marge.rewards.batch import LOGGED
 
-from factories import EOS, ScriptedModel, completion, explorer, group, problem
+from factories import EOS, ScriptedModel, completion, explorer, problem
 
 
 def graded(text, reward, reason=None, **kwargs):

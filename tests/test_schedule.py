@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import get_scheduler
 
+from openrlhf_marge import MargeConfig
 from openrlhf_marge.host.training import schedule
 from openrlhf_marge.host.training.schedule import hold_end
 from openrlhf_marge.method.schedule import can_miss_plan, end_of_plan, wrong_plan
