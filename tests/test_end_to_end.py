@@ -18,11 +18,10 @@ from openrlhf_marge.runs.cpu import cpu_environment
 from stack import launch, train
 
 MARGE = "--experience_maker marge --marge.n_candidates 16 "
-# Counts the tokens whose log-probs of engine and actor differ by more than a tenth, in is_filter_ratio. Where all is
-# right 0 to 0.02 of them do; with the engine's log-probs moved by one token 0.54 (even in a band of 0.5 to 5), with
-# weights that never reach the engines 0.15 to 0.19 in the second step.
-COMPARE = "--algo.advantage.is_correction_level token --algo.advantage.is_correction_threshold 0.9 1.1 "
-DIFFERING = 0.05
+# Steps so long that weights which do not reach the engines are seen: with an output head that stayed behind, 0.71 to
+# 0.81 of the tokens had other log-probs in engine and policy, and 0 where all arrive.
+FAR = "--ds.param_dtype fp32 --actor.adam.lr 1e-2 "
+DIFFERS = "marge/engine_differs"
 TOKENS = MARGE + "--marge.split tokens --marge.n_states 3 "
 
 
@@ -51,8 +50,9 @@ def test_reference_initial_with_kl_as_reward_on_two_ranks_and_two_engines(task, 
     # k1, the default, is below zero by chance where the policy has hardly moved; k2 is a square.
     flags = f"--marge.reference initial --algo.kl.estimator k2 --train.colocate_actor_ref --ds.zero_stage {stage}"
     ranks = "--actor.num_gpus_per_node 2 --ref.num_gpus_per_node 2"
-    run = train(task, tmp_path, f"{MARGE} {flags} {ranks} {COMPARE} --vllm.num_engines 2", cluster)
-    assert max(run.values("is_filter_ratio")) < DIFFERING, run.values("is_filter_ratio")
+    run = train(task, tmp_path, f"{MARGE} {flags} {ranks} {FAR} --vllm.num_engines 2", cluster)
+    assert max(run.values(DIFFERS)) < 0.01, run.values(DIFFERS)
+    assert "sample from another policy" not in run.log
     assert "ReferenceModelActor" in run.log
     first, second = run.values("kl")[:2]
     assert 0.0 <= first < second / 4, (first, second)  # rounding alone, before the policy has moved
@@ -84,8 +84,8 @@ def test_everything_colocated_with_packing_dynamic_batches_wandb_and_the_grader(
 
 def test_lora_with_zero_3(task, tmp_path, cluster):
     flags = "--ds.lora.rank 4 --ds.zero_stage 3 --actor.adam.lr 1e-2"
-    run = train(task, tmp_path, TOKENS + COMPARE + flags, cluster)
-    assert max(run.values("is_filter_ratio")) < DIFFERING, run.values("is_filter_ratio")
+    run = train(task, tmp_path, TOKENS + flags, cluster)
+    assert max(run.values(DIFFERS)) < 0.1, run.values(DIFFERS)  # bfloat16
 
 
 def test_evaluation_ema_checkpoint_and_resume(task, tmp_path, cluster):

@@ -29,8 +29,8 @@ class Maker(GroupExperienceMaker):
             algo=SimpleNamespace(kl=SimpleNamespace(use_loss=True)),
             marge=MargeConfig(reference="initial", advantage="mean"),
             reward=SimpleNamespace(clip_range=None, overlong_buffer_len=None, stop_properly_penalty_coef=None),
-            rollout=SimpleNamespace(max_new_tokens=None, micro_batch_size=2),
-            train=SimpleNamespace(dynamic_batch_enable=False),
+            rollout=SimpleNamespace(max_new_tokens=None, micro_batch_size=2, top_p=1.0),
+            train=SimpleNamespace(dynamic_batch_enable=False, async_enable=False),
         )
         self.kl_ctl = FixedKLController(kl_coef)
         self.tokenizer = SimpleNamespace(pad_token_id=0)

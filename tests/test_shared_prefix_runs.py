@@ -14,16 +14,14 @@ from stack import train
 pytestmark = pytest.mark.stack
 
 TOKENS = "--experience_maker marge --marge.n_candidates 16 --marge.split tokens --marge.n_states 3 "
-# As in test_end_to_end: counts tokens whose log-probs of engine and actor differ by more than a tenth.
-COMPARE = "--algo.advantage.is_correction_level token --algo.advantage.is_correction_threshold 0.9 1.1 "
 DYNAMIC = "--train.dynamic_batch_enable --train.max_tokens_per_gpu 512 "
 
 
 def test_with_zero_3_dynamic_batches_a_reference_ema_entropy_and_checkpointing(task, tmp_path, cluster):
     flags = "--ds.zero_stage 3 --marge.reference episode --train.enable_ema --actor.entropy_coef 0 "
     flags += "--actor.gradient_checkpointing_enable --train.num_episodes 2 --actor.num_gpus_per_node 2 "
-    run = train(task, tmp_path, TOKENS + DYNAMIC + COMPARE + flags + "--marge.share_prefix", cluster)
-    assert max(run.values("is_filter_ratio")) < 0.05, run.values("is_filter_ratio")
+    run = train(task, tmp_path, TOKENS + DYNAMIC + flags + "--marge.share_prefix", cluster)
+    assert max(run.values("marge/engine_differs")) < 0.1, run.values("marge/engine_differs")
     assert min(run.values("marge/shared_token_ratio")) > 1.5
     given, distinct = run.values("marge/trained_tokens"), run.values("marge/trained_tokens_distinct")
     assert all(d < g for g, d in zip(given, distinct, strict=True))

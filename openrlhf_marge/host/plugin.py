@@ -29,6 +29,9 @@ class MargePlugin(ExperienceMakerPlugin):
     def needs_reference_model(self, args: Any) -> bool:
         return args.marge.reference != "iteration" and super().needs_reference_model(args)
 
+    def needs_log_probs(self, args: Any) -> bool:
+        return True  # each step compares them with the policy's, see host/training/same_policy.py
+
     def samples_generator_class(self, args: Any) -> type:
         from openrlhf_marge.host.rollout.samples_generator import GuidedSamplesGenerator
 

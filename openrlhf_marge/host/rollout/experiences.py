@@ -20,6 +20,7 @@ GROUP_ID = "group_id"
 EPISODE = "episode"
 SEGMENT = "segment"  # guidance tokens before the completion that are trained on as well
 VALUE_GAIN = "value_gain"  # their advantage
+WEIGHTS = "weights"  # version of the weights that the completion began with
 # (1, T - 1), of every token but the first, where a completion brings its own; one NaN where its group decides.
 TOKEN_ADVANTAGES = "token_advantages"
 
@@ -54,6 +55,7 @@ def to_experience(
     experience.info[EPISODE] = torch.tensor([episode])
     experience.info[SEGMENT] = torch.tensor([segment])
     experience.info[VALUE_GAIN] = torch.tensor([group.value_gain])
+    experience.info[WEIGHTS] = torch.tensor([completion.weight_versions[0]])
     own = completion.advantages
     of_tokens = [math.nan] if own is None else [*[0.0] * (len(context) - 1), *(a or 0.0 for a in own)]
     experience.info[TOKEN_ADVANTAGES] = torch.tensor([of_tokens])

@@ -51,7 +51,7 @@ async def explore_problems(
         tokenizer,
         temperature=generate_kwargs["temperature"],
         top_p=generate_kwargs["top_p"],
-        with_log_probs=args.algo.advantage.is_correction_level != "off" or generator.config.needs_log_probs,
+        with_log_probs=True,
         seeded=args.train.full_determinism_enable,
         weight_version=generator.weight_version,
         stop=generator.config.stop,

@@ -7,12 +7,16 @@ from openrlhf.models.utils import compute_reward
 from openrlhf.trainer.ppo_utils.experience import Experience
 from openrlhf.trainer.ppo_utils.experience_maker import RemoteExperienceMaker
 from openrlhf.trainer.ppo_utils.length_penalty import apply_length_penalties
+from openrlhf.utils.logging_utils import init_logger
 
 from openrlhf_marge.host.rollout.data import data_ranks
 from openrlhf_marge.host.rollout.experiences import EPISODE, GROUP_ID, SEGMENT, TOKEN_ADVANTAGES, VALUE_GAIN
 from openrlhf_marge.host.training.finite import require_finite
+from openrlhf_marge.host.training.same_policy import compare_policies, other_policy
 from openrlhf_marge.host.training.tree_batches import tree_batches
 from openrlhf_marge.method.advantages import group_advantages, group_stds
+
+logger = init_logger(__name__)
 
 
 class GroupExperienceMaker(RemoteExperienceMaker):
@@ -20,15 +24,22 @@ class GroupExperienceMaker(RemoteExperienceMaker):
 
     has_signal = False  # whether any reward of the last batch gave an advantage other than zero
     step = 0  # of the run, set by the trainer
+    _other_policy_said = False
 
     @torch.no_grad()
     def make_experience_batch(self, rollout_samples: list[Experience]) -> list[Experience]:
-        """Extends the host's: nothing is trained on unless all of it is finite."""
+        """Extends the host's: nothing is trained on unless all of it is finite; engines that sample from another
+        policy are told."""
         experiences = super().make_experience_batch(rollout_samples)
         policy, reference = self.actor_model_group, self.initial_model_group
         groups = {"action_log_probs": policy, "base_action_log_probs": reference or policy, "kl": reference or policy}
         ranks = {field: len(g._actor_handlers) // g.duplicate_actors for field, g in groups.items()}
         require_finite(experiences, self.step, ranks)
+        said = other_policy(compare_policies(experiences, self.args.rollout.top_p), self.step)
+        # A replay, and an asynchronous run, train on completions of other weights on purpose.
+        if said and not (self._other_policy_said or self.args.train.async_enable or self.args.marge.replay_dir):
+            logger.warning(said)
+            self._other_policy_said = True
         return experiences
 
     def split_rollout_samples(self, rollout_samples: list[Experience]) -> list[Experience]:
