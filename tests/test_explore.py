@@ -101,6 +101,9 @@ def test_an_exploration_killed_on_two_engines_goes_on_and_loses_and_repeats_no_s
         ("--data.input_template {}", "--data.input_template does not work with --data.apply_chat_template"),
         ("--data.max_len 8", "none of the 16 problems leaves room for a response: --data.max_len must be more than"),
         ("--marge.split words", "--marge.split is 'words'; it must be one of step, tokens"),
+        ("--marge.explore mcts_dpo", "--marge.mcts_step_tokens 128 is as long as the longest response, 24 tokens"),
+        ("--marge.explore mcts_dpo --marge.mcts_actions 5", "--marge.mcts_actions 5 is above --rollout.n_samples"),
+        ("--marge.explore spo_tree --marge.spo_segment 24", "--marge.spo_segment is as long as the longest response"),
     ],
 )
 def test_bad_input_is_one_sentence_and_no_engine(task, tmp_path, capsys, more, sentence):

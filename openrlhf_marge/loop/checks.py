@@ -37,7 +37,8 @@ def check_explore(args: argparse.Namespace) -> None:
     """ValueError for what cli.explore would refuse; ``args`` as it parses them."""
     marge = {name.removeprefix("marge."): value for name, value in vars(args).items() if name.startswith("marge.")}
     try:
-        from_namespace(SimpleNamespace(**marge)).check_completions(getattr(args, "rollout.n_samples_per_prompt"))
+        sampled = ("rollout.n_samples_per_prompt", "data.max_len", "rollout.max_new_tokens")
+        from_namespace(SimpleNamespace(**marge)).check_completions(*(getattr(args, name) for name in sampled))
         check_local_files("--data.prompt_dataset", getattr(args, "data.prompt_dataset"))
     except ValueError as e:
         raise ValueError(f"--explore does not work: {e}") from e

@@ -44,7 +44,7 @@ def check_arguments(args: Any) -> None:
     for are_asked_for, sentence in REFUSED_TOGETHER:
         if are_asked_for(args, config):
             raise ValueError(sentence)
-    config.check_completions(args.rollout.n_samples_per_prompt)
+    config.check_completions(args.rollout.n_samples_per_prompt, args.data.max_len, args.rollout.max_new_tokens)
     if config.replay_dir:
         check_replay(config.replay_dir)
     if config.dump_dir and not args.ckpt.load_enable and any(Path(config.dump_dir).glob("rollout-*.parquet")):
