@@ -90,7 +90,10 @@ def test_reference_initial_leaves_the_kl_as_it_was_asked_for(launch):
             "--marge.explore spo_tree --marge.expected_states 3 --marge.spo_segment 100 --rollout.max_new_tokens 100",
             r"--marge.spo_segment is as long as the longest response",
         ),
-        ("--marge.explore mcts_dpo", r"mcts_dpo looks for preference pairs, and gives no advantages .*; use it with"),
+        (
+            "--marge.explore mcts_dpo",
+            r"mcts_dpo looks for preference pairs, and gives no advantages .*; use cli.marge_dpo --kind mcts",
+        ),
         ("--marge.explore mcts_dpo --marge.split tokens", r"--marge.split tokens has no delimiter"),
         ("--marge.explore vineppo --marge.mcts_depth 2", r"--marge.mcts_depth is for --marge.explore mcts_dpo"),
         (

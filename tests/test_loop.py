@@ -138,6 +138,9 @@ def test_the_kinds_have_the_papers_settings():
         *("--model.beta", "0.4", "--adam.lr", "5e-7", "--train.batch_size", "256", "--train.max_epochs", "4"),
     )  # fmt: skip
     assert KINDS["self_explore"].explore_flags[-1] == "4"  # completions per step (arXiv 2404.10346)
+    # The script mcts_mathqa.sh of MCTS-DPO (arXiv 2405.00451).
+    assert KINDS["mcts"].train_flags[:4] == ("--model.beta", "0.1", "--adam.lr", "1e-6")
+    assert "mcts_dpo" in KINDS["mcts"].explore_flags
     assert "vanilla" in KINDS["outcome"].explore_flags and "vanilla" in KINDS["sft"].explore_flags
 
 

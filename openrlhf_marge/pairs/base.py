@@ -29,6 +29,10 @@ REASONS = {
     "no_steps": "responses without steps: their only state is s_0",
     "correct_guidance": "guidances that are correct, so that no step of them is the first wrong one",
     "no_correct_start": "incorrect guidances without a correct completion of s_0, so that every step is too late",
+    "no_search": "visits without a tree search (--marge.explore mcts_dpo)",
+    "wrong_path": "searches whose path ends with a wrong answer, or before an answer",
+    "same_q": "pairs of steps of the same Q, none of which is better",
+    "never_solved": "pairs whose better step has no correct way on",
     "same": "pairs whose two responses, or steps, are the same",
     "too_long": "rows longer than --max_len",
     "prompt_text": "rows whose prompt text does not give the ids again that the model read",
@@ -115,6 +119,7 @@ class Builder(Protocol):
 
     options: frozenset[str]  # the fields of PairSettings that it reads, beside eos_id, seed and max_len
     trainer: Trainer | None  # what trains on its rows; one that is installed may leave this out
+    # One that reads ``extra_logs`` of completions, which are slow to read, also has ``reads_logs = True``.
 
     def schema(self, settings: PairSettings) -> pa.Schema:
         """The columns of its rows."""

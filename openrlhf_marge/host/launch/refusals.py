@@ -117,7 +117,7 @@ REFUSED_TOGETHER: tuple[tuple[Callable[[Any, MargeConfig], bool], str], ...] = (
     (
         lambda a, c: c.explore in SEARCHES,
         "--marge.explore mcts_dpo looks for preference pairs, and gives no advantages to train on with rewards; use "
-        "it with cli.explore",
+        "cli.marge_dpo --kind mcts, or cli.explore and build_pairs --kind mcts",
     ),
     (
         lambda a, c: bool(c.dump_dir) and bool(c.replay_dir),
