@@ -26,7 +26,7 @@ EXPLORE = {
     "self_explore": "--rollout.n_samples_per_prompt 7 --data.max_samples 480",
     "outcome": "--data.max_samples 334",
     "sft": "--data.max_samples 334",
-    "mcts": "--max_generated_tokens 475000 --marge.mcts_step_tokens 24",
+    **dict.fromkeys(("mcts", "mcts_steps"), "--max_generated_tokens 475000 --marge.mcts_step_tokens 24"),
 }
 PAIRS = {"marge": "--min_value 0.1 --max_value 0.9 --pairs_per_state 4", "outcome": "--pairs_per_state 4"}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from openrlhf_marge.cli.marge_dpo import main
-from openrlhf_marge.loop import KINDS, Flags, Loop, run_loop
+from openrlhf_marge.loop import KINDS, Flags, Loop, checks, run_loop
 from openrlhf_marge.loop.checks import words_of
 from openrlhf_marge.loop.flags import make_loop, parse_args
 from openrlhf_marge.loop.kinds import PAPER_FLAGS
@@ -215,3 +215,11 @@ def test_numbers_and_kinds_out_of_range_are_refused(tmp_path, capsys, flag, valu
     with pytest.raises(SystemExit, match="2"):
         parse_args(command(tmp_path, [flag, value]))
     assert flag in capsys.readouterr().err
+
+
+def test_rows_with_columns_that_stock_openrlhf_leaves_out_need_the_patches(monkeypatch):
+    asked: list[str] = []
+    monkeypatch.setattr(checks.patches, "require", asked.append)
+    for kind in KINDS.values():
+        checks.check_patched(kind)
+    assert asked == ["--kind mcts_steps"]

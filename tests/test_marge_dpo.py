@@ -128,7 +128,12 @@ def weights(model: Path) -> bytes:
 
 @pytest.mark.parametrize(
     ("kind", "column", "explore"),
-    [("self_explore", "rejected", ""), ("sft", "response", ""), ("mcts", "rejected", "--marge.mcts_step_tokens 24")],
+    [
+        ("self_explore", "rejected", ""),
+        ("sft", "response", ""),
+        ("mcts", "rejected", "--marge.mcts_step_tokens 24"),
+        ("mcts_steps", "label_smoothing", "--marge.mcts_step_tokens 24"),
+    ],
 )
 def test_its_relatives_train_too(base, tmp_path, cluster, kind, column, explore):
     summary, _ = run(base, tmp_path, f"--kind {kind} --iterations 1", cluster, explore=explore)

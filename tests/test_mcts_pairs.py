@@ -8,12 +8,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from searches import completion, searched
+from test_dpo_rows import reward_dataset
 
 from openrlhf_marge.cli.build_pairs import main
 from openrlhf_marge.method.search import step_of
 from openrlhf_marge.models import generation_eos_ids
 from openrlhf_marge.pairs import PairSettings
-from openrlhf_marge.pairs.mcts import MOST_PAIRS, Searched, SearchedResponses, contrasts
+from openrlhf_marge.pairs.mcts import (
+    MOST_PAIRS,
+    Searched,
+    SearchedResponses,
+    SearchedSteps,
+    contrasts,
+    label_smoothing,
+)
 from openrlhf_marge.seeds import generator
 
 from scripted_dumps import mixed, save_model, tokenizer, visit, write_dump
@@ -201,3 +209,35 @@ def test_a_dump_that_lacks_a_state_is_refused(build):
     first, *_ = searched(known, mcts_depth=2)
     status, said = build("mcts", [first])
     assert status == 2 and "lacks a state of its tree; copy the dump again" in said
+
+
+def test_steps_alone_have_no_eos_and_a_smoothing_by_their_visits(build):
+    groups = searched(known, mcts_depth=2)
+    rows, said = build("mcts_steps", groups)
+    assert "OpenRLHF must carry the patches" in said
+    steps = [step_of(dict(c.extra_logs)) for c in groups[0].completions[:2]]
+    # The better step from s_0 is the first one; the one after " 7" goes to the end, by steps without siblings.
+    assert (rows[0]["chosen"], rows[0]["rejected"]) == (" 7\nStep 2:", " 6\nStep 2:")
+    assert rows[0]["label_smoothing"] == min(1 - 1 / (1 + steps[1].visits / steps[0].visits), 0.5)
+    end = tokenizer().eos_token
+    assert (rows[1]["chosen"], rows[1]["rejected"]) == (f" 8\nStep 3:{RIGHT}{end}", " 5\nStep 3:")
+    assert {row["append_eos"] for row in rows} == {False}
+    assert rows[1].keys() - rows[0].keys() == set() and list(rows[0])[-2:] == ["label_smoothing", "append_eos"]
+
+
+def test_the_label_smoothing_of_the_conservative_loss():
+    assert [label_smoothing(3, 1), label_smoothing(1, 1), label_smoothing(1, 3)] == [0.25, 0.5, 0.5]
+    assert label_smoothing(0, 0) == label_smoothing(5, 0) == 0.0 and label_smoothing(0, 1) == 0.5
+
+
+def test_openrlhf_reads_the_steps_as_they_were_sampled(build, tmp_path):
+    groups = searched(known, mcts_depth=2)
+    rows, _ = build("mcts_steps", groups)
+    data = reward_dataset(rows)
+    drafted = list(SearchedSteps().drafts(groups, SETTINGS, Counter()))
+    assert len(data) == len(rows) == len(drafted) == 2
+    for (chosen, _, rejected, _, length, smoothing), draft, row in zip(data, drafted, rows, strict=True):
+        context = draft.group.problem.prompt_ids + draft.state_ids
+        assert tuple(chosen[0].tolist()) == context + draft.responses[0]
+        assert tuple(rejected[0].tolist()) == context + draft.responses[1]
+        assert length == len(context) and smoothing == row["label_smoothing"]

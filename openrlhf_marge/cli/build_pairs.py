@@ -4,10 +4,10 @@
 
 Kinds: marge (pairs of states neither too easy nor too hard), outcome (pairs of whole responses), sft (correct
 responses), prm (steps with values), self_explore and step_dpo (pairs at the first wrong step of a response), mcts
-(better and worse steps of a tree search, each with its best way on), or an installed one. --out ending in .jsonl or
-.parquet is a file, anything else a folder with a data card, which datasets.load_dataset reads. Every row is encoded as
-OpenRLHF's data sets do; what does not give the sampled token ids again is left out. Exit status: 0, or 2 for bad
-input.
+and mcts_steps (better and worse steps of a tree search, each with its best way on, or alone), or an installed one.
+--out ending in .jsonl or .parquet is a file, anything else a folder with a data card, which datasets.load_dataset
+reads. Every row is encoded as OpenRLHF's data sets do; what does not give the sampled token ids again is left out.
+Exit status: 0, or 2 for bad input.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from openrlhf_marge.data.row_writers import row_writer
 from openrlhf_marge.decoding import decode_pieces
 from openrlhf_marge.models import TokenizerCodec
 from openrlhf_marge.pairs import BUILDERS, PairSettings, VisitGroups, build_rows, read_visits
-from openrlhf_marge.pairs.card import Summary, data_card
+from openrlhf_marge.pairs.card import NEEDS_PATCHES, Summary, data_card
 from openrlhf_marge.pairs.flags import DEFAULTS, ENDINGS, check_args, parse_args
 from openrlhf_marge.pairs.reading import columns_of
 from openrlhf_marge.pairs.stops import with_eos
@@ -94,6 +94,9 @@ def described(args: argparse.Namespace, summary: Summary) -> str:
     lines = [f"{args.out}: {summary.rows_line()}"]
     if summary.stopped:
         lines.append(summary.stopped_line())
+    trainer = getattr(BUILDERS.load(args.kind), "trainer", None)  # an installed builder may have none
+    if trainer and trainer.needs_patches:
+        lines.append(NEEDS_PATCHES)
     if summary.left_out:
         lines += ["left out:", *(f"  {line}" for line in summary.left_out_lines())]
     return "\n".join(lines)

@@ -26,4 +26,5 @@ TRAINED: Mapping[str, tuple[str, ...]] = {
 # Kind -> --kind of cli.marge_dpo.
 LOOPED: Mapping[str, str] = {
     "marge_dpo": "marge", "self_explore": "self_explore", "dpo": "outcome", "sft": "sft", "mcts_dpo": "mcts",
+    "mcts_step_dpo": "mcts_steps",
 }  # fmt: skip

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 
+from openrlhf_marge import patches
 from openrlhf_marge.data.files import check_local_files
 from openrlhf_marge.evaluation import flags as evaluate_flags
 from openrlhf_marge.evaluation.problems import load_problems
@@ -73,6 +74,12 @@ def checked(name: str, parse: Callable[[list[str]], argparse.Namespace], words: 
     except SystemExit as e:
         reason = (said.getvalue().strip().splitlines() or ["it asks for --help"])[-1]
         raise ValueError(f"{name} does not work: {reason}") from e
+
+
+def check_patched(kind: LoopKind) -> None:
+    """ValueError where OpenRLHF would not read all columns of the rows, as it lacks a patch."""
+    if kind.trainer.needs_patches:
+        patches.require(f"--kind {kind.pairs}")
 
 
 def check_train_flags(kind: LoopKind, words: list[str]) -> None:

@@ -54,4 +54,5 @@ KINDS = {
     # One random correct response per problem (App. B.2).
     "sft": LoopKind(pairs="sft", explore_flags=VANILLA, pairs_flags=("--responses_per_state", "1")),
     "mcts": LoopKind(pairs="mcts", explore_flags=MCTS_EXPLORE, own_train_flags=MCTS_TRAIN),
+    "mcts_steps": LoopKind(pairs="mcts_steps", explore_flags=MCTS_EXPLORE, own_train_flags=MCTS_TRAIN),
 }

@@ -101,6 +101,7 @@ class Trainer:
 
     module: str
     data_flags: tuple[str, ...]
+    needs_patches: bool = False  # stock OpenRLHF would read the rows, and not all of their columns
 
 
 # Prompts are as the model saw them: the data sets add no chat template, and train_sft none of its own either.
@@ -108,6 +109,8 @@ DPO = Trainer(
     "openrlhf.cli.train_dpo",
     ("--data.prompt_key", "prompt", "--data.chosen_key", "chosen", "--data.rejected_key", "rejected"),
 )
+# For rows with columns of patches/0014, by which a row brings its own label smoothing, and goes without EOS.
+DPO_OWN = Trainer(DPO.module, DPO.data_flags, needs_patches=True)
 SFT = Trainer(
     "openrlhf.cli.train_sft",
     ("--data.input_key", "prompt", "--data.output_key", "response", "--data.input_template", ""),

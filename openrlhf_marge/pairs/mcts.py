@@ -9,10 +9,21 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import pyarrow as pa
 
 from openrlhf_marge.method.search import Step, step_of
-from openrlhf_marge.pairs.base import Draft, PairRows, PairSettings, VisitGroups, unfit_end
+from openrlhf_marge.pairs.base import (
+    DPO_OWN,
+    PAIR_SCHEMA,
+    Draft,
+    PairRows,
+    PairSettings,
+    Texts,
+    VisitGroups,
+    unfit_end,
+)
 from openrlhf_marge.types import Completion, StateGroup, TokenIds
 
 MOST_PAIRS = 8  # of a visit (max_n_sample of the authors' trainer)
@@ -136,3 +147,44 @@ def whole_response(
 def unfit_response(ids: TokenIds, last: Completion, settings: PairSettings) -> str | None:
     """The reason to leave a whole response out, if any."""
     return "truncated" if last.truncated else unfit_end(ids, settings)
+
+
+class SearchedSteps(PairRows):
+    """The two steps alone, with a label smoothing by their visits, as published; without EOS where a step has none."""
+
+    options: frozenset[str] = frozenset()
+    reads_logs = True
+    trainer = DPO_OWN
+
+    def schema(self, settings: PairSettings) -> pa.Schema:
+        return pa.schema([*PAIR_SCHEMA, ("label_smoothing", pa.float64()), ("append_eos", pa.bool_())])
+
+    def drafts(self, visit: VisitGroups, settings: PairSettings, left_out: Counter[str]) -> Iterator[Draft]:
+        searched = Searched(visit)
+        for group, better, worse in contrasts(searched, left_out):
+            responses = (whole_step(searched, group, better), whole_step(searched, group, worse))
+            facts = {"label_smoothing": label_smoothing(better.step.visits, worse.step.visits), "append_eos": False}
+            yield Draft(group=group, state_ids=group.state.prefix_ids, responses=responses, facts=facts)
+
+    def row(self, draft: Draft, texts: Texts, settings: PairSettings) -> dict[str, Any]:
+        return super().row(draft, texts, settings) | draft.facts
+
+
+def whole_step(searched: Searched, group: StateGroup, child: Child) -> TokenIds:
+    """A step, and those after it as long as the search has no other ones beside them."""
+    ids = child.ids
+    while not child.is_end:
+        group = searched.after(group, child)
+        if len(children := searched.children(group)) != 1:
+            break
+        (child,) = children
+        ids += child.ids
+    return ids
+
+
+def label_smoothing(better: int, worse: int) -> float:
+    """How likely it is that the worse step is the better one, by the visits of both; at most 0.5.
+
+    1 - 1 / (1 + N_worse / max(1, N_better)): the conservative loss of MCTS-DPO's code.
+    """
+    return min(1 - 1 / (1 + worse / max(1, better)), 0.5)

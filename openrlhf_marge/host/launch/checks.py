@@ -33,7 +33,7 @@ def check_arguments(args: Any) -> None:
 
     ``args.marge`` is the checked ``MargeConfig`` from here on.
     """
-    check_patches()
+    patches.require("--experience_maker marge")
     if sentence := preset_sentence(args.marge):
         print(f"[marge] {sentence}")
     config = args.marge = from_namespace(args.marge)
@@ -94,16 +94,6 @@ def _repair_checkpoints(args: Any) -> None:
             args.ckpt.load_enable = False
         else:
             print(f"[marge] --ckpt.load_enable: the last complete checkpoint is {tag}")
-
-
-def check_patches() -> None:
-    """OpenRLHF must be of a version that the patches fit, and carry the patches of this very package."""
-    try:
-        mend = patches.report().mend
-    except patches.PatchError as e:
-        raise ValueError(f"--experience_maker marge: {e}") from e
-    if mend:
-        raise ValueError(f"--experience_maker marge: OpenRLHF does not carry this package's patches; {mend}")
 
 
 def _check_batch_sizes(args: Any) -> None:
