@@ -14,6 +14,8 @@ from openrlhf_marge import Completion, Exploration, MargeConfig
 from openrlhf_marge.data.dump import DumpWriter, dump_path, read_groups
 from openrlhf_marge.exploration.totals import totals_of
 from openrlhf_marge.method.search import Node, Step, most_promising, step_of, steps_of, taken
+from openrlhf_marge.method.self_evaluation import ASKED as ASKED_TEXT
+from openrlhf_marge.method.self_evaluation import Question, make_question
 from openrlhf_marge.seeds import generator
 
 from factories import EOS, ScriptedModel, explorer, problem, text_ids
@@ -29,8 +31,8 @@ def graded(text: str, reward: float, likelihood: float = 1.0, *, end=(EOS,)) -> 
     return Completion(token_ids=ids, reward=reward, is_correct=reward > 0.5, log_probs=log_probs)
 
 
-def explored(model, *, n=4, seed=0, **config) -> Exploration:
-    found = explorer(model, s0_ids=S0, n=n, seed=seed, explore="mcts_dpo", **STEPS | config)
+def explored(model, *, n=4, seed=0, question=None, **config) -> Exploration:
+    found = explorer(model, s0_ids=S0, n=n, seed=seed, question=question, explore="mcts_dpo", **STEPS | config)
     return asyncio.run(found.explore(problem()))
 
 
@@ -321,9 +323,54 @@ def test_the_same_flags_give_the_same_whatever_arrives_first():
     assert runs[0] == runs[1] == runs[2]
 
 
+ASKED = Question(text_ids("?"), ord("B"))
+
+
+def test_the_model_judges_where_it_is_asked():
+    believed = {b"a|": 0.9, b"b|": 0.2, b"a|x": 0.7, b"": 0.4}
+    model = ScriptedModel(
+        lambda _, prefix, n: known(prefix, 8)[:n], judge=lambda ids: believed[bytes(ids[1:]).removesuffix(b"?")]
+    )
+    found = explored(model, question=ASKED, mcts_value="self_evaluation", mcts_simulations=1, mcts_depth=1)
+    steps = found_steps(found)
+    a, b, end = S0 + text_ids("a|"), S0 + text_ids("b|"), S0 + text_ids("a|x") + (EOS,)
+    assert {after: step.value for (_, after), step in steps.items()} == {a: 0.9, b: 0.2, end: 1.0 + 0.7}
+    assert steps[S0, a].gain == pytest.approx(0.5) and steps[S0, b].gain == pytest.approx(-0.2)
+    # Two completions a state are enough, and each answer is a token that counts.
+    assert [n for _, _, n in model.calls] == [2, 2, 2]
+    assert {(ids[-1:], option) for ids, option in model.judgements} == {(ASKED.ids, ord("B"))}
+    assert [probe.value for probe in found.probes] == [0.4, 0.9, 0.2, 0.7]
+    assert [probe.state.prefix_ids for probe in found.probes] == [S0, a, b, end[:-1]]
+    totals = totals_of([found])
+    assert totals.probe_tokens == 4 and totals.generated_tokens == 4 + totals.completion_tokens
+
+
+def test_a_solution_that_leaves_no_room_for_the_question_has_the_value_before_it():
+    def script(_, prefix, n):
+        return [graded("a|b", 1.0), graded("c|d", 0.0)][:n] if prefix == S0 else [graded("x", 1.0)] * n
+
+    model = ScriptedModel(script, judge=lambda ids: 0.25)
+    asked = Question((9,) * 6, 5)  # after s_0 alone there is room for it
+    chain = explorer(model, s0_ids=S0, question=asked, explore="mcts_dpo", mcts_value="self_evaluation", **STEPS)
+    found = asyncio.run(chain.explore(problem(room=8)))
+    values = {after[1:]: step.value for (_, after), step in found_steps(found).items()}
+    assert values[text_ids("a|")] == 0.25 and values[(*text_ids("a|x"), EOS)] == 1.25
+    assert [ids for ids, _ in model.judgements] == [S0 + asked.ids]
+
+
+def test_the_options_are_one_token_each():
+    question = make_question(text_ids)
+    assert question == Question(text_ids(ASKED_TEXT), ord("B"))
+    with pytest.raises(ValueError, match="self_evaluation reads the probability of 'B'"):
+        make_question(lambda text: (1, 2))
+    with pytest.raises(ValueError, match="does not tell apart by one token"):
+        make_question(lambda text: (*text_ids(text), *text_ids(text[-1])))  # two each
+
+
 @pytest.mark.parametrize(
     ("flags", "named"),
     [
+        ({"split": "step", "mcts_value": "gold"}, "--marge.mcts_value is 'gold'; it must be one of graded, self"),
         ({"split": "tokens"}, "--marge.split tokens has no delimiter"),
         ({"split": "step", "state_budget": "adaptive"}, "leave out --marge.state_budget"),
         ({"split": "step", "mcts_depth": 0}, "--marge.mcts_depth is 0"),
@@ -338,6 +385,7 @@ def test_flags_that_make_no_search_are_refused(flags, named):
 def test_completions_that_are_too_few_or_too_short_are_refused():
     config = MargeConfig(explore="mcts_dpo", mcts_actions=4)
     config.check_completions(4, 2048, 129)
+    MargeConfig(explore="mcts_dpo", mcts_actions=4, mcts_value="self_evaluation").check_completions(3, 2048, 129)
     with pytest.raises(ValueError, match=r"--marge.mcts_actions 4 is above --rollout.n_samples_per_prompt 3"):
         config.check_completions(3, 2048, 129)
     with pytest.raises(ValueError, match=r"--marge.mcts_step_tokens 128 is as long as the longest response, 128"):

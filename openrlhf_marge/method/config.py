@@ -194,6 +194,11 @@ class MargeConfig(MctsOptions, FrontierOptions, StepOptions):
         return self.advantage == "vine" or self.prefix_credit == "value_gain"
 
     @property
+    def asks_the_model(self) -> bool:
+        """Whether the exploration has the model judge solutions."""
+        return self.explore == "mcts_dpo" and self.mcts_value == "self_evaluation"
+
+    @property
     def needs_log_probs(self) -> bool:
         """Whether the exploration reads the log-probs of sampled tokens."""
         return self.explore in TREES | SEARCHES

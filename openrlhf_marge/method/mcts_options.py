@@ -14,6 +14,12 @@ WITH = "with --marge.explore mcts_dpo: "
 class MctsOptions:
     """Fields of ``MargeConfig``; in brackets the names of MCTS-DPO's own flags (scripts/mcts_mathqa.sh)."""
 
+    mcts_value: str = option(
+        "graded",
+        f"{WITH}value of a state, 'graded', the mean reward of its completions, or 'self_evaluation', the probability "
+        "by which the model calls the solution right so far; it is shown no gold solution",
+        choices=("graded", "self_evaluation"),
+    )
     mcts_simulations: int = option(
         64, f"{WITH}walks through the tree for each step that is taken, fourfold for the first (n_iters)", low=1
     )
@@ -48,7 +54,7 @@ def check_searched(config: Any, n: int, longest: int) -> None:
     """ValueError where n completions of a state, of up to ``longest`` tokens with it, are too few or too short."""
     if config.explore != "mcts_dpo":
         return
-    if config.mcts_actions > n:
+    if config.mcts_value == "graded" and config.mcts_actions > n:
         raise ValueError(
             f"--marge.mcts_actions {config.mcts_actions} is above --rollout.n_samples_per_prompt {n}, the completions "
             "that the steps are of; lower it or sample more"

@@ -1,7 +1,8 @@
 """Steps by tree search, for preference pairs of steps (MCTS-DPO, arXiv 2405.00451).
 
 The value of a state is that of its completions, graded: a Monte-Carlo estimate in place of the paper's
-self-evaluation. Every completion is sampled to its end; the first steps of some become the children of its state.
+self-evaluation, which ``--marge.mcts_value`` brings back. Every completion is sampled to its end; the first steps of
+some become the children of its state.
 
 Left out of the published code: the gold solution, which it shows the model in the self-evaluation and injects as a
 step; the score of similar texts (BERTScore) among the duplicates; the temperature by which steps are taken at random,
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from openrlhf_marge.method.search import Node, Step, carry_up, most_promising, steps_of, taken
 from openrlhf_marge.method.splitters import SPLITTERS
-from openrlhf_marge.types import Completion, Exploration, State, TokenIds
+from openrlhf_marge.types import Completion, Exploration, State, StateGroup, TokenIds
 
 if TYPE_CHECKING:
     from openrlhf_marge.method.visit import Visit
@@ -52,6 +53,7 @@ class _Tree:
     def __init__(self, visit: Visit) -> None:
         self._visit, self._config = visit, visit.config
         self._completed: dict[TokenIds, list[Completion]] = {}
+        self._answers: dict[TokenIds, Completion | None] = {}
 
     async def begin(self) -> Node:
         """The node of s_0."""
@@ -93,19 +95,32 @@ class _Tree:
         completion, prefix = self._completed[node.prefix_ids][place], node.prefix_ids + ids
         assert completion.log_probs is not None, "the sampler was asked for them"
         is_terminal = len(ids) == len(completion.token_ids)
-        outcome = completion.reward + OUTCOME[completion.is_correct]
-        value = outcome if is_terminal else await self._value(prefix)
+        if is_terminal:
+            solution = node.prefix_ids + self._visit.without_end(completion)
+            value = OUTCOME[completion.is_correct] + await self._judged(solution, completion.reward, node.value)
+        else:
+            value = await self._value(prefix, node.value)
         likelihood = math.fsum(completion.log_probs[: len(ids)]) / max(1, len(ids)) ** self._config.mcts_length_penalty
         return Node(
             prefix_ids=prefix, value=value, depth=node.depth + 1, gain=value - node.value, prior=math.exp(likelihood),
             is_terminal=is_terminal, completion=place, step=len(ids),
         )  # fmt: skip
 
-    async def _value(self, prefix_ids: TokenIds) -> float:
-        """The mean reward of completions of a state, which are sampled here."""
-        completions = await self._visit.sample(prefix_ids, self._visit.n_completions, "mcts")
+    async def _value(self, prefix_ids: TokenIds, before: float = 0.0) -> float:
+        """The value of a state, after one of the value ``before``; its completions are sampled here."""
+        n = self._config.mcts_actions if self._config.asks_the_model else self._visit.n_completions
+        completions = await self._visit.sample(prefix_ids, n, "mcts")
         self._completed[prefix_ids] = completions
-        return math.fsum(c.reward for c in completions) / len(completions)
+        return await self._judged(prefix_ids, math.fsum(c.reward for c in completions) / n, before)
+
+    async def _judged(self, solution: TokenIds, graded: float, before: float) -> float:
+        """What the grader says of a solution, or the model where it is asked; ``before`` where it cannot be."""
+        if not self._config.asks_the_model:
+            return graded
+        if solution not in self._answers:  # as a state and as the end of a response
+            self._answers[solution] = await self._visit.judged(solution)
+        answer = self._answers[solution]
+        return before if answer is None else answer.reward
 
     def exploration(self, top: Node, found: dict[TokenIds, dict[int, Step]]) -> Exploration:
         """One group per state, parents before their children, whatever the order in which they were sampled."""
@@ -118,7 +133,14 @@ class _Tree:
             State(index=i, prefix_ids=node.prefix_ids, parent=parents.get(node.prefix_ids), segment=node.step)
             for i, node in enumerate(nodes)
         ]
-        return self._visit.exploration(states, [self._told(n, found.get(n.prefix_ids, steps_of(n))) for n in nodes])
+        told = [self._told(node, found.get(node.prefix_ids, steps_of(node))) for node in nodes]
+        return self._visit.exploration(states, told, probes=self._probes())
+
+    def _probes(self) -> tuple[StateGroup, ...]:
+        """The model's answers, the shortest solution first."""
+        answers = sorted((len(ids), ids, [c]) for ids, c in self._answers.items() if c is not None)
+        states = [State(index=i, prefix_ids=ids) for i, (_, ids, _) in enumerate(answers)]
+        return self._visit.probes(states, [answer for _, _, answer in answers])
 
     def _told(self, node: Node, steps: dict[int, Step]) -> list[Completion]:
         """The completions of a node, with what was found of the steps that they begin with."""
