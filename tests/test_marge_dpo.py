@@ -131,7 +131,6 @@ def weights(model: Path) -> bytes:
     [
         ("self_explore", "rejected", ""),
         ("sft", "response", ""),
-        ("mcts", "rejected", "--marge.mcts_step_tokens 24"),
         ("mcts_steps", "label_smoothing", "--marge.mcts_step_tokens 24"),
     ],
 )

@@ -167,6 +167,15 @@ def test_what_orders_steps_of_equal_q_and_that_q_alone_makes_a_pair():
     assert not list(contrasts(Searched((with_steps(group, *logs),)), left_out)) and left_out == {"same_q": 1}
 
 
+def test_a_better_step_that_ends_wrong_is_no_chosen_response():
+    (group, *_) = visit([mixed(1, 1)] * 3)  # the first is right
+    right, wrong = (len(c.token_ids) for c in group.completions)
+    taken = with_steps(group, told(right, 0.1, taken=1.0), told(wrong, 0.5))
+    assert drafts([taken]) == ([], {"never_solved": 1})
+    (draft,), left_out = drafts([with_steps(group, told(right, 0.5, taken=1.0), told(wrong, 0.1))])
+    assert draft.responses == tuple(c.token_ids for c in group.completions) and not left_out
+
+
 def test_what_gives_no_pair_is_counted(build):
     assert drafts(visit([mixed(1, 1)] * 3)) == ([], {"no_search": 1})
     status, said = build("mcts", visit([mixed(1, 1)] * 3))
