@@ -14,14 +14,8 @@ from openrlhf_marge.cli.build_pairs import main
 from openrlhf_marge.method.search import step_of
 from openrlhf_marge.models import generation_eos_ids
 from openrlhf_marge.pairs import PairSettings
-from openrlhf_marge.pairs.mcts import (
-    MOST_PAIRS,
-    Searched,
-    SearchedResponses,
-    SearchedSteps,
-    contrasts,
-    label_smoothing,
-)
+from openrlhf_marge.pairs.mcts import SearchedResponses, SearchedSteps, label_smoothing
+from openrlhf_marge.pairs.searched import MOST_PAIRS, Searched, contrasts
 from openrlhf_marge.seeds import generator
 
 from scripted_dumps import mixed, save_model, tokenizer, visit, write_dump
