@@ -20,12 +20,15 @@ from openrlhf_marge.data.files import read_object
 from openrlhf_marge.host.standalone.local_ray import local_ray
 from openrlhf_marge.loop import KINDS
 
+# A problem's search is never cut short, so few are begun at once: what they take beyond the limit is little.
+MCTS = "--max_generated_tokens 465000 --problems_in_flight 8 --marge.mcts_step_tokens 24"
 # About 0.95 million generated tokens in two iterations, as many as the quickstart's 20 steps of MARGE-RL.
 EXPLORE = {
     "marge": "--data.max_samples 235",
     "self_explore": "--rollout.n_samples_per_prompt 7 --data.max_samples 480",
     "outcome": "--data.max_samples 334",
     "sft": "--data.max_samples 334",
+    **dict.fromkeys(("mcts", "mcts_steps"), MCTS),
 }
 PAIRS = {"marge": "--min_value 0.1 --max_value 0.9 --pairs_per_state 4", "outcome": "--pairs_per_state 4"}
 

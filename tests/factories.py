@@ -49,12 +49,14 @@ def text_ids(text: str) -> tuple[int, ...]:
 class ScriptedModel:
     """Completes states from a script and records every call: ``script(problem, prefix_ids, n) -> completions``."""
 
-    def __init__(self, script, delays=None, correct: bool = True) -> None:
+    def __init__(self, script, delays=None, correct: bool = True, judge=None) -> None:
         self.calls: list[tuple[str, tuple[int, ...], int]] = []
         self.seeds: list[int] = []
         self._script = script
         self._delays = delays
         self._correct = correct
+        self.judgements: list[tuple[tuple[int, ...], int]] = []
+        self._judge = judge
 
     async def complete(self, asked: Problem, prefix_ids, n, seed):
         self.calls.append((asked.id, prefix_ids, n))
@@ -65,8 +67,15 @@ class ScriptedModel:
     async def is_correct(self, asked: Problem, response_ids):
         return self._correct
 
+    async def judged(self, asked: Problem, ids, option):
+        self.judgements.append((ids, option))
+        probability = self._judge(ids)
+        return Completion(token_ids=(option,), reward=probability, is_correct=probability > 0.5)
 
-def explorer(model, *, pool: GuidancePool | None = None, s0_ids=(), n: int = 4, seed: int = 0, **config) -> Explorer:
+
+def explorer(
+    model, *, pool: GuidancePool | None = None, s0_ids=(), n: int = 4, seed: int = 0, question=None, **config
+) -> Explorer:
     return Explorer(
         config=MargeConfig(**{"split": "tokens", "n_states": 3, "n_candidates": 6} | config),
         pool=GuidancePool() if pool is None else pool,
@@ -76,6 +85,7 @@ def explorer(model, *, pool: GuidancePool | None = None, s0_ids=(), n: int = 4, 
         n_completions=n,
         sampler=model,
         decode_pieces=letters,
+        question=question,
     )
 
 

@@ -91,6 +91,12 @@ def test_reference_initial_leaves_the_kl_as_it_was_asked_for(launch):
             r"--marge.spo_segment is as long as the longest response",
         ),
         (
+            "--marge.explore mcts_dpo",
+            r"mcts_dpo looks for preference pairs, and gives no advantages .*; use cli.marge_dpo --kind mcts",
+        ),
+        ("--marge.explore mcts_dpo --marge.split tokens", r"--marge.split tokens has no delimiter"),
+        ("--marge.explore vineppo --marge.mcts_depth 2", r"--marge.mcts_depth is for --marge.explore mcts_dpo"),
+        (
             "--marge.explore vineppo --reward.stop_properly_penalty_coef 0.1",
             r"--reward.stop_properly_penalty_coef changes rewards after --marge.explore has weighed",
         ),

@@ -198,3 +198,15 @@ with only_one(Path({str(tmp_path)!r})):
             other.kill()
     with only_one(tmp_path):
         pass
+
+
+def test_a_judgement_is_asked_for_once_however_often_the_exploration_starts(tmp_path):
+    model = ScriptedModel(answers, judge=lambda ids: len(ids) / 10)
+
+    def judged(ids, option):
+        sampler = JournaledSampler(model, Journal(tmp_path, {"p0": 1}))
+        return asyncio.run(sampler.judged(PROBLEMS[0], ids, option))
+
+    assert [judged((1, 2), 7), judged((1, 2), 7)] == [judged((1, 2), 7)] * 2
+    assert judged((1, 2, 3), 7).reward == 0.3 and judged((1, 2), 8).token_ids == (8,)
+    assert model.judgements == [((1, 2), 7), ((1, 2, 3), 7), ((1, 2), 8)]

@@ -6,18 +6,26 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 
 pytest.importorskip("openrlhf", reason="the host is not installed")
 
+import torch
+from transformers import AutoModelForCausalLM
+
+from openrlhf_marge.arithmetic.model import build_tokenizer
 from openrlhf_marge.arithmetic.problems import split_problems
 from openrlhf_marge.arithmetic.task import write_jsonl
 from openrlhf_marge.cli.explore import main
-from openrlhf_marge.data.dump import dump_files, read_groups
+from openrlhf_marge.data.dump import candidates_path, dump_files, read_groups
 from openrlhf_marge.exploration.flags import FLAGS, make_parser
+from openrlhf_marge.host.rollout.tokens import encode
 from openrlhf_marge.host.standalone import engines
+from openrlhf_marge.method.search import step_of
+from openrlhf_marge.method.self_evaluation import make_question
 from openrlhf_marge.runs.warm_client import warmed
 
 EXPLORE = [sys.executable, "-m", "openrlhf_marge.cli.explore"]
@@ -89,6 +97,31 @@ def test_an_exploration_killed_on_two_engines_goes_on_and_loses_and_repeats_no_s
     assert json.loads((tmp_path / "next" / "summary.json").read_text())["candidate_tokens"] == 0
 
 
+def test_a_search_by_the_models_judgement_has_the_probabilities_of_the_model(task, tmp_path, cluster):
+    more = """--marge.explore mcts_dpo --marge.mcts_value self_evaluation --marge.mcts_step_tokens 8
+        --data.max_samples 2 --data.max_len 256 --rollout.max_new_tokens 180 --ds.param_dtype fp32"""
+    explore(task, tmp_path / "out", cluster, more)
+    (file,) = dump_files(tmp_path / "out")
+    probes = list(read_groups(candidates_path(file)))
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert len(probes) == summary["probe_tokens"] > 4
+    asked = make_question(partial(encode, build_tokenizer()))
+    model = AutoModelForCausalLM.from_pretrained(task.folder / "model", dtype=torch.float32)
+    for probe in probes:
+        ids = torch.tensor([[*probe.problem.prompt_ids, *probe.state.prefix_ids, *asked.ids]])
+        probability = model(ids).logits[0, -1].softmax(-1)[asked.option].item()
+        assert probe.value == pytest.approx(probability, rel=1e-3)
+    # They are the values of the steps, to which the end of a response adds its outcome.
+    values = {(p.problem.id, p.state.prefix_ids): p.value for p in probes}
+    steps = [
+        (step, values[g.problem.id, g.state.prefix_ids + c.token_ids[: step.tokens]])
+        for g in read_groups(file)
+        for c in g.completions
+        if (step := step_of(dict(c.extra_logs))) and step.tokens < len(c.token_ids)
+    ]
+    assert steps and all(step.value == value for step, value in steps)
+
+
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
@@ -101,6 +134,13 @@ def test_an_exploration_killed_on_two_engines_goes_on_and_loses_and_repeats_no_s
         ("--data.input_template {}", "--data.input_template does not work with --data.apply_chat_template"),
         ("--data.max_len 8", "none of the 16 problems leaves room for a response: --data.max_len must be more than"),
         ("--marge.split words", "--marge.split is 'words'; it must be one of step, tokens"),
+        ("--marge.explore mcts_dpo", "--marge.mcts_step_tokens 128 is as long as the longest response, 24 tokens"),
+        (
+            "--marge.explore mcts_dpo --marge.mcts_step_tokens 8 --marge.mcts_value self_evaluation",
+            "--marge.mcts_value self_evaluation asks in",
+        ),
+        ("--marge.explore mcts_dpo --marge.mcts_actions 5", "--marge.mcts_actions 5 is above --rollout.n_samples"),
+        ("--marge.explore spo_tree --marge.spo_segment 24", "--marge.spo_segment is as long as the longest response"),
     ],
 )
 def test_bad_input_is_one_sentence_and_no_engine(task, tmp_path, capsys, more, sentence):

@@ -72,7 +72,7 @@ def test_the_flags_take_the_names_beside_the_packages_own():
     assert config.explore == "descend"
     with pytest.raises(
         ValueError,
-        match=r"--marge.explore is 'ascend'; it must be one of guided, .*, tree_rl, descend, or ",
+        match=r"--marge.explore is 'ascend'; it must be one of guided, .*, mcts_dpo, descend, or ",
     ):
         MargeConfig(explore="ascend")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from openrlhf_marge.cli.marge_dpo import main
-from openrlhf_marge.loop import KINDS, Flags, Loop, run_loop
+from openrlhf_marge.loop import KINDS, Flags, Loop, checks, run_loop
 from openrlhf_marge.loop.checks import words_of
 from openrlhf_marge.loop.flags import make_loop, parse_args
 from openrlhf_marge.loop.kinds import PAPER_FLAGS
@@ -138,6 +138,9 @@ def test_the_kinds_have_the_papers_settings():
         *("--model.beta", "0.4", "--adam.lr", "5e-7", "--train.batch_size", "256", "--train.max_epochs", "4"),
     )  # fmt: skip
     assert KINDS["self_explore"].explore_flags[-1] == "4"  # completions per step (arXiv 2404.10346)
+    # The script mcts_mathqa.sh of MCTS-DPO (arXiv 2405.00451).
+    assert KINDS["mcts"].train_flags[:4] == ("--model.beta", "0.1", "--adam.lr", "1e-6")
+    assert "mcts_dpo" in KINDS["mcts"].explore_flags
     assert "vanilla" in KINDS["outcome"].explore_flags and "vanilla" in KINDS["sft"].explore_flags
 
 
@@ -212,3 +215,11 @@ def test_numbers_and_kinds_out_of_range_are_refused(tmp_path, capsys, flag, valu
     with pytest.raises(SystemExit, match="2"):
         parse_args(command(tmp_path, [flag, value]))
     assert flag in capsys.readouterr().err
+
+
+def test_rows_with_columns_that_stock_openrlhf_leaves_out_need_the_patches(monkeypatch):
+    asked: list[str] = []
+    monkeypatch.setattr(checks.patches, "require", asked.append)
+    for kind in KINDS.values():
+        checks.check_patched(kind)
+    assert asked == ["--kind mcts_steps"]

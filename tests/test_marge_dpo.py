@@ -126,9 +126,16 @@ def weights(model: Path) -> bytes:
     return (model / "model.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize(("kind", "column"), [("self_explore", "rejected"), ("sft", "response")])
-def test_its_relatives_train_too(base, tmp_path, cluster, kind, column):
-    summary, _ = run(base, tmp_path, f"--kind {kind} --iterations 1", cluster)
+@pytest.mark.parametrize(
+    ("kind", "column", "explore"),
+    [
+        ("self_explore", "rejected", ""),
+        ("sft", "response", ""),
+        ("mcts_steps", "label_smoothing", "--marge.mcts_step_tokens 24"),
+    ],
+)
+def test_its_relatives_train_too(base, tmp_path, cluster, kind, column, explore):
+    summary, _ = run(base, tmp_path, f"--kind {kind} --iterations 1", cluster, explore=explore)
     rows = [json.loads(line) for line in (tmp_path / "iteration_1" / "pairs" / "train.jsonl").open()]
     assert len(rows) == summary["iterations"][0]["rows"] >= 4
     assert all(row[column] for row in rows)

@@ -81,7 +81,7 @@ def fails(capsys, *arguments) -> str:
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        ("--kind margin", "--kind is 'margin'; it must be one of marge, outcome, sft, prm, self_explore, step_dpo,"),
+        ("--kind margin", "must be one of marge, outcome, sft, prm, self_explore, step_dpo, mcts, mcts_steps,"),
         ("--kind marge --min_value 0.8", "--min_value 0.8 is above --max_value 0.7"),
         ("--kind marge --pairs_per_state 0", "--pairs_per_state is 0; it must be at least 1"),
         ("--kind prm --closest_only", "--closest_only changes nothing with --kind prm"),
@@ -161,7 +161,7 @@ def test_a_builder_of_ones_own(tmp_path, model, install, capsys):
     assert row == {"text": tokenizer().decode(good_visit()[0].completions[0].token_ids)}
     assert "--kind gone (own_pairs:Gone) does not load: AttributeError" in fails(capsys, *flags, "gone")
     assert "--kind none (json:loads) has no 'options'" in fails(capsys, *flags, "none")
-    assert "step_dpo, firsts, gone, none, or" in fails(capsys, *flags, "what")
+    assert "mcts_steps, firsts, gone, none, or" in fails(capsys, *flags, "what")
 
 
 def test_the_card_tells_what_was_built_from_what():
@@ -178,7 +178,7 @@ def test_the_card_tells_what_was_built_from_what():
     ("kinds", "command"),
     [
         (
-            ("marge", "outcome", "self_explore"),
+            ("marge", "outcome", "self_explore", "mcts"),
             "python -m openrlhf.cli.train_dpo --data.dataset FOLDER --data.prompt_key prompt --data.chosen_key chosen "
             "--data.rejected_key rejected --data.max_len 9",
         ),

@@ -212,6 +212,13 @@ def test_the_mend_of_foreign_files_names_what_a_reinstall_leaves(toy: Toy) -> No
     )
 
 
+def test_what_needs_the_series_is_told_how_to_get_it(toy: Toy) -> None:
+    with pytest.raises(ValueError, match=r"^--kind x: OpenRLHF does not carry this package's patches; run: .* apply$"):
+        patches.require("--kind x", toy.host)
+    toy.apply()
+    patches.require("--kind x", toy.host)
+
+
 def test_files_of_an_older_series_are_foreign(toy: Toy) -> None:
     toy.apply()
     (toy.series / "0002-change.patch").write_bytes(SECOND.replace(b"+four", b"+FOUR"))

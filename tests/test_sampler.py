@@ -1,6 +1,7 @@
 """The sampler on stand-ins for engines, and the reward client on a server: what is asked, and how much at once."""
 
 import asyncio
+import math
 import socket
 from types import SimpleNamespace
 
@@ -70,6 +71,23 @@ def sampler_on(engines, graded=None, weight_version=version_0, tokenizer=None, s
         engines, graded or Rewards(), tokenizer or SimpleNamespace(decode=lambda *_, **__: ""), temperature=0.8,
         top_p=0.95, with_log_probs=False, seeded=True, weight_version=weight_version, stop=stop,
     )  # fmt: skip
+
+
+def test_a_judgement_is_the_probability_of_a_token_that_alone_is_allowed():
+    engine = Engine()
+
+    async def generate(prompt_ids, params):
+        engine.asked.append((prompt_ids, params))
+        output = SimpleNamespace(token_ids=[7], logprobs=[{7: SimpleNamespace(logprob=math.log(0.6))}])
+        return SimpleNamespace(outputs=[output], num_cached_tokens=2)
+
+    engine.generate = SimpleNamespace(remote=generate)
+    asked = problem(prompt_ids=(1, 2))
+    answer = asyncio.run(sampler_on([engine]).judged(asked, (3, 4), 7))
+    assert (answer.token_ids, answer.is_correct) == ((7,), True) and answer.reward == pytest.approx(0.6)
+    ((ids, params),) = engine.asked
+    assert ids == [1, 2, 3, 4] and params.allowed_token_ids == [7] and params.logprobs == 1
+    assert (params.max_tokens, params.temperature, params.n) == (1, 0.0, 1)
 
 
 def test_the_grader_gets_the_bare_prompt_and_prefix_with_completion():

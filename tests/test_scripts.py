@@ -114,7 +114,7 @@ def test_baselines_have_the_settings_of_table_6(parsed, name, rollout):
     assert (args.actor.adam.lr, args.critic.adam.lr, args.actor.eps_clip) == (5e-7, 9e-6, 0.2)
 
 
-@pytest.mark.parametrize("kind", ["marge", "self_explore", "outcome", "sft"])
+@pytest.mark.parametrize("kind", ["marge", "self_explore", "outcome", "sft", "mcts", "mcts_steps"])
 @pytest.mark.usefixtures("warm_commands")
 def test_the_dpo_script_is_a_loop_whose_flags_every_command_accepts(tmp_path, kind):
     data = tmp_path / "a data file.jsonl"
@@ -129,7 +129,7 @@ def test_the_dpo_script_is_a_loop_whose_flags_every_command_accepts(tmp_path, ki
     loop = make_loop(marge_dpo_args(words[3:]))
     assert (loop.kind, loop.max_len, loop.iterations) == (KINDS[kind], 2048, 10)
     assert loop.flags.explore[1] == str(data)
-    assert loop.batch_size == (128 if kind == "sft" else 256)
+    assert loop.batch_size == {"sft": 128, "mcts": 64, "mcts_steps": 64}.get(kind, 256)
 
 
 @pytest.mark.parametrize("name", ["table3", "table4", "table5", "cpu"])

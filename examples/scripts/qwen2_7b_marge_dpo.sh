@@ -5,7 +5,7 @@
 #   HELDOUT  JSONL of held-out problems with the same columns
 #   MODEL    default Qwen/Qwen2-7B-Instruct
 #   OUT      run folder, default runs/qwen2_7b_marge_dpo; the same command goes on where it was stopped
-#   KIND     marge (default), self_explore, outcome or sft, for the paper's baselines
+#   KIND     marge (default), self_explore, outcome, sft, mcts or mcts_steps, for the paper's baselines
 #   WANDB_API_KEY  logs the trainings to W&B, too, where it is set
 #   DRY_RUN  set to 1 to print the words of the command, one a line, instead of running it
 set -euo pipefail

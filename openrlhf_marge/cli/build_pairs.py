@@ -3,10 +3,11 @@
     python -m openrlhf_marge.cli.build_pairs DUMP... --kind marge --model MODEL --out PAIRS
 
 Kinds: marge (pairs of states neither too easy nor too hard), outcome (pairs of whole responses), sft (correct
-responses), prm (steps with values), self_explore and step_dpo (pairs at the first wrong step of a response), or an
-installed one. --out ending in .jsonl or .parquet is a file, anything else a folder with a data card, which
-datasets.load_dataset reads. Every row is encoded as OpenRLHF's data sets do; what does not give the sampled token ids
-again is left out. Exit status: 0, or 2 for bad input.
+responses), prm (steps with values), self_explore and step_dpo (pairs at the first wrong step of a response), mcts
+and mcts_steps (better and worse steps of a tree search, each with its best way on, or alone), or an installed one.
+--out ending in .jsonl or .parquet is a file, anything else a folder with a data card, which datasets.load_dataset
+reads. Every row is encoded as OpenRLHF's data sets do; what does not give the sampled token ids again is left out.
+Exit status: 0, or 2 for bad input.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import argparse
 import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -28,9 +29,9 @@ from openrlhf_marge.data.row_writers import row_writer
 from openrlhf_marge.decoding import decode_pieces
 from openrlhf_marge.models import TokenizerCodec
 from openrlhf_marge.pairs import BUILDERS, PairSettings, VisitGroups, build_rows, read_visits
-from openrlhf_marge.pairs.card import Summary, data_card
+from openrlhf_marge.pairs.card import NEEDS_PATCHES, Summary, data_card
 from openrlhf_marge.pairs.flags import DEFAULTS, ENDINGS, check_args, parse_args
-from openrlhf_marge.pairs.reading import COLUMNS
+from openrlhf_marge.pairs.reading import columns_of
 from openrlhf_marge.pairs.stops import with_eos
 from openrlhf_marge.plurals import counted
 
@@ -39,14 +40,14 @@ def build(args: argparse.Namespace) -> Summary:
     """Write what the flags ask for; ValueError when that would be no row, and then nothing is written."""
     builder = BUILDERS.load(args.kind)
     check_args(args, builder)
-    files = find_files(args.dumps)
-    summary = Summary(completions=sum(check_file(path, COLUMNS) for path in files))
+    files, columns = find_files(args.dumps), columns_of(builder)
+    summary = Summary(completions=sum(check_file(path, columns) for path in files))
     codec = TokenizerCodec(args.model)
     flags = {name: getattr(args, name) for name in DEFAULTS} | {"max_len": args.max_len or None}
     settings = PairSettings(eos_id=codec.eos_id, other_eos=codec.other_eos, **flags)
     path = args.out if args.out.suffix in ENDINGS else args.out / f"train.{args.format}"
     with row_writer(path, builder.schema(settings)) as write:
-        for row in build_rows(visits(files, summary, codec), builder, settings, codec, summary.left_out):
+        for row in build_rows(visits(files, summary, codec, columns), builder, settings, codec, summary.left_out):
             write(row)
             summary.add(row)
         if not summary.rows:
@@ -62,13 +63,15 @@ def build(args: argparse.Namespace) -> Summary:
     return summary
 
 
-def visits(files: list[Path], summary: Summary, codec: TokenizerCodec) -> Iterator[VisitGroups]:
+def visits(
+    files: list[Path], summary: Summary, codec: TokenizerCodec, columns: Sequence[str]
+) -> Iterator[VisitGroups]:
     """All visits of all files, with a bar of the completions read; what a stop text ended ends with EOS instead."""
     pieces = functools.partial(decode_pieces, codec.tokenizer)
     with tqdm(total=summary.completions, desc="Build pairs", unit="completion") as progress:
         for path in files:
             stop = stop_texts(open_file(path).schema_arrow)
-            for visit in read_visits(path, progress.update):
+            for visit in read_visits(path, progress.update, columns):
                 groups, changed = with_eos(visit, stop, codec.eos_id, pieces) if stop else (visit, 0)
                 summary.stopped += changed
                 yield groups
@@ -91,6 +94,9 @@ def described(args: argparse.Namespace, summary: Summary) -> str:
     lines = [f"{args.out}: {summary.rows_line()}"]
     if summary.stopped:
         lines.append(summary.stopped_line())
+    trainer = getattr(BUILDERS.load(args.kind), "trainer", None)  # an installed builder may have none
+    if trainer and trainer.needs_patches:
+        lines.append(NEEDS_PATCHES)
     if summary.left_out:
         lines += ["left out:", *(f"  {line}" for line in summary.left_out_lines())]
     return "\n".join(lines)

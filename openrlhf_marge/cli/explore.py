@@ -36,7 +36,8 @@ def explore(flat: argparse.Namespace) -> Totals:
     if sentence := preset_sentence(args.marge):
         print(f"explore: {sentence}")
     args.marge = from_namespace(args.marge)
-    args.marge.check_completions(args.rollout.n_samples_per_prompt)
+    rollout = args.rollout
+    args.marge.check_completions(rollout.n_samples_per_prompt, args.data.max_len, rollout.max_new_tokens)
     out = Path(args.out)
     check_out_folder(out)
     decided = {f"{PREFIX}{name}": value for name, value in asdict(args.marge).items()}  # preset and defaults

@@ -24,4 +24,7 @@ TRAINED: Mapping[str, tuple[str, ...]] = {
     "dr_grpo": _estimator("dr_grpo", *KL_LOSS["k3"]),
 }
 # Kind -> --kind of cli.marge_dpo.
-LOOPED: Mapping[str, str] = {"marge_dpo": "marge", "self_explore": "self_explore", "dpo": "outcome", "sft": "sft"}
+LOOPED: Mapping[str, str] = {
+    "marge_dpo": "marge", "self_explore": "self_explore", "dpo": "outcome", "sft": "sft", "mcts_dpo": "mcts",
+    "mcts_step_dpo": "mcts_steps",
+}  # fmt: skip

@@ -23,5 +23,14 @@ class JournaledSampler:
             self._journal.add(problem.id, request, completions)
         return completions
 
+    async def judged(self, problem: Problem, ids: TokenIds, option: int) -> Completion:
+        """The model's answer, asked for once however often the exploration is started."""
+        request = stable_hash("judged", ids, option)
+        answer = self._journal.get(problem.id, request)
+        if answer is None:
+            answer = [await self._sampler.judged(problem, ids, option)]
+            self._journal.add(problem.id, request, answer)
+        return answer[0]
+
     async def is_correct(self, problem: Problem, response_ids: TokenIds) -> bool:
         return await self._sampler.is_correct(problem, response_ids)

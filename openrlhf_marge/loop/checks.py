@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 
+from openrlhf_marge import patches
 from openrlhf_marge.data.files import check_local_files
 from openrlhf_marge.evaluation import flags as evaluate_flags
 from openrlhf_marge.evaluation.problems import load_problems
@@ -37,7 +38,8 @@ def check_explore(args: argparse.Namespace) -> None:
     """ValueError for what cli.explore would refuse; ``args`` as it parses them."""
     marge = {name.removeprefix("marge."): value for name, value in vars(args).items() if name.startswith("marge.")}
     try:
-        from_namespace(SimpleNamespace(**marge)).check_completions(getattr(args, "rollout.n_samples_per_prompt"))
+        sampled = ("rollout.n_samples_per_prompt", "data.max_len", "rollout.max_new_tokens")
+        from_namespace(SimpleNamespace(**marge)).check_completions(*(getattr(args, name) for name in sampled))
         check_local_files("--data.prompt_dataset", getattr(args, "data.prompt_dataset"))
     except ValueError as e:
         raise ValueError(f"--explore does not work: {e}") from e
@@ -72,6 +74,12 @@ def checked(name: str, parse: Callable[[list[str]], argparse.Namespace], words: 
     except SystemExit as e:
         reason = (said.getvalue().strip().splitlines() or ["it asks for --help"])[-1]
         raise ValueError(f"{name} does not work: {reason}") from e
+
+
+def check_patched(kind: LoopKind) -> None:
+    """ValueError where OpenRLHF would not read all columns of the rows, as it lacks a patch."""
+    if kind.trainer.needs_patches:
+        patches.require(f"--kind {kind.pairs}")
 
 
 def check_train_flags(kind: LoopKind, words: list[str]) -> None:

@@ -8,7 +8,15 @@ import sys
 from pathlib import Path
 
 from openrlhf_marge.exploration.flags import parse_args as parse_explore_args
-from openrlhf_marge.loop.checks import check_explore, check_heldout, check_pairs, check_train_flags, checked, words_of
+from openrlhf_marge.loop.checks import (
+    check_explore,
+    check_heldout,
+    check_pairs,
+    check_patched,
+    check_train_flags,
+    checked,
+    words_of,
+)
 from openrlhf_marge.loop.commands import Flags
 from openrlhf_marge.loop.iterations import Loop
 from openrlhf_marge.loop.kinds import KINDS
@@ -60,6 +68,7 @@ def joined(words: list[str]) -> list[str]:
 def make_loop(args: argparse.Namespace) -> Loop:
     """The loop of the flags, every stage's flags checked; ValueError for what cannot work."""
     kind, flags = KINDS[args.kind], Flags(**{stage: words_of(stage, getattr(args, stage)) for stage in COMMANDS})
+    check_patched(kind)
     model = ["--actor.model_name_or_path", args.model]
     explored = checked("--explore", parse_explore_args, ["--out", "x", *model, *kind.explore_flags, *flags.explore])
     check_explore(explored)

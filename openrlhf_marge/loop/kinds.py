@@ -22,6 +22,7 @@ class LoopKind:
     pairs: str  # --kind of build_pairs
     explore_flags: tuple[str, ...] = ()
     pairs_flags: tuple[str, ...] = ()
+    own_train_flags: tuple[str, ...] = ()  # in place of this paper's
 
     @property
     def trainer(self) -> Trainer:
@@ -29,8 +30,15 @@ class LoopKind:
 
     @property
     def train_flags(self) -> tuple[str, ...]:
-        return PAPER_FLAGS[self.trainer.module]
+        return self.own_train_flags or PAPER_FLAGS[self.trainer.module]
 
+
+# MCTS-DPO's script mcts_mathqa.sh, which takes a step every 64 problems, with up to 8 pairs of each.
+MCTS_EXPLORE = ("--marge.explore", "mcts_dpo", "--rollout.temperature", "1.0", "--rollout.top_p", "1.0")
+MCTS_TRAIN = (
+    *("--model.beta", "0.1", "--adam.lr", "1e-6", "--adam.weight_decay", "0.05", "--lr_scheduler", "cosine"),
+    *("--lr_warmup_ratio", "0.03", "--train.batch_size", "64", "--train.max_epochs", "1"),
+)
 
 KINDS = {
     "marge": LoopKind(pairs="marge"),
@@ -45,4 +53,6 @@ KINDS = {
     "outcome": LoopKind(pairs="outcome", explore_flags=VANILLA),
     # One random correct response per problem (App. B.2).
     "sft": LoopKind(pairs="sft", explore_flags=VANILLA, pairs_flags=("--responses_per_state", "1")),
+    "mcts": LoopKind(pairs="mcts", explore_flags=MCTS_EXPLORE, own_train_flags=MCTS_TRAIN),
+    "mcts_steps": LoopKind(pairs="mcts_steps", explore_flags=MCTS_EXPLORE, own_train_flags=MCTS_TRAIN),
 }

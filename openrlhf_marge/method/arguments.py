@@ -15,7 +15,7 @@ from openrlhf_marge.method.presets import PRESETS, preset_values
 # How the flags of one strategy begin -> the strategy.
 STRATEGY_OF = {
     "vanilla": "vanilla", "frontier": "frontier", "rescue": "frontier", "vine": "vineppo", "spo": "spo_tree",
-    "tree": "tree_rl",
+    "tree": "tree_rl", "mcts": "mcts_dpo",
 }  # fmt: skip
 
 

@@ -6,13 +6,14 @@ import re
 from dataclasses import dataclass
 
 from openrlhf_marge.method.advantages import ADVANTAGES
-from openrlhf_marge.method.explorations import EXPLORATIONS, TREES, WEIGH_TOKENS
+from openrlhf_marge.method.explorations import EXPLORATIONS, SEARCHES, TREES, WEIGH_TOKENS
 from openrlhf_marge.method.flags import check_values, option
 from openrlhf_marge.method.frontier_options import FrontierOptions
 from openrlhf_marge.method.guidance_rules import GUIDANCE_RULES
+from openrlhf_marge.method.mcts_options import MctsOptions, check_mcts, check_searched
 from openrlhf_marge.method.presets import PRESETS, check_frontier
 from openrlhf_marge.method.splitters import SPLITTERS
-from openrlhf_marge.method.step_options import StepOptions, check_steps
+from openrlhf_marge.method.step_options import StepOptions, check_segments, check_steps
 from openrlhf_marge.rewards.domains import MATH, REWARDS
 
 PREFIX = "marge."  # of the flags
@@ -23,7 +24,7 @@ FRONTIER_STATES = 0.25  # of frontier for each one asked for: half of the proble
 
 
 @dataclass(frozen=True, kw_only=True)
-class MargeConfig(FrontierOptions, StepOptions):
+class MargeConfig(MctsOptions, FrontierOptions, StepOptions):
     """Options of guided exploration; completions per state are OpenRLHF's own ``--rollout.n_samples_per_prompt``."""
 
     explore: str = option(
@@ -31,7 +32,8 @@ class MargeConfig(FrontierOptions, StepOptions):
         "'guided', from every state of a guidance, 'vanilla', everything from s_0 (Sec. 4.3.2), 'frontier', from "
         "s_0, and where a problem is hard or nearly saturated from the state whose success is nearest to even, "
         "'vineppo', from s_0, each step weighed by completions of the states around it (VinePPO), or a tree, which "
-        "branches after every segment ('spo_tree', SPO) or where the policy was least sure ('tree_rl', TreeRL)",
+        "branches after every segment ('spo_tree', SPO), where the policy was least sure ('tree_rl', TreeRL) or where "
+        "a search goes ('mcts_dpo', MCTS-DPO, for pairs alone)",
         choices=EXPLORATIONS,
         listed=False,
     )
@@ -155,6 +157,7 @@ class MargeConfig(FrontierOptions, StepOptions):
         check_values(self, MargeConfig, PREFIX)
         check_frontier(self)
         check_steps(self)
+        check_mcts(self)
         if "" in self.stop:
             raise ValueError("--marge.stop has an empty text, at which every completion would end; leave it out")
         if GUIDANCE_RULES.load(self.guidance_rule).picks_once and self.guidance_source == "fresh":
@@ -166,8 +169,14 @@ class MargeConfig(FrontierOptions, StepOptions):
         except re.error as e:
             raise ValueError(f"--marge.step_label {self.step_label!r} is not a regular expression: {e}") from e
 
-    def check_completions(self, n: int) -> None:
-        """ValueError when so few completions per state leave nothing to decide by, or s_0 nothing."""
+    def check_completions(self, n: int, max_len: int, max_new_tokens: int | None) -> None:
+        """ValueError when so few completions per state leave nothing to decide by, or s_0 nothing, or they are short.
+
+        ``max_len`` and ``max_new_tokens`` are the most tokens of prompt and response, and of a response.
+        """
+        longest = min(max_len, max_new_tokens or max_len)
+        check_segments(self, longest)
+        check_searched(self, n, longest)
         if self.state_budget == "adaptive" and n < LEAST_ADAPTIVE:
             raise ValueError(
                 f"--marge.state_budget adaptive does not work with --rollout.n_samples_per_prompt {n}: half of them "
@@ -185,9 +194,14 @@ class MargeConfig(FrontierOptions, StepOptions):
         return self.advantage == "vine" or self.prefix_credit == "value_gain"
 
     @property
+    def asks_the_model(self) -> bool:
+        """Whether the exploration has the model judge solutions."""
+        return self.explore == "mcts_dpo" and self.mcts_value == "self_evaluation"
+
+    @property
     def needs_log_probs(self) -> bool:
         """Whether the exploration reads the log-probs of sampled tokens."""
-        return self.explore in TREES
+        return self.explore in TREES | SEARCHES
 
     @property
     def scheduled_states(self) -> float:

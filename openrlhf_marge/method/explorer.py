@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.method.explorations import EXPLORATIONS
 from openrlhf_marge.method.guidance import GuidancePool
+from openrlhf_marge.method.self_evaluation import Question
 from openrlhf_marge.method.splitters import DecodePieces
 from openrlhf_marge.method.visit import Sampler, Visit
 from openrlhf_marge.types import Exploration, Problem, TokenIds
@@ -31,6 +32,7 @@ class Explorer:
     n_completions: int  # per state
     sampler: Sampler
     decode_pieces: DecodePieces
+    question: Question | None = None  # where the model judges solutions
     # A lock serves its waiters in their order, so what a problem's second visit begins with depends on no arrival.
     _turns: dict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock), init=False, repr=False)
 
@@ -53,6 +55,7 @@ class Explorer:
             sampler=self.sampler,
             decode_pieces=self.decode_pieces,
             pool=self.pool,
+            question=self.question,
         )
         exploration = await EXPLORATIONS.load(self.config.explore)(visit)
         if wrong := _wrong(exploration, visit):

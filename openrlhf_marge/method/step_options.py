@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from openrlhf_marge.method.explorations import WEIGH_TOKENS
+from openrlhf_marge.method.explorations import SEARCHES, WEIGH_TOKENS
 from openrlhf_marge.method.flags import option
 
 
@@ -42,8 +42,8 @@ class StepOptions:
 
 
 def check_steps(config: Any) -> None:
-    """ValueError for a flag that a strategy which weighs tokens would not heed; ``config`` is the MargeConfig."""
-    if config.explore not in WEIGH_TOKENS:
+    """ValueError for a flag that a strategy with states of its own would not heed; ``config`` is the MargeConfig."""
+    if config.explore not in WEIGH_TOKENS | SEARCHES:
         return
     if not config.spo_branches or min(config.spo_branches) < 2:
         raise ValueError("--marge.spo_branches needs a number per level, each at least 2: one child tells nothing")
@@ -56,3 +56,12 @@ def check_steps(config: Any) -> None:
     for flag, is_given in unheeded.items():
         if is_given:
             raise ValueError(f"--marge.explore {config.explore} has its own advantages and states; leave out {flag}")
+
+
+def check_segments(config: Any, longest: int) -> None:
+    """ValueError for a tree whose segments are as long as the longest response, in tokens."""
+    if config.explore == "spo_tree" and len(config.spo_branches) > 1 and config.spo_segment >= longest:
+        raise ValueError(
+            "--marge.spo_segment is as long as the longest response, so the tree would never branch; lower it, or "
+            "raise --data.max_len and --rollout.max_new_tokens"
+        )

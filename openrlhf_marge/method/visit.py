@@ -14,6 +14,7 @@ from openrlhf_marge.method.allocation import allocate
 from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.method.guidance import GuidancePool, pick_guidance, without_end
 from openrlhf_marge.method.guidance_rules import GUIDANCE_RULES
+from openrlhf_marge.method.self_evaluation import Question
 from openrlhf_marge.method.splitters import DecodePieces, split_into_states
 from openrlhf_marge.method.trees import Branch
 from openrlhf_marge.seeds import generator, stable_hash
@@ -28,6 +29,9 @@ class Sampler(Protocol):
 
     async def is_correct(self, problem: Problem, response_ids: TokenIds) -> bool:
         """The verdict on a whole response."""
+
+    async def judged(self, problem: Problem, ids: TokenIds, option: int) -> Completion:
+        """The token ``option`` after x + ids, with its probability as the reward."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +48,7 @@ class Visit:
     sampler: Sampler
     decode_pieces: DecodePieces
     pool: GuidancePool  # of all problems
+    question: Question | None = None  # where the model judges solutions
     _asked: set[tuple[TokenIds, str]] = field(default_factory=set, init=False, repr=False)
 
     @property
@@ -70,6 +75,17 @@ class Visit:
                 f"expected {n}"
             )
         return completions
+
+    async def judged(self, solution: TokenIds) -> Completion | None:
+        """The model's answer to the question whether a solution is right; its reward is the probability of that.
+
+        None where the room for a response does not hold the question as well.
+        """
+        assert self.question is not None, "the host has made it for this exploration"
+        ids = solution + self.question.ids
+        if len(ids) >= self.problem.max_response_tokens:
+            return None
+        return await self.sampler.judged(self.problem, ids, self.question.option)
 
     async def candidates(self) -> StateGroup:
         """Responses from s_0 among which a first guidance is looked for; they are not trained on.

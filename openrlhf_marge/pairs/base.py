@@ -29,6 +29,10 @@ REASONS = {
     "no_steps": "responses without steps: their only state is s_0",
     "correct_guidance": "guidances that are correct, so that no step of them is the first wrong one",
     "no_correct_start": "incorrect guidances without a correct completion of s_0, so that every step is too late",
+    "no_search": "visits without a tree search (--marge.explore mcts_dpo)",
+    "wrong_path": "searches whose path ends with a wrong answer, or before an answer",
+    "same_q": "pairs of steps of the same Q, none of which is better",
+    "never_solved": "pairs whose better step has no correct way on",
     "same": "pairs whose two responses, or steps, are the same",
     "too_long": "rows longer than --max_len",
     "prompt_text": "rows whose prompt text does not give the ids again that the model read",
@@ -97,6 +101,7 @@ class Trainer:
 
     module: str
     data_flags: tuple[str, ...]
+    needs_patches: bool = False  # stock OpenRLHF would read the rows, and not all of their columns
 
 
 # Prompts are as the model saw them: the data sets add no chat template, and train_sft none of its own either.
@@ -104,6 +109,8 @@ DPO = Trainer(
     "openrlhf.cli.train_dpo",
     ("--data.prompt_key", "prompt", "--data.chosen_key", "chosen", "--data.rejected_key", "rejected"),
 )
+# For rows with columns of patches/0014, by which a row brings its own label smoothing, and goes without EOS.
+DPO_OWN = Trainer(DPO.module, DPO.data_flags, needs_patches=True)
 SFT = Trainer(
     "openrlhf.cli.train_sft",
     ("--data.input_key", "prompt", "--data.output_key", "response", "--data.input_template", ""),
@@ -115,6 +122,7 @@ class Builder(Protocol):
 
     options: frozenset[str]  # the fields of PairSettings that it reads, beside eos_id, seed and max_len
     trainer: Trainer | None  # what trains on its rows; one that is installed may leave this out
+    # One that reads ``extra_logs`` of completions, which are slow to read, also has ``reads_logs = True``.
 
     def schema(self, settings: PairSettings) -> pa.Schema:
         """The columns of its rows."""

@@ -10,6 +10,10 @@ from typing import Any
 from openrlhf_marge.pairs.base import REASONS, Trainer
 from openrlhf_marge.plurals import counted
 
+NEEDS_PATCHES = (
+    "OpenRLHF must carry the patches (`python -m openrlhf_marge.patches status`): without them it appends EOS to each "
+    "step, and leaves out the column `label_smoothing`, without a word."
+)
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 
 
@@ -79,7 +83,8 @@ def _use(trainer: Trainer | None, settings: Mapping[str, Any]) -> list[str]:
     if settings.get("max_len"):
         command += f" --data.max_len {settings['max_len']}"
     told = "Prompts are as the model saw them, so no chat template is applied again:"
-    return ["## Use", "", told, "", "```bash", command, "```", ""]
+    patched = ["", NEEDS_PATCHES] * trainer.needs_patches
+    return ["## Use", "", told, "", "```bash", command, "```", *patched, ""]
 
 
 def size_category(rows: int) -> str:

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import islice, pairwise
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice, pairwise, repeat
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ import pyarrow as pa
 from openrlhf_marge.data.columns import OF_GUIDANCE, check_filled, not_whole, open_file, values_of
 from openrlhf_marge.data.dump import group_of
 from openrlhf_marge.data.visits import group_starts, visit_starts
-from openrlhf_marge.pairs.base import VisitGroups
+from openrlhf_marge.pairs.base import Builder, VisitGroups
 from openrlhf_marge.types import Completion, StateGroup
 
 BATCH_ROWS = 2048
@@ -25,13 +25,21 @@ OF_GROUP = (
     "position", "prefix_ids", "segment", "value_gain", "guidance_id", *OF_GUIDANCE,
 )  # fmt: skip
 COLUMNS = [*OF_GROUP, *OF_COMPLETION]
+LOGS = "extra_logs"
 
 
-def read_visits(path: Path, progress: Callable[[int], object] = lambda rows: None) -> Iterator[VisitGroups]:
+def columns_of(builder: Builder) -> list[str]:
+    """What is read of a dump for a builder."""
+    return [*COLUMNS, LOGS] if getattr(builder, "reads_logs", False) else COLUMNS
+
+
+def read_visits(
+    path: Path, progress: Callable[[int], object] = lambda rows: None, columns: Sequence[str] = COLUMNS
+) -> Iterator[VisitGroups]:
     """The groups of every visit, in the order written; ``progress`` is told the rows of each batch read."""
     rest: pa.Table | None = None
     try:
-        for batch in open_file(path).iter_batches(BATCH_ROWS, columns=COLUMNS):
+        for batch in open_file(path).iter_batches(BATCH_ROWS, columns=list(columns)):
             table = pa.Table.from_batches([batch])
             check_filled(table)
             table = table if rest is None else pa.concat_tables([rest, table])
@@ -60,9 +68,13 @@ def _visits(table: pa.Table, starts: list[int]) -> Iterator[VisitGroups]:
 def _groups(table: pa.Table, starts: list[int]) -> Iterator[StateGroup]:
     """As ``dump.read_groups``, without what only training needs."""
     ids, *columns = (values_of(table[name]) for name in OF_COMPLETION)
+    logs = values_of(table[LOGS]) if LOGS in table.column_names else repeat((), len(table))
     completions = [
-        Completion(token_ids=i, reward=r, is_correct=c, truncated=t) for i, r, c, t in zip(ids, *columns, strict=True)
-    ]
+        Completion(
+            token_ids=i, reward=r, is_correct=c, truncated=t, extra_logs=tuple((x["name"], x["value"]) for x in told)
+        )
+        for i, r, c, t, told in zip(ids, *columns, logs, strict=True)
+    ]  # fmt: skip
     firsts = table.select(OF_GROUP).take(pa.array(starts))
     shared = zip(*(values_of(firsts[name]) for name in OF_GROUP), strict=True)
     for (start, end), values in zip(pairwise([*starts, len(table)]), shared, strict=True):

@@ -6,6 +6,7 @@ from typing import Any
 
 from openrlhf_marge.entry_points import Registry
 from openrlhf_marge.pairs.base import Builder
+from openrlhf_marge.pairs.mcts import SearchedResponses, SearchedSteps
 from openrlhf_marge.pairs.outcomes import MargePairs, OutcomePairs, Responses
 from openrlhf_marge.pairs.steps import FirstPits, StepLabels, StepPairs
 
@@ -28,6 +29,8 @@ BUILDERS: Registry[Builder] = Registry(
         "prm": StepLabels(),
         "self_explore": FirstPits(),
         "step_dpo": StepPairs(),
+        "mcts": SearchedResponses(),
+        "mcts_steps": SearchedSteps(),
     },
     check=_builder,
 )

@@ -29,9 +29,8 @@ def with_eos(
         if len(kept) == len(ids):
             return completion
         changed += 1
-        return Completion(
-            token_ids=(*kept, eos_id), reward=completion.reward, is_correct=completion.is_correct, truncated=False
-        )
+        # What a token has of its own is of the tokens as they were sampled.
+        return replace(completion, token_ids=(*kept, eos_id), log_probs=None, advantages=None)
 
     groups = tuple(replace(group, completions=tuple(map(ended, group.completions))) for group in visit)
     return groups, changed

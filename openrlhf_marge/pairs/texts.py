@@ -44,7 +44,7 @@ def checked(drafts: Sequence[Draft], codec: Codec, left_out: Counter[str]) -> It
 
 
 def _whole(draft: Draft, texts: Texts, codec: Codec) -> Iterator[str]:
-    """Prompt and response as both data sets join them; what ends without EOS is no row of theirs."""
+    """Prompt and response as both data sets join them; a row that ends without EOS says ``append_eos: false``."""
     for index, ids in enumerate(draft.responses):
         text = texts.prompt + texts.state + texts.response(index)
         if ids and ids[-1] == codec.eos_id:

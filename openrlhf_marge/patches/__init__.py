@@ -7,7 +7,7 @@
 The host is found and read but never imported. Beside every patched file its stock text is kept; a revert renames it.
 """
 
-from .actions import apply, copy_to, report, revert
+from .actions import apply, copy_to, report, require, revert
 from .installed import OPENRLHF, Host, PatchError, locate
 from .states import FileState, PatchState, Report
 
@@ -22,5 +22,6 @@ __all__ = [
     "copy_to",
     "locate",
     "report",
+    "require",
     "revert",
 ]

@@ -20,6 +20,16 @@ def report(host: Host = OPENRLHF) -> Report:
     return inspect(installed, installed.imported_root)
 
 
+def require(user: str, host: Host = OPENRLHF) -> None:
+    """ValueError, in which ``user`` is what needs it, unless the package is as the series of this version has it."""
+    try:
+        mend = report(host).mend
+    except PatchError as e:
+        raise ValueError(f"{user}: {e}") from e
+    if mend:
+        raise ValueError(f"{user}: OpenRLHF does not carry this package's patches; {mend}")
+
+
 def apply(host: Host = OPENRLHF) -> bool:
     """Patches the installed package; False when that is done already."""
     return _bring_to(FileState.PATCHED, locate(host))

@@ -33,7 +33,7 @@ def check_arguments(args: Any) -> None:
 
     ``args.marge`` is the checked ``MargeConfig`` from here on.
     """
-    check_patches()
+    patches.require("--experience_maker marge")
     if sentence := preset_sentence(args.marge):
         print(f"[marge] {sentence}")
     config = args.marge = from_namespace(args.marge)
@@ -44,7 +44,7 @@ def check_arguments(args: Any) -> None:
     for are_asked_for, sentence in REFUSED_TOGETHER:
         if are_asked_for(args, config):
             raise ValueError(sentence)
-    config.check_completions(args.rollout.n_samples_per_prompt)
+    config.check_completions(args.rollout.n_samples_per_prompt, args.data.max_len, args.rollout.max_new_tokens)
     if config.replay_dir:
         check_replay(config.replay_dir)
     if config.dump_dir and not args.ckpt.load_enable and any(Path(config.dump_dir).glob("rollout-*.parquet")):
@@ -94,16 +94,6 @@ def _repair_checkpoints(args: Any) -> None:
             args.ckpt.load_enable = False
         else:
             print(f"[marge] --ckpt.load_enable: the last complete checkpoint is {tag}")
-
-
-def check_patches() -> None:
-    """OpenRLHF must be of a version that the patches fit, and carry the patches of this very package."""
-    try:
-        mend = patches.report().mend
-    except patches.PatchError as e:
-        raise ValueError(f"--experience_maker marge: {e}") from e
-    if mend:
-        raise ValueError(f"--experience_maker marge: OpenRLHF does not carry this package's patches; {mend}")
 
 
 def _check_batch_sizes(args: Any) -> None:

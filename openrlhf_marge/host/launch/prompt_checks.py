@@ -52,6 +52,15 @@ def show_prompt(tokenizer: Any, config: MargeConfig, prompt: str) -> None:
         )
 
 
+def check_question(problems: Sequence[Problem], length: int) -> None:
+    """ValueError when no problem has room for a question of so many tokens after a solution."""
+    if all(p.max_response_tokens <= length for p in problems):
+        raise ValueError(
+            f"--marge.mcts_value self_evaluation asks in {length} tokens, for which no problem leaves room after a "
+            "solution; raise --data.max_len and --rollout.max_new_tokens"
+        )
+
+
 def check_room(problems: Sequence[Problem], s0_length: int) -> None:
     """ValueError when no problem has room for a response."""
     if problems and all(p.max_response_tokens <= s0_length for p in problems):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from openrlhf_marge.method.config import MargeConfig
-from openrlhf_marge.method.explorations import EXPLORATIONS, TREES, WEIGH_TOKENS
+from openrlhf_marge.method.explorations import EXPLORATIONS, SEARCHES, TREES, WEIGH_TOKENS
 from openrlhf_marge.method.splitters import SPLITTERS
 from openrlhf_marge.rewards.domains import MATH
 
@@ -115,6 +115,11 @@ REFUSED_TOGETHER: tuple[tuple[Callable[[Any, MargeConfig], bool], str], ...] = (
         "leave it out",
     ),
     (
+        lambda a, c: c.explore in SEARCHES,
+        "--marge.explore mcts_dpo looks for preference pairs, and gives no advantages to train on with rewards; use "
+        "cli.marge_dpo --kind mcts, or cli.explore and build_pairs --kind mcts",
+    ),
+    (
         lambda a, c: bool(c.dump_dir) and bool(c.replay_dir),
         "--marge.dump_dir does not work with --marge.replay_dir: what is replayed is on disk already",
     ),
@@ -136,15 +141,6 @@ REFUSED_TOGETHER: tuple[tuple[Callable[[Any, MargeConfig], bool], str], ...] = (
     (
         lambda a, c: c.explore not in EXPLORATIONS.own and _plans_steps(a, c),
         f"--marge.explore names an installed exploration, {UNPLANNED}",
-    ),
-    (
-        lambda a, c: (
-            c.explore == "spo_tree"
-            and len(c.spo_branches) > 1
-            and c.spo_segment >= min(a.data.max_len, a.rollout.max_new_tokens or a.data.max_len)
-        ),
-        "--marge.spo_segment is as long as the longest response, so the tree would never branch; lower it, or raise "
-        "--data.max_len and --rollout.max_new_tokens",
     ),
     (
         lambda a, c: c.explore in TREES and _plans_steps(a, c),

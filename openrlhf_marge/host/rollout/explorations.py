@@ -36,6 +36,7 @@ def make_explorer(args: Any, config: MargeConfig, tokenizer: Any, pool: Guidance
         n_completions=args.rollout.n_samples_per_prompt,
         sampler=sampler,
         decode_pieces=functools.partial(decode_pieces, tokenizer),
+        question=tokens.question(tokenizer, config),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import accumulate
@@ -57,15 +58,9 @@ class EngineSampler:
 
     async def complete(self, problem: Problem, prefix_ids: TokenIds, n: int, seed: int) -> list[Completion]:
         """n completions of ``problem.prompt_ids + prefix_ids``, graded together with the prefix."""
-        index = self._engine_of.setdefault(problem.id, self._asked.index(min(self._asked)))
-        self._asked[index] += n
-        try:
-            async with self._calls[index]:
-                first_version = await self._weight_version()
-                outputs = await self._generate(index, problem, prefix_ids, n, seed)
-                last_version = await self._weight_version()
-        finally:
-            self._asked[index] -= n
+        room, seed_given = problem.max_response_tokens - len(prefix_ids), seed if self._seeded else None
+        params = SamplingParams(n=n, max_tokens=room, seed=seed_given, **self._base_params)
+        outputs, versions = await self._sampled(problem, prefix_ids, params)
         ends = [completed_at(self._tokenizer, output) for output in outputs]
         texts = [
             self._text([*prefix_ids, *output.token_ids[:end]], output.stop_reason)
@@ -80,7 +75,7 @@ class EngineSampler:
                 truncated=output.finish_reason == "length",
                 log_probs=sampled_log_probs(output, end),
                 extra_logs=reward.extra_logs,
-                weight_versions=(first_version, last_version),
+                weight_versions=versions,
             )
             for output, end, reward in zip(outputs, ends, rewards, strict=True)
         ]
@@ -89,6 +84,25 @@ class EngineSampler:
         """The grader's verdict on a whole response."""
         (reward,) = await self._grade(problem, [self._text(response_ids)])
         return reward.is_correct
+
+    async def judged(self, problem: Problem, ids: TokenIds, option: int) -> Completion:
+        """The token ``option`` after ``problem.prompt_ids + ids``, with its probability as the reward.
+
+        No other token is allowed; vLLM gives the log-prob that it has among all. Asked for by ``logprob_token_ids``,
+        it would take those of the requests in the same batch away.
+        """
+        params = SamplingParams(
+            temperature=0.0, max_tokens=1, allowed_token_ids=[option], logprobs=1, detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )  # fmt: skip
+        (output,), versions = await self._sampled(problem, ids, params)
+        log_probs = sampled_log_probs(output, 1)
+        assert log_probs is not None and tuple(output.token_ids) == (option,), "it was asked for"
+        probability = min(1.0, math.exp(log_probs[0]))
+        return Completion(
+            token_ids=(option,), reward=probability, is_correct=probability > 0.5, log_probs=log_probs,
+            weight_versions=versions,
+        )  # fmt: skip
 
     def _text(self, ids: Sequence[int], stop_reason: int | str | None = None) -> str:
         """The response as it is graded: up to the stop text that ended it."""
@@ -102,13 +116,21 @@ class EngineSampler:
         self.counts["grading_seconds"] += time.monotonic() - start
         return rewards
 
-    async def _generate(self, index: int, problem: Problem, prefix_ids: TokenIds, n: int, seed: int) -> list[Any]:
-        params = SamplingParams(
-            n=n,
-            max_tokens=problem.max_response_tokens - len(prefix_ids),
-            seed=seed if self._seeded else None,
-            **self._base_params,
-        )
+    async def _sampled(
+        self, problem: Problem, prefix_ids: TokenIds, params: SamplingParams
+    ) -> tuple[list[Any], tuple[int, int]]:
+        """What the engine of the problem gives for one request, and the weight versions before and after it."""
+        index = self._engine_of.setdefault(problem.id, self._asked.index(min(self._asked)))
+        self._asked[index] += params.n
+        try:
+            async with self._calls[index]:
+                first_version = await self._weight_version()
+                outputs = await self._generate(index, problem, prefix_ids, params)
+                return outputs, (first_version, await self._weight_version())
+        finally:
+            self._asked[index] -= params.n
+
+    async def _generate(self, index: int, problem: Problem, prefix_ids: TokenIds, params: SamplingParams) -> list[Any]:
         start = time.monotonic()
         try:
             output = await self._engines[index].generate.remote([*problem.prompt_ids, *prefix_ids], params)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -11,6 +12,7 @@ from openrlhf.utils import get_tokenizer
 from transformers import ProcessorMixin
 
 from openrlhf_marge.method.config import MargeConfig
+from openrlhf_marge.method.self_evaluation import Question, make_question
 from openrlhf_marge.models import generation_eos_ids, why_not
 from openrlhf_marge.types import Problem, TokenIds
 
@@ -86,6 +88,11 @@ def s0_token_ids(tokenizer: Any, config: MargeConfig) -> TokenIds:
             "model with a tokenizer that does"
         )
     return ids
+
+
+def question(tokenizer: Any, config: MargeConfig) -> Question | None:
+    """What the model is asked of its solutions, where the exploration has it judge them."""
+    return make_question(partial(encode, tokenizer)) if config.asks_the_model else None
 
 
 def eos_token_ids(tokenizer: Any, model: str) -> frozenset[int]:

@@ -11,7 +11,13 @@ from openrlhf.utils.config import hierarchize
 from openrlhf_marge.exploration import ExplorationFolder, JournaledSampler, Totals, explore_all, read_pool
 from openrlhf_marge.host.launch.checks import check_reward_file, complete_for_cpu, complete_reward
 from openrlhf_marge.host.launch.dataset_checks import check_dataset, check_guidance
-from openrlhf_marge.host.launch.prompt_checks import check_room, check_template, read_prompts, show_prompt
+from openrlhf_marge.host.launch.prompt_checks import (
+    check_question,
+    check_room,
+    check_template,
+    read_prompts,
+    show_prompt,
+)
 from openrlhf_marge.host.rollout import tokens
 from openrlhf_marge.host.rollout.explorations import make_explorer
 from openrlhf_marge.host.rollout.given_guidance import given_guidance
@@ -66,6 +72,8 @@ def read_problems(args: Any, config: MargeConfig, tokenizer: Any) -> list[Proble
     if len(different) < len(problems):
         print(f"explore: {len(problems) - len(different)} problems occur more than once in the data; once is enough")
     check_room(different, len(tokens.s0_token_ids(tokenizer, config)))
+    if question := tokens.question(tokenizer, config):
+        check_question(different, len(question.ids))
     for problem in different[:1]:
         show_prompt(tokenizer, config, problem.prompt)
     return different
