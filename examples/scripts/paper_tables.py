@@ -1,0 +1,151 @@
+"""Writes the compare file of a backbone's part of Table 1 or 2 of the paper, by the settings in backbones.py.
+
+    python examples/scripts/paper_tables.py qwen2_7b > table.toml               # trains every row, pass@1
+    DATA=... HELDOUT=... MODEL=... python -m openrlhf_marge.cli.compare table.toml --out runs/qwen2_7b
+    python examples/scripts/paper_tables.py qwen2_7b --runs runs/qwen2_7b > passes.toml   # the same models, pass@64
+    MODEL=... python -m openrlhf_marge.cli.compare passes.toml --out runs/qwen2_7b_passes
+
+Methods that sample from s_0 alone have the tokens of 10 episodes (Sec. 4.1), DPO a sixteenth of MARGE's (Table 3).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import launches
+from backbones import BACKBONES, EPISODES, Backbone
+
+SEED = 42
+QUOTES = "'''"
+WIDTH = 115
+BOTH = ("SFT", "DPO", "PPO", "REINFORCE++", "GRPO")
+# The rows between the backbone and MARGE-RL, in the paper's order. MCTS-DPO on MetaMath-Mistral is not among them.
+ROWS: Mapping[str, Sequence[str]] = {
+    "qwen2_7b": (*BOTH, "StepDPO-HF", "MARGE-DPO"),
+    "metamath_7b": BOTH,
+    "llama31_8b": BOTH,
+    "qwen25_7b": ("SFT", "DPO", "GRPO"),
+    "qwen25_math_7b": ("PPO", "ACEMath-7B", "PRIME-EURUS-7B"),
+}
+CHECKPOINTS: Mapping[str, str] = {
+    "StepDPO-HF": "xinlai/Qwen2-7B-Instruct-Step-DPO",
+    "ACEMath-7B": "nvidia/AceMath-7B-Instruct",
+    "PRIME-EURUS-7B": "PRIME-RL/Eurus-2-7B-PRIME",
+}
+# Row -> kind of the compare file, method of the launches.
+TRAINED = {
+    "PPO": ("ppo", "ppo"), "REINFORCE++": ("reinforce++", "reinforce_pp"), "GRPO": ("grpo", "grpo"),
+    "MARGE-RL": ("marge", "marge"),
+}  # fmt: skip
+LOOPED = {"SFT": ("sft", "sft"), "DPO": ("dpo", "dpo"), "MARGE-DPO": ("marge_dpo", "marge_dpo")}
+DPO_SHARE = 1 / 16  # of MARGE's data at its best (Table 3)
+DPO_SAMPLES = "2"  # responses of a problem, so that this share reaches about all problems in every iteration
+TABLE_1 = (("math", "gsm8k", "college_math", "olympiadbench"), ("math500", "college_math", "olympiadbench"))
+TABLE_2 = (("math", "math500", "college_math", "olympiadbench"), TABLE_1[1])
+
+
+def text(words: Sequence[str]) -> str:
+    """Flags as a literal text of TOML, which compare splits as a shell would; no flag is cut from its values."""
+    lines = [""]
+    for flag in re.split(r" (?=--)", shlex.join(words)):
+        if lines[-1] and len(lines[-1]) + len(flag) >= WIDTH:
+            lines.append("")
+        lines[-1] += f" {flag}" if lines[-1] else flag
+    return "\n".join([QUOTES, *lines, QUOTES])
+
+
+def entry(name: str, **values: str | float) -> str:
+    """A method's table; flags stay as ``text`` made them."""
+    lines = [f"\n[methods.{json.dumps(name)}]"]
+    for key, value in values.items():
+        is_toml = isinstance(value, float) or value.startswith(QUOTES)
+        lines += [f"{key} = {value if is_toml else json.dumps(value)}"] * (value != "")
+    return "\n".join(lines)
+
+
+def training(name: str, backbone: Backbone) -> str:
+    """The table of a method that is trained."""
+    vanilla_share = round(backbone.vanilla_tokens / backbone.marge_tokens, 4)
+    if name in TRAINED:
+        kind, method = TRAINED[name]
+        share = {} if method == "marge" else {"share": vanilla_share}
+        return entry(name, kind=kind, **share, flags=text(launches.method_flags(backbone, method)))
+    kind, method = LOOPED[name]
+    share = {"SFT": {"share": vanilla_share}, "DPO": {"share": DPO_SHARE}}.get(name, {})
+    samples = ["--rollout.n_samples_per_prompt", DPO_SAMPLES] * (name == "DPO")
+    train = {"train": shlex.join(launches.reference_flags(method))}
+    return entry(
+        name, kind=kind, **share, explore=shlex.join([*launches.split_of(backbone, method), *samples]), **train
+    )
+
+
+def head(backbone: Backbone, data: Sequence[str], how: str, metrics: str) -> list[str]:
+    return [
+        f"seeds = [{SEED}]",
+        f"baseline = {json.dumps(backbone.title)}",
+        "",
+        "[evaluate]",
+        f"data = {json.dumps(data)}",
+        f'flags = "--prompt {backbone.prompt} {how} --max_len 2048"',
+        f"metrics = {metrics}",
+    ]
+
+
+def trained_file(name: str, backbone: Backbone) -> str:
+    """Every row trained or downloaded, and its pass@1."""
+    data = (TABLE_2 if name == "qwen25_math_7b" else TABLE_1)[0]
+    shared = launches.shared_flags(backbone, "$MODEL", "$DATA", "$grader")
+    constant = [word for part in ("actor", "critic") for word in (f"--{part}.lr_scheduler", "constant")]
+    top, *rest = head(backbone, data, "--n 0 --greedy_runs 3", '["greedy_pass@1"]')
+    lines = [
+        f"# Rows of {backbone.title} in Table {1 + (data == TABLE_2[0])} of the paper; {backbone.hardware.name}.",
+        f"# MODEL={backbone.model}; DATA and HELDOUT as training_data.py --data {backbone.data} writes them.",
+        f"# The budget is what MARGE generates in {EPISODES} episodes, candidates included, with responses of",
+        f"# {backbone.response_tokens} tokens, which is assumed.",
+        top,
+        f"budget.tokens = {backbone.marge_tokens}",
+        f"shared = {text([*shared, '--train.num_episodes', '100', *constant])}",
+        *rest,
+    ]
+    rows = (*ROWS[name], "MARGE-RL")
+    if set(rows) & set(LOOPED):
+        explore = text(launches.problem_flags(backbone, "$DATA"))
+        lines += ["", "[loop]", 'model = "$MODEL"', 'heldout = "$HELDOUT"', f"iterations = {EPISODES}"]
+        lines += [f"explore = {explore}", f"train = {text(launches.train_flags(backbone))}"]
+        lines += [f'evaluate = "{launches.heldout_flags(backbone)} --n 1 --k 1 --greedy_runs 0"']
+    lines.append(entry(backbone.title, model="$MODEL"))
+    lines += [entry(row, model=CHECKPOINTS[row]) if row in CHECKPOINTS else training(row, backbone) for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def passes_file(name: str, backbone: Backbone, runs: Path) -> str:
+    """The models of a comparison that was made in ``runs``, and their pass@64."""
+    lines = [
+        f"# pass@64 of the models in {runs}; MODEL={backbone.model}.",
+        *head(backbone, TABLE_1[1], "--n 64 --k 64 --greedy_runs 0", '["pass@64"]'),
+        entry(backbone.title, model="$MODEL"),
+    ]
+    for row in (*ROWS[name], "MARGE-RL"):
+        done = {"model": CHECKPOINTS[row]} if row in CHECKPOINTS else {"run": f"{runs}/{row}/seed_{SEED}"}
+        lines.append(entry(row, **done))
+    return "\n".join(lines) + "\n"
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("backbone", choices=ROWS)
+    parser.add_argument("--runs", type=Path, metavar="DIR", help="write the file of pass@64 of the models in DIR")
+    args = parser.parse_args(argv)
+    backbone = BACKBONES[args.backbone]
+    print(
+        passes_file(args.backbone, backbone, args.runs) if args.runs else trained_file(args.backbone, backbone), end=""
+    )
+
+
+if __name__ == "__main__":
+    main()
