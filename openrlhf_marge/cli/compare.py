@@ -16,6 +16,9 @@
     flags = "--marge.split tokens --marge.n_states 4"
     [methods.Before]
     model = "$MODEL"                                           # evaluated as it is; run = "FOLDER": a finished run
+    [methods.StepDPO]
+    model = "StepDPO-HF"                                       # a checkpoint of the paper's tables
+    evaluate = "--prompt own"                                  # what of the prompt is the method's own
 
 $seed, $out (DIR), $grader (the package's reward function) and the environment's variables are filled in. Loops
 (marge_dpo, self_explore, dpo, sft) take explore, pairs and train, a table [loop] and a budget in tokens. A run ends

@@ -95,10 +95,12 @@ def run_command(plan: Plan, run: PlannedRun) -> list[str]:
     return launch_command(plan, run)
 
 
-def evaluate_flags(plan: Plan, seed: int, model: str, out: Path, mark: float | None = None) -> list[str]:
-    """Flags of cli.evaluate, at the end or at a mark."""
+def evaluate_flags(
+    plan: Plan, seed: int, model: str, out: Path, mark: float | None = None, own: str = ""
+) -> list[str]:
+    """Flags of cli.evaluate, at the end or at a mark; a method's ``own`` come last."""
     data = [plan.fill(text, seed) for text in plan.evaluate.data]
-    words = words_of(plan, "evaluate", plan.evaluate.flags_at(mark), seed)
+    words = [word for text in (plan.evaluate.flags_at(mark), own) for word in words_of(plan, "evaluate", text, seed)]
     return ["--model", model, "--data", *data, "--out", str(out), *words]
 
 

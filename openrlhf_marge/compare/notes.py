@@ -81,6 +81,7 @@ def notes(results: Results) -> list[str]:
     if plan.budget:
         said.append(f"Budget of a run: {plan.budget.amount:,.0f} {UNITS[plan.budget.unit]}.")
     said += [f"{m.name} has {m.share:g} of the budget." for m in plan.methods if m.share != 1]
+    said += [f"{m.name} is evaluated with {m.evaluate.strip()} besides." for m in plan.methods if m.evaluate.strip()]
     kinds = {run.method.is_looped for run, _ in results.used}
     if len(kinds) > 1:
         said.append("Seconds of loops include the start of every stage and the saving of its model, others do not.")

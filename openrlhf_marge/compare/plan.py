@@ -29,6 +29,7 @@ class Method:
     explore: str = ""  # these three of the loop's stages
     pairs: str = ""
     train: str = ""
+    evaluate: str = ""  # of cli.evaluate, what of the prompt is the method's own
 
     @property
     def is_looped(self) -> bool:
@@ -136,5 +137,6 @@ class Plan:
 
     def _depends_on_seed(self, method: Method) -> bool:
         evaluate = self.evaluate
-        texts = (method.run or method.model, evaluate.flags, evaluate.mark_flags or "", *evaluate.data)
+        flags = (evaluate.flags, evaluate.mark_flags or "", method.evaluate)
+        texts = (method.run or method.model, *flags, *evaluate.data)
         return bool(method.kind) or len({tuple(self.fill(text, seed) for text in texts) for seed in self.seeds}) > 1

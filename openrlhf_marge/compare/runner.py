@@ -11,6 +11,7 @@ import numpy as np
 
 from openrlhf_marge.compare import Finished, Plan, PlannedRun, Scores, read_run
 from openrlhf_marge.compare.commands import evaluate_flags, launch_flags, run_command
+from openrlhf_marge.compare.evaluation_checks import flags_of_run
 from openrlhf_marge.data.files import write_json
 from openrlhf_marge.data.redaction import redacted_words
 from openrlhf_marge.evaluation import problem_metrics
@@ -62,7 +63,8 @@ def evaluate(plan: Plan, run: PlannedRun, model: str, mark: float | None, runner
     """Each time, as model and data may be other ones now: cli.evaluate samples only what is new."""
     out = evaluation_file(run, mark)
     out.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "openrlhf_marge.cli.evaluate", *evaluate_flags(plan, run.seed, model, out, mark)]
+    flags = evaluate_flags(plan, run.seed, model, out, mark, run.method.evaluate)
+    command = [sys.executable, "-m", "openrlhf_marge.cli.evaluate", *flags]
     run_stage(run.folder, "evaluate" if mark is None else f"evaluate_{mark_name(mark)}", command, runner)
 
 
@@ -144,7 +146,7 @@ def read_scores(plan: Plan, run: PlannedRun, mark: float | None = None) -> dict[
     mark = None if run.method.model else mark
     path = evaluation_file(run, mark)
     results = read_results(path)
-    flags = evaluate_flags(plan, run.seed, "x", path, mark)
+    flags = flags_of_run(plan, run, path, mark)
     args, names = parse_args(flags, ""), plan.evaluate.data
     scores = {}
     for name, data in zip(names, args.data, strict=True):
