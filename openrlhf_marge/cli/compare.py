@@ -20,6 +20,11 @@
     model = "StepDPO-HF"                                       # a checkpoint of the paper's tables
     evaluate = "--prompt own"                                  # what of the prompt is the method's own
 
+    [methods."REINFORCE++ on MARGE"]
+    kind = "reinforce++"
+    starts_from = "MARGE, 4 states"                            # from the model that this one trains, seed by seed
+    share = 1.4                                                # of the budget, for both
+
 $seed, $out (DIR), $grader (the package's reward function) and the environment's variables are filled in. Loops
 (marge_dpo, self_explore, dpo, sft) take explore, pairs and train, a table [loop] and a budget in tokens. A run ends
 with the update that comes closest to its budget, of which share = 0.25 gives a method that part; runs that used more
@@ -54,6 +59,7 @@ from openrlhf_marge.compare.pilots import Pilot, pilot_of
 from openrlhf_marge.compare.plan import Method
 from openrlhf_marge.compare.results import Column
 from openrlhf_marge.compare.runner import Runner, finish, read_scores
+from openrlhf_marge.compare.starts import begun, started
 from openrlhf_marge.compare.used import Points
 from openrlhf_marge.compare.writing import write_results
 from openrlhf_marge.host.standalone.local_ray import local_ray, needs_local_ray
@@ -94,7 +100,8 @@ def run_all(plan: Plan, runner: Runner) -> list[tuple[PlannedRun, Points]]:
     """Every run, one after the other; what those that trained used."""
     used = []
     for number, run in enumerate(plan.runs, start=1):
-        print(f"== {number} of {len(plan.runs)}: {run}", flush=True)
+        run = begun(started(plan, run))
+        print(f"== {number} of {len(plan.runs)}: {run}{f', after {run.start.name}' if run.start else ''}", flush=True)
         if (finished := finish(plan, run, runner)).points:
             used.append((run, finished.points))
     return used

@@ -11,7 +11,8 @@ from openrlhf_marge.compare.evaluation_checks import check_evaluation, columns_o
 from openrlhf_marge.compare.kinds import TRAINED
 from openrlhf_marge.compare.notes import unequal
 from openrlhf_marge.compare.results import Column
-from openrlhf_marge.compare.runner import is_done, mark_model, marks_of, there
+from openrlhf_marge.compare.runner import mark_model, marks_of, there
+from openrlhf_marge.compare.starts import check_start, with_stand_in
 from openrlhf_marge.evaluation.checkpoints import located
 from openrlhf_marge.loop.checks import checked
 from openrlhf_marge.loop.flags import make_loop
@@ -33,9 +34,9 @@ def check(plan: Plan, *, before_pilots: bool = False) -> dict[float | None, dict
     check_finished(plan, args[None].max_len)
     for run in plan.runs:
         if run.method.kind and not before_pilots:
-            is_done(plan, run)
+            check_start(plan, run)
         if run.method.is_looped:
-            check_loop(f"{plan.file}, [methods.{run.method.name}]", loop_flags(plan, run))
+            check_loop(f"{plan.file}, [methods.{run.method.name}]", loop_flags(plan, with_stand_in(plan, run)))
     check_dumps(plan)
     check_launches(plan)
     return columns
@@ -84,7 +85,7 @@ def check_loop(place: str, flags: list[str]) -> None:
 def check_launches(plan: Plan) -> None:
     """OpenRLHF's own reading of all runs, in one process."""
     launches = [
-        (f"{plan.file}, [methods.{run.method.name}]", launch_flags(plan, run))
+        (f"{plan.file}, [methods.{run.method.name}]", launch_flags(plan, with_stand_in(plan, run)))
         for run in plan.runs
         if run.method.kind in TRAINED
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from openrlhf_marge.loop.iterations import check_same, read_stages, run_stage
 from openrlhf_marge.runs.folder import flag_values
 from openrlhf_marge.runs.marks import mark_folder, mark_name
 from openrlhf_marge.runs.processes import Bars, run_logged
-from openrlhf_marge.runs.progress import MARK, UNITS
+from openrlhf_marge.runs.progress import MARK, UNITS, continued
 
 EVALUATION = "after.json"  # as in runs/folder.py, so that report, figures and model_card read it
 
@@ -103,10 +103,16 @@ def trained(plan: Plan, run: PlannedRun, runner: Runner) -> Finished:
     if finished := there(plan, run):
         return finished
     train(plan, run, runner)
-    finished = read_run(run.folder)
+    finished = read_trained(run)
     if not run.method.is_looped:  # a loop writes its own
         write_summary(plan, run, finished)
     return finished
+
+
+def read_trained(run: PlannedRun) -> Finished:
+    """A run that is done, with what was used before it."""
+    finished = read_run(run.folder)
+    return replace(finished, points=continued(run.before, finished.points)) if run.start else finished
 
 
 def train(plan: Plan, run: PlannedRun, runner: Runner) -> None:
@@ -126,6 +132,7 @@ def write_summary(plan: Plan, run: PlannedRun, finished: Finished) -> None:
         "budget": f"{budget.amount:,.0f} {UNITS[budget.unit]}",
         "training_flags": redacted_words(flags),
         "generated_tokens": finished.points[-1].tokens,
+        **({"starts_from": run.start.name} if run.start else {}),
     }
     write_json(run.folder / "summary.json", summary)
 

@@ -102,6 +102,19 @@ def advanced(before: ProgressPoint, logs: Mapping[str, float]) -> ProgressPoint:
     )
 
 
+def continued(before: ProgressPoint, points: Sequence[ProgressPoint]) -> list[ProgressPoint]:
+    """The points of a run that began when ``before`` had been used; optimizer steps are known where all are."""
+    steps = before.optimizer_steps
+    return [
+        replace(
+            point,
+            **{unit: getattr(before, unit) + getattr(point, unit) for unit in UNITS},
+            optimizer_steps=None if None in (steps, point.optimizer_steps) else steps + point.optimizer_steps,
+        )
+        for point in points
+    ]
+
+
 def points_of(series: Series) -> list[ProgressPoint]:
     """The points of a TensorBoard log of train_ppo_ray; of a step that was logged twice, the later one counts.
 
