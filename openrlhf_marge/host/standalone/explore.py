@@ -67,7 +67,7 @@ def read_problems(args: Any, config: MargeConfig, tokenizer: Any) -> list[Proble
         print(f"explore: {len(problems) - len(different)} problems occur more than once in the data; once is enough")
     check_room(different, len(tokens.s0_token_ids(tokenizer, config)))
     for problem in different[:1]:
-        show_prompt(tokenizer, config, problem.prompt)
+        show_prompt(tokenizer, config, problem.prompt, chat=data.apply_chat_template)
     return different
 
 
