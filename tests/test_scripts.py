@@ -127,7 +127,7 @@ def test_a_backbone_is_trained_with_the_prompt_that_it_is_evaluated_with():
 
     flags = dict(zip(bare.input_flags[::2], bare.input_flags[1::2], strict=True))
     prompt, label = preprocess_data(row, flags["--data.input_template"], flags["--data.input_key"], "label")
-    assert (prompt, label) == ("<s>" + render_prompt("alpaca", row["problem"], template), "2")
+    assert (prompt, label) == ("<s> " + render_prompt("alpaca", row["problem"], template), "2")
     prompt, _ = preprocess_data(row, None, chat.input_flags[1], "label", template)
     assert prompt == render_prompt(chat.prompt, row["problem"], lambda message, system: message)
 

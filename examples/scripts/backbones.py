@@ -71,7 +71,9 @@ class Backbone:
     response_tokens: int
     title: str = ""  # in the tables
     prompt: str = "chat_boxed"  # --prompt of cli.evaluate
-    bos: str = ""  # OpenRLHF puts none before a prompt without a chat template
+    bos: str = (
+        ""  # OpenRLHF puts none before a prompt without a chat template; Llama's tokenizer needs a blank after it
+    )
     shares_prefixes: bool = True  # not with Mistral's sliding window
     hardware: Hardware = EIGHT
     methods: tuple[str, ...] = (*ALL_RL, *LOOPS)
@@ -110,7 +112,7 @@ BACKBONES: Mapping[str, Backbone] = {
     ),
     "metamath_7b": Backbone(
         model="meta-math/MetaMath-Mistral-7B", title="MetaMath-Mistral", data="step_dpo", split="tokens", states=5,
-        growth=3.3, response_tokens=200, prompt="alpaca", bos="<s>", shares_prefixes=False,
+        growth=3.3, response_tokens=200, prompt="alpaca", bos="<s> ", shares_prefixes=False,
     ),
     "llama31_8b": Backbone(
         model="meta-llama/Llama-3.1-8B-Instruct", title="Llama3.1-8B-Instruct", data="step_dpo", split="tokens",
