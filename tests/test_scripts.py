@@ -19,9 +19,12 @@ from transformers import LlamaConfig, MistralConfig, Qwen2Config
 
 from openrlhf_marge.compare import read_plan
 from openrlhf_marge.compare.commands import evaluate_flags, launch_flags, loop_flags
+from openrlhf_marge.compare.evaluation_checks import flags_of_run
 from openrlhf_marge.compare.notes import schedule_notes
+from openrlhf_marge.compare.starts import with_stand_in
 from openrlhf_marge.data.rows import Row
 from openrlhf_marge.evaluation import render_prompt
+from openrlhf_marge.evaluation.checkpoints import CHECKPOINTS
 from openrlhf_marge.evaluation.data_sets import DataSet
 from openrlhf_marge.evaluation.flags import parse_args as evaluation_args
 from openrlhf_marge.evaluation.prompts import SENTENCE
@@ -239,14 +242,21 @@ def test_training_problems_are_distinct_have_answers_and_share_none_with_those_h
         training_data.main(["--data", "gsm9k", "--out", str(out)])
 
 
+def both(name):
+    """As the paper prompts it, and as its owners do."""
+    return [name, f"{name}, own prompt"]
+
+
 TABLE_1 = ["SFT", "DPO", "PPO", "REINFORCE++", "GRPO"]
 PAPER_ROWS = {
-    "qwen2_7b": ["Qwen2-7B-Instruct", *TABLE_1, "StepDPO-HF", "MARGE-DPO", "MARGE-RL"],
+    "qwen2_7b": ["Qwen2-7B-Instruct", *TABLE_1, *both("StepDPO-HF"), "MARGE-DPO", "MARGE-RL",
+                 "REINFORCE++ on MARGE"],
     "metamath_7b": ["MetaMath-Mistral", *TABLE_1, "MARGE-RL"],  # less MCTS-DPO
     "llama31_8b": ["Llama3.1-8B-Instruct", *TABLE_1, "MARGE-RL"],
     "qwen25_7b": ["Qwen2.5-7B-Instruct", "SFT", "DPO", "GRPO", "MARGE-RL"],
-    "qwen25_math_7b": ["Qwen2.5-Math-7B-Instruct", "PPO", "ACEMath-7B", "PRIME-EURUS-7B", "MARGE-RL"],
-}
+    "qwen25_math_7b": ["Qwen2.5-Math-7B-Instruct", "PPO", *both("ACEMath-7B"), *both("PRIME-EURUS-7B"),
+                       *both("Qwen2.5-Math-7B-MARGE"), "MARGE-RL"],
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", PAPER)
@@ -256,6 +266,8 @@ def test_the_compare_files_of_tables_1_and_2_have_their_rows_and_are_made_of_run
     monkeypatch.setenv("MODEL", "M")
     monkeypatch.setenv("DATA", data)
     monkeypatch.setenv("HELDOUT", data)
+    (tmp_path / "eurus.md").write_text("Act.")
+    monkeypatch.setenv("EURUS_SYSTEM", f"{tmp_path}/eurus.md")
     backbone = BACKBONES[name]
     plan = table(tmp_path, capsys, name)
     assert [method.name for method in plan.methods] == PAPER_ROWS[name]
@@ -266,11 +278,17 @@ def test_the_compare_files_of_tables_1_and_2_have_their_rows_and_are_made_of_run
                for row, share in shares.items() if row in ("SFT", "PPO", "REINFORCE++", "GRPO"))  # fmt: skip
     for run in plan.runs:
         if run.method.kind and not run.method.is_looped:
-            args = parse_args(launch_flags(plan, run))
+            args = parse_args(launch_flags(plan, with_stand_in(plan, run)))
+            assert args.actor.model_name_or_path == "M"
             assert args.experience_maker == ("marge" if run.method.kind == "marge" else "default")
     done = table(tmp_path, capsys, name, "--runs", "runs/a table")
     assert [method.name for method in done.methods] == PAPER_ROWS[name]
-    assert done.methods[-1].run == "runs/a table/MARGE-RL/seed_42"
+    assert done.by_name["MARGE-RL"].run == "runs/a table/MARGE-RL/seed_42"
+    prompts = {run.method.name: evaluation_args(flags_of_run(plan, run, tmp_path), "").prompt for run in plan.runs}
+    own = {f"{row}, own prompt": checkpoint.prompt for row, checkpoint in CHECKPOINTS.items()}
+    assert prompts == {row: own.get(row, backbone.prompt) for row in PAPER_ROWS[name]}
+    if "REINFORCE++ on MARGE" in shares:
+        assert shares["REINFORCE++ on MARGE"] == 1 + shares["REINFORCE++"]
     for of_table, metrics in ((plan, ["greedy_pass@1"]), (done, ["pass@64"])):
         (flags,) = {tuple(evaluate_flags(of_table, 42, "M", tmp_path / "x"))}
         assert (

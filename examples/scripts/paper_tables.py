@@ -6,6 +6,8 @@
     MODEL=... python -m openrlhf_marge.cli.compare passes.toml --out runs/qwen2_7b_passes
 
 Methods that sample from s_0 alone have the tokens of 10 episodes (Sec. 4.1), DPO a sixteenth of MARGE's (Table 3).
+Published models are evaluated as the paper does, and with their owners' prompts; EURUS_SYSTEM names the file with that
+of PRIME-EURUS-7B (evaluation/README.md).
 """
 
 from __future__ import annotations
@@ -14,39 +16,18 @@ import argparse
 import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import launches
 from backbones import BACKBONES, EPISODES, Backbone
+from paper_rows import CHAINED, DPO_SAMPLES, DPO_SHARE, LOOPED, ROWS, TABLE_1, TABLE_2, TRAINED
+
+from openrlhf_marge.evaluation.checkpoints import CHECKPOINTS
 
 SEED = 42
 QUOTES = "'''"
 WIDTH = 115
-BOTH = ("SFT", "DPO", "PPO", "REINFORCE++", "GRPO")
-# The rows between the backbone and MARGE-RL, in the paper's order. MCTS-DPO on MetaMath-Mistral is not among them.
-ROWS: Mapping[str, Sequence[str]] = {
-    "qwen2_7b": (*BOTH, "StepDPO-HF", "MARGE-DPO"),
-    "metamath_7b": BOTH,
-    "llama31_8b": BOTH,
-    "qwen25_7b": ("SFT", "DPO", "GRPO"),
-    "qwen25_math_7b": ("PPO", "ACEMath-7B", "PRIME-EURUS-7B"),
-}
-CHECKPOINTS: Mapping[str, str] = {
-    "StepDPO-HF": "xinlai/Qwen2-7B-Instruct-Step-DPO",
-    "ACEMath-7B": "nvidia/AceMath-7B-Instruct",
-    "PRIME-EURUS-7B": "PRIME-RL/Eurus-2-7B-PRIME",
-}
-# Row -> kind of the compare file, method of the launches.
-TRAINED = {
-    "PPO": ("ppo", "ppo"), "REINFORCE++": ("reinforce++", "reinforce_pp"), "GRPO": ("grpo", "grpo"),
-    "MARGE-RL": ("marge", "marge"),
-}  # fmt: skip
-LOOPED = {"SFT": ("sft", "sft"), "DPO": ("dpo", "dpo"), "MARGE-DPO": ("marge_dpo", "marge_dpo")}
-DPO_SHARE = 1 / 16  # of MARGE's data at its best (Table 3)
-DPO_SAMPLES = "2"  # responses of a problem, so that this share reaches about all problems in every iteration
-TABLE_1 = (("math", "gsm8k", "college_math", "olympiadbench"), ("math500", "college_math", "olympiadbench"))
-TABLE_2 = (("math", "math500", "college_math", "olympiadbench"), TABLE_1[1])
 
 
 def text(words: Sequence[str]) -> str:
@@ -66,6 +47,19 @@ def entry(name: str, **values: str | float) -> str:
         is_toml = isinstance(value, float) or value.startswith(QUOTES)
         lines += [f"{key} = {value if is_toml else json.dumps(value)}"] * (value != "")
     return "\n".join(lines)
+
+
+def published(name: str) -> list[str]:
+    """The tables of a checkpoint, as the paper prompts it and as its owners do."""
+    system = " --system_prompt $EURUS_SYSTEM" * (CHECKPOINTS[name].prompt == "eurus")
+    return [entry(name, model=name), entry(f"{name}, own prompt", model=name, evaluate=f"--prompt own{system}")]
+
+
+def chained(name: str, backbone: Backbone) -> str:
+    """REINFORCE++ from MARGE's model, with as many tokens of its own as from the backbone."""
+    share = round(1 + backbone.vanilla_tokens / backbone.marge_tokens, 4)
+    flags = text(launches.method_flags(backbone, "reinforce_pp"))
+    return entry(name, kind="reinforce++", share=share, starts_from="MARGE-RL", flags=flags)
 
 
 def training(name: str, backbone: Backbone) -> str:
@@ -119,7 +113,9 @@ def trained_file(name: str, backbone: Backbone) -> str:
         lines += [f"explore = {explore}", f"train = {text(launches.train_flags(backbone))}"]
         lines += [f'evaluate = "{launches.heldout_flags(backbone)} --n 1 --k 1 --greedy_runs 0"']
     lines.append(entry(backbone.title, model="$MODEL"))
-    lines += [entry(row, model=CHECKPOINTS[row]) if row in CHECKPOINTS else training(row, backbone) for row in rows]
+    for row in rows:
+        lines += published(row) if row in CHECKPOINTS else [training(row, backbone)]
+    lines += [chained(CHAINED[name], backbone)] if name in CHAINED else []
     return "\n".join(lines) + "\n"
 
 
@@ -130,9 +126,8 @@ def passes_file(name: str, backbone: Backbone, runs: Path) -> str:
         *head(backbone, TABLE_1[1], "--n 64 --k 64 --greedy_runs 0", '["pass@64"]'),
         entry(backbone.title, model="$MODEL"),
     ]
-    for row in (*ROWS[name], "MARGE-RL"):
-        done = {"model": CHECKPOINTS[row]} if row in CHECKPOINTS else {"run": f"{runs}/{row}/seed_{SEED}"}
-        lines.append(entry(row, **done))
+    for row in (*ROWS[name], "MARGE-RL", *([CHAINED[name]] if name in CHAINED else [])):
+        lines += published(row) if row in CHECKPOINTS else [entry(row, run=f"{runs}/{row}/seed_{SEED}")]
     return "\n".join(lines) + "\n"
 
 
