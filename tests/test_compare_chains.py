@@ -111,6 +111,15 @@ def test_what_cannot_be_a_chain_is_refused_by_one_sentence_when_the_file_is_read
     assert "\n" not in str(e.value) and "file.toml, [methods." in str(e.value)
 
 
+def test_a_name_or_a_circle_further_up_a_chain_is_named_as_such(tmp_path):
+    names = {"A": "B", "B": "C", "C": "B"}  # A is not in the circle
+    tables = [f'[methods.{n}]\nkind = "grpo"\nshare = 2\nstarts_from = "{of}"\n' for n, of in names.items()]
+    with pytest.raises(ValueError, match=r"\[methods.A\]: C -> B -> C start from each other in a circle"):
+        plan_of(tmp_path, FILE + "".join(tables))
+    with pytest.raises(ValueError, match=r"\[methods.C\]: starts_from names 'D', which is none of"):
+        plan_of(tmp_path, FILE + "".join([*tables[:2], tables[2].replace('"B"', '"D"')]))
+
+
 def test_flags_of_a_chained_method_name_no_model_and_trials_do_not_chain(tmp_path):
     plan = plan_of(tmp_path, FILE.replace("--train.batch_size 8", f"{MODEL}=x"))
     with pytest.raises(ValueError, match=f"on MARGE.: flags hold {MODEL}, which starts_from sets; leave one of them"):

@@ -9,25 +9,25 @@ from openrlhf_marge.compare.plan import Method, Plan
 
 def check_chains(plan: Plan) -> None:
     """ValueError for a method that cannot start from what it names."""
-    for method in plan.methods:
-        if method.starts_from:
-            check_chain(f"{plan.file}, [methods.{method.name}]", method, plan)
+    chained = [(f"{plan.file}, [methods.{method.name}]", method) for method in plan.methods if method.starts_from]
+    for place, method in chained:
+        if not method.kind:
+            key = "run" if method.run else "model"
+            raise ValueError(f"{place}: starts_from changes nothing with this {key}; leave it out")
+        if method.starts_from not in plan.by_name:
+            known = ", ".join(plan.by_name)
+            raise ValueError(f"{place}: starts_from names {method.starts_from!r}, which is none of {known}")
+    for place, method in chained:
+        check_chain(place, method, plan)
 
 
 def check_chain(place: str, method: Method, plan: Plan) -> None:
     """ValueError naming the method's table, and what to do."""
-    names = plan.by_name
-    if not method.kind:
-        raise ValueError(
-            f"{place}: starts_from changes nothing with this {'run' if method.run else 'model'}; leave it out"
-        )
-    if method.starts_from not in names:
-        raise ValueError(f"{place}: starts_from names {method.starts_from!r}, which is none of {', '.join(names)}")
-    chain = plan.chain_of(method)
-    if chain[0].starts_from:
-        circle = " -> ".join([*(m.name for m in chain), chain[0].name])
+    chain = [m.name for m in plan.chain_of(method)]
+    if again := plan.by_name[chain[0]].starts_from:
+        circle = " -> ".join([*chain[: chain.index(again) + 1], chain[0]])
         raise ValueError(f"{place}: {circle} start from each other in a circle; let one of them start from a model")
-    before = names[method.starts_from]
+    before = plan.by_name[method.starts_from]
     if before.model:
         raise ValueError(
             f"{place}: starts_from names {before.name}, of whose model no tokens are known; give the folder of its run"
