@@ -3,9 +3,11 @@
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from openrlhf.datasets.prompts_dataset import preprocess_data
 from transformers import LlamaConfig, MistralConfig, Qwen2Config
 
 from openrlhf_marge.compare import read_plan
+from openrlhf_marge.compare.checks import check
 from openrlhf_marge.compare.commands import evaluate_flags, launch_flags, loop_flags
 from openrlhf_marge.compare.evaluation_checks import flags_of_run
 from openrlhf_marge.compare.notes import schedule_notes
@@ -41,7 +44,7 @@ import launches  # noqa: E402
 import paper_tables  # noqa: E402
 import train  # noqa: E402
 import training_data  # noqa: E402
-from backbones import BACKBONES  # noqa: E402
+from backbones import BACKBONES, Hardware  # noqa: E402
 
 PAPER = tuple(name for name in BACKBONES if name != "qwen25_05b_gsm8k")
 RL = [(name, method) for name, backbone in BACKBONES.items() for method in backbone.methods if method in launches.KIND]
@@ -294,6 +297,40 @@ def test_the_compare_files_of_tables_1_and_2_have_their_rows_and_are_made_of_run
         assert (
             list(of_table.evaluate.metrics) == metrics and evaluation_args(list(flags), "").prompt == backbone.prompt
         )
+
+
+CPU = Hardware(
+    name="a CPU",
+    launch="""
+        --actor.num_gpus_per_node 1 --ref.num_gpus_per_node 1 --critic.num_gpus_per_node 1
+        --vllm.num_engines 1 --vllm.sync_backend gloo --vllm.enforce_eager
+        --ds.zero_stage 0 --ds.attn_implementation eager --rollout.micro_batch_size 8 --train.micro_batch_size 8
+    """,
+    explore="--vllm.num_engines 1",
+    train="--ds.zero_stage 0 --ds.attn_implementation eager --train.micro_batch_size 8",
+)
+
+
+def test_a_table_of_a_small_stand_in_passes_every_check_before_its_runs(tmp_path, monkeypatch, capsys, task, data):
+    """The models and the data are there, so that what compare looks at before it begins is all of it."""
+    small = ("--rollout.batch_size", "8", "--rollout.n_samples_per_prompt", "4", "--train.batch_size", "16")
+    stand_in = replace(BACKBONES["qwen2_7b"], hardware=CPU, max_len=256, shares_prefixes=False, of_all=small)
+    monkeypatch.setitem(BACKBONES, "stand_in", stand_in)
+    monkeypatch.setitem(paper_tables.ROWS, "stand_in", ("PPO", "REINFORCE++", "GRPO", "StepDPO-HF"))
+    monkeypatch.setitem(paper_tables.CHAINED, "stand_in", "REINFORCE++ on MARGE")
+    monkeypatch.setattr(paper_tables, "TABLE_1", ((data,), (data,)))
+    for variable, value in {"MODEL": f"{task.folder}/model", "DATA": data, "DS_ACCELERATOR": "cpu"}.items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(task.folder / "model", "StepDPO-HF")
+    plan = table(tmp_path, capsys, "stand_in")
+    assert [method.name for method in plan.methods] == [
+        "Qwen2-7B-Instruct", "PPO", "REINFORCE++", "GRPO", *both("StepDPO-HF"), "MARGE-RL", "REINFORCE++ on MARGE"
+    ]  # fmt: skip
+    assert list(check(plan)[None]) == [("a data file", "greedy_pass@1")]
+    monkeypatch.setenv("MODEL", str(tmp_path))
+    with pytest.raises(ValueError, match="the folder holds no weights"):
+        check(plan)
 
 
 @pytest.mark.usefixtures("warm_commands")

@@ -71,6 +71,7 @@ class Backbone:
     response_tokens: int
     title: str = ""  # in the tables
     prompt: str = "chat_boxed"  # --prompt of cli.evaluate
+    max_len: int = 2048  # tokens of prompt and response
     bos: str = (
         ""  # OpenRLHF puts none before a prompt without a chat template; Llama's tokenizer needs a blank after it
     )
@@ -128,9 +129,9 @@ BACKBONES: Mapping[str, Backbone] = {
     ),
     "qwen25_05b_gsm8k": Backbone(  # not of the paper: what fits a desktop's GPU
         model="Qwen/Qwen2.5-0.5B-Instruct", title="Qwen2.5-0.5B-Instruct", data="gsm8k", split="step", states=4.42,
-        growth=3.3, response_tokens=250, hardware=ONE, methods=("marge", "grpo"),
+        growth=3.3, response_tokens=250, hardware=ONE, methods=("marge", "grpo"), max_len=1024,
         of_all=(
-            *("--data.max_len", "1024", "--rollout.batch_size", "128", "--train.batch_size", "256"),
+            *("--rollout.batch_size", "128", "--train.batch_size", "256"),
             *("--actor.lr_scheduler", "constant"),
         ),
         of_marge=("--marge.guidance_source", "fresh"),  # in an hour nearly all visits are first ones

@@ -9,7 +9,7 @@ from backbones import COMPLETIONS, EPISODES, Backbone
 
 from openrlhf_marge import REWARD_FILE
 
-SHARED = f"--data.max_len 2048 --rollout.n_samples_per_prompt {COMPLETIONS} --algo.kl.init_coef 0.01".split()
+SHARED = f"--rollout.n_samples_per_prompt {COMPLETIONS} --algo.kl.init_coef 0.01".split()
 # App. B.1; "the parameters of GRPO are the same as our method" (App. B.2).
 OURS = (
     *("--rollout.batch_size", "2048", "--train.batch_size", "1024", "--train.max_epochs", "2"),
@@ -41,7 +41,8 @@ def shared_flags(backbone: Backbone, model: str, data: str, reward: str) -> list
     """What all methods of train_ppo_ray have in common."""
     return [
         *("--actor.model_name_or_path", model, "--data.prompt_dataset", data, *backbone.input_flags),
-        *("--reward.remote_url", reward, *backbone.hardware.launch.split(), *SHARED),
+        *("--reward.remote_url", reward, "--data.max_len", str(backbone.max_len)),
+        *(*backbone.hardware.launch.split(), *SHARED),
         *("--ckpt.save_steps", "20"),
     ]
 
@@ -69,7 +70,7 @@ def launch(backbone: Backbone, method: str, model: str, data: str, out: str) -> 
 def problem_flags(backbone: Backbone, data: str) -> list[str]:
     """Of cli.explore in a loop: the problems, and what the machine asks for."""
     inputs = ("--data.prompt_dataset", data, *backbone.input_flags)
-    return [*inputs, "--data.max_len", "2048", *backbone.hardware.explore.split()]
+    return [*inputs, "--data.max_len", str(backbone.max_len), *backbone.hardware.explore.split()]
 
 
 def split_of(backbone: Backbone, method: str) -> tuple[str, ...]:
@@ -80,7 +81,7 @@ def split_of(backbone: Backbone, method: str) -> tuple[str, ...]:
 
 def heldout_flags(backbone: Backbone) -> str:
     """Of cli.evaluate in a loop."""
-    return f"--input_key problem --prompt {backbone.prompt} --max_len 2048"
+    return f"--input_key problem --prompt {backbone.prompt} --max_len {backbone.max_len}"
 
 
 def train_flags(backbone: Backbone) -> list[str]:

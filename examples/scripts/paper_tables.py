@@ -85,7 +85,7 @@ def head(backbone: Backbone, data: Sequence[str], how: str, metrics: str) -> lis
         "",
         "[evaluate]",
         f"data = {json.dumps(data)}",
-        f'flags = "--prompt {backbone.prompt} {how} --max_len 2048"',
+        f'flags = "--prompt {backbone.prompt} {how} --max_len {backbone.max_len}"',
         f"metrics = {metrics}",
     ]
 
