@@ -72,9 +72,8 @@ class Backbone:
     title: str = ""  # in the tables
     prompt: str = "chat_boxed"  # --prompt of cli.evaluate
     max_len: int = 2048  # tokens of prompt and response
-    bos: str = (
-        ""  # OpenRLHF puts none before a prompt without a chat template; Llama's tokenizer needs a blank after it
-    )
+    # Where there is no chat template, as OpenRLHF puts none before a prompt; with Llama's tokenizer class a blank follows.
+    bos: str = ""
     shares_prefixes: bool = True  # not with Mistral's sliding window
     hardware: Hardware = EIGHT
     methods: tuple[str, ...] = (*ALL_RL, *LOOPS)
