@@ -72,7 +72,7 @@ class Backbone:
     title: str = ""  # in the tables
     prompt: str = "chat_boxed"  # --prompt of cli.evaluate
     max_len: int = 2048  # tokens of prompt and response
-    # Where there is no chat template, as OpenRLHF puts none before a prompt; with Llama's tokenizer class a blank follows.
+    # Without a chat template, as OpenRLHF puts none before prompts; for Llama's tokenizer class with a blank after it.
     bos: str = ""
     shares_prefixes: bool = True  # not with Mistral's sliding window
     hardware: Hardware = EIGHT
