@@ -10,13 +10,15 @@ import pytest
 
 from openrlhf_marge import REWARD_FILE
 from openrlhf_marge.compare import Results, Scores, read_plan, read_run
-from openrlhf_marge.compare.commands import launch_command, launch_flags, loop_flags, words_of
+from openrlhf_marge.compare.commands import evaluate_flags, launch_command, launch_flags, loop_flags, words_of
 from openrlhf_marge.compare.curves import curve_lines, curve_of, mean_curve
+from openrlhf_marge.compare.evaluation_checks import check_evaluation, columns_of, flags_of_run
 from openrlhf_marge.compare.notes import notes, short_rollouts, unequal
 from openrlhf_marge.compare.results import difference_table, score_rows, score_table
 from openrlhf_marge.compare.statistics import holm, interval, over_seeds, paired
 from openrlhf_marge.compare.tables import Cell, Table, latex, markdown, marks
 from openrlhf_marge.compare.used import used_table
+from openrlhf_marge.evaluation.flags import parse_args as evaluation_args
 from openrlhf_marge.runs.progress import ProgressPoint, RunBudget, points_of, read_points, write_points
 
 FILE = """
@@ -177,6 +179,48 @@ def test_flags_that_compare_sets_itself_are_refused(tmp_path):
 def test_other_names_of_methods_are_taken(tmp_path, name):
     plan = plan_of(tmp_path, FILE.replace("methods.MARGE", f'methods."{name}"'))
     assert plan.runs[-1].folder == tmp_path / "out" / name / "seed_1"
+
+
+CHECKPOINT = '[methods.StepDPO]\nmodel = "StepDPO-HF"\nevaluate = "--prompt own"\n'
+
+
+def test_a_method_may_be_evaluated_with_a_prompt_of_its_own(tmp_path):
+    data = tmp_path / "heldout.jsonl"
+    data.write_text('{"input": "q", "label": "1"}\n')
+    text = FILE.replace('"math500", "heldout.jsonl"', f'"{data}"').replace(
+        "[methods.GRPO]", 'evaluate.flags = "--prompt auto --n 4 --k 4"\n[methods.GRPO]'
+    )
+    plan = plan_of(tmp_path, text + CHECKPOINT)
+    args = check_evaluation(plan)
+    assert list(columns_of(plan, args)) == [("heldout", "pass@1"), ("heldout", "pass@4")]
+    step_dpo, grpo = run_of(plan, "StepDPO"), run_of(plan, "GRPO", 1)
+    words = evaluate_flags(plan, 0, "M", tmp_path, None, step_dpo.method.evaluate)
+    assert words[-7:] == ["--prompt", "auto", "--n", "4", "--k", "4", "--prompt", "own"][-7:]
+    assert evaluation_args(flags_of_run(plan, step_dpo, tmp_path), "").prompt == "qwen2_boxed"
+    assert evaluation_args(flags_of_run(plan, grpo, tmp_path), "").prompt == "auto"
+    zero = {name: {("heldout", "pass@1"): {0: scores(0)}} for name in ("GRPO", "MARGE", "StepDPO")}
+    assert "StepDPO is evaluated with --prompt own besides." in notes(Results(plan, zero, []))
+    # For all methods at once, where all are checkpoints.
+    alone = text.replace("--prompt auto", "--prompt own").partition("[methods.GRPO]")[0].replace("GRPO", "StepDPO")
+    assert check_evaluation(plan_of(tmp_path, alone + CHECKPOINT.partition("evaluate")[0])).prompt == "qwen2_boxed"
+    for old, new, said in (
+        ('"--prompt own"', '"--prompt own --n 8"', r"\[methods.StepDPO\]: evaluate holds --n, which is to be alike"),
+        (
+            '"--prompt own"',
+            '"--prom own"',
+            r"\[methods.StepDPO\]: evaluate holds --prom, which is to be alike for all",
+        ),
+        (
+            '"StepDPO-HF"',
+            '"M"',
+            r"\[methods.StepDPO\]: evaluate does not work: .*--model M is none of StepDPO-HF, ACE",
+        ),
+        ('"StepDPO-HF"', '"PRIME-EURUS-7B"', "evaluate does not work: .*--prompt eurus needs --system_prompt FILE"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            check_evaluation(plan_of(tmp_path, text + CHECKPOINT.replace(old, new)))
+    with pytest.raises(ValueError, match=r"\[evaluate\] does not work: .*--model .*/GRPO/seed_0/model is none of"):
+        check_evaluation(plan_of(tmp_path, text.replace("--prompt auto", "--prompt own")))
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ import pytest
 from openrlhf_marge.cli.budgeted import parse_own_args
 from openrlhf_marge.cli.compare import results_of
 from openrlhf_marge.compare import read_plan
-from openrlhf_marge.compare.checks import columns_of
 from openrlhf_marge.compare.commands import evaluate_flags, launch_command
 from openrlhf_marge.compare.curves import point_table
+from openrlhf_marge.compare.evaluation_checks import columns_of
 from openrlhf_marge.compare.notes import mark_notes
 from openrlhf_marge.compare.runner import finish, read_scores
 from openrlhf_marge.compare.tables import markdown

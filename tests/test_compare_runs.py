@@ -12,6 +12,7 @@ pytest.importorskip("openrlhf", reason="the host is not installed")
 
 import torch
 from openrlhf.trainer.ppo_trainer import LocalPPOTrainer
+from safetensors.torch import load_file
 
 from openrlhf_marge.cli import figures, model_card, report
 from openrlhf_marge.cli.compare import main
@@ -97,6 +98,29 @@ def test_two_methods_on_the_stack_and_a_second_start_that_runs_nothing(compare, 
     assert status == 2 and "another run writes to --marge.dump_dir" in said.err
     status, said = compare('kind = "grpo"', 'kind = "grpo"\nflags = "--actor.adam.lr 1e-4"')
     assert status == 2 and "was done with --train.seed where there is --actor.adam.lr now" in said.err
+
+
+def test_a_chained_method_trains_from_the_model_before_it(compare, cluster, task, tmp_path, monkeypatch):
+    """With a learning rate of 0 it ends with the very weights that MARGE ended with."""
+    for name, value in cluster.items():
+        monkeypatch.setenv(name, value)
+    chained = '[methods.GRPO]\nkind = "grpo"\nshare = 2\nstarts_from = "MARGE"\nflags = "--actor.adam.lr 0"'
+    old = 'marks = [0.5]\n        [methods.GRPO]\n        kind = "grpo"'
+    status, said = compare(old, chained)
+    assert status == 0, said.err
+    out = tmp_path / "out"
+    folders = (task.folder, out / "MARGE" / "seed_3", out / "GRPO" / "seed_3")
+    base, marge, grpo = (load_file(folder / "model" / "model.safetensors") for folder in folders)
+    assert marge.keys() == grpo.keys() and all(torch.equal(marge[name], grpo[name]) for name in marge)
+    assert not any(
+        torch.equal(base[name].to(marge[name].dtype), marge[name]) for name in base if "proj.weight" in name
+    )
+    of_marge, of_grpo = (read_points(folder / "progress.jsonl")[-1].tokens for folder in folders[1:])
+    table = (out / "table.md").read_text()
+    assert f"is that of both, {of_marge:,} of the {of_marge + of_grpo:,} generated tokens before it." in table
+    assert f"| {of_marge + of_grpo:,} |" in table and "| GRPO (after MARGE) |" in table
+    status, said = compare(old, chained)
+    assert status == 0 and ": run" not in said.out
 
 
 def look_at(run: Path, out: Path) -> None:

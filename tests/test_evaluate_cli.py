@@ -21,10 +21,12 @@ from transformers import AutoTokenizer
 from openrlhf_marge.cli import evaluate
 from openrlhf_marge.evaluation import DATA_SETS, vote_of
 from openrlhf_marge.evaluation import tasks as answering
+from openrlhf_marge.evaluation.checkpoints import CHECKPOINTS, located, own_prompt
 from openrlhf_marge.evaluation.tasks import Output
 from openrlhf_marge.grading import Grade
 from openrlhf_marge.runs.cpu import cpu_environment
 
+SENTENCE = r"Please reason step by step, and put your final answer within \boxed{}."
 PROBLEMS = [{"input": f"What is {i}+1?", "label": f"{i + 1}"} for i in range(7)]
 ANSWERS = (
     "so {right}",
@@ -188,6 +190,61 @@ def test_a_models_own_prompt_and_a_system_prompt_from_a_file(engine, run, tmp_pa
     assert result["responses"] != run("--prompt chat --n 1 --greedy_runs 0")["responses"]
 
 
+OWN_PROMPTS = {  # system, user, of the problem {q}
+    "StepDPO-HF": ("You are a helpful assistant.", "{q}\n" + SENTENCE),
+    "ACEMath-7B": (None, "{q}"),
+    "PRIME-EURUS-7B": ("Act.", "{q}\n\nPresent the answer in LaTex format: \\boxed{Your answer}"),
+    "Qwen2.5-Math-7B-MARGE": (SENTENCE, "{q}"),
+}
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_a_checkpoint_is_prompted_as_its_owners_do_and_as_the_paper_does(engine, run, task, tmp_path, name):
+    (tmp_path / "system.md").write_text("Act.\n")
+    system, user = OWN_PROMPTS[name]
+    model = f"--model {name}={task.folder}/model --n 1 --greedy_runs 0"
+    more = f" --system_prompt {tmp_path}/system.md" if name == "PRIME-EURUS-7B" else ""
+    result = run(f"{model} --prompt own{more}")
+    said = "" if system is None else f"<|im_start|>system\n{system}<|im_end|>\n"
+    asked = f"<|im_start|>user\n{user.replace('{q}', 'What is 0+1?')}<|im_end|>\n<|im_start|>assistant\n"
+    assert engine.prompts[0] == said + asked
+    assert (result["model"], result["prompt"]) == (f"{task.folder}/model", CHECKPOINTS[name].prompt)
+    assert run(f"{model} --prompt auto")["prompt"] == "chat_boxed"
+    assert engine.prompts[7] == f"<|im_start|>user\nWhat is 0+1? {SENTENCE}<|im_end|>\n<|im_start|>assistant\n"
+
+
+def test_a_checkpoints_name_is_that_of_the_hub_unless_a_folder_has_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert located("StepDPO-HF") == "xinlai/Qwen2-7B-Instruct-Step-DPO" and located("StepDPO-HF=a=b") == "a=b"
+    assert [located(model) for model in ("StepDPO", "runs/x=1", "runs/StepDPO-HF")] == [
+        "StepDPO", "runs/x=1", "runs/StepDPO-HF"
+    ]  # fmt: skip
+    (tmp_path / "StepDPO-HF").mkdir()
+    assert located("StepDPO-HF") == "StepDPO-HF" and own_prompt("StepDPO-HF") == "qwen2_boxed"
+
+
+def test_a_checkpoint_is_read_from_the_hubs_cache_by_its_name(task, tmp_path):
+    cache = tmp_path / "hub" / "models--xinlai--Qwen2-7B-Instruct-Step-DPO"
+    shutil.copytree(task.folder / "model", cache / "snapshots" / "0f1e2d")
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text("0f1e2d")
+    program = """
+from openrlhf_marge.evaluation.flags import parse_args
+from openrlhf_marge.evaluation.prompting import Prompter
+from openrlhf_marge.models import check_model
+args = parse_args("--model StepDPO-HF --prompt own --data d --out o".split(), "")
+check_model(args.model, 512)
+print(Prompter(args.model, args.prompt, "").prompt("1+1?").text)
+"""
+    offline = {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=cpu_environment() | offline, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    user = f"<|im_start|>user\n1+1?\n{SENTENCE}<|im_end|>\n<|im_start|>assistant\n"
+    assert done.stdout == f"<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n{user}\n"
+
+
 def test_a_runs_own_template_and_stop_are_evaluated_with_as_it_trains(engine, run, capsys):
     """Neither a BOS nor a chat template is added, as OpenRLHF adds none."""
     plain, result = run("--n 1"), run(r"--n 1 --input_template Q:{}\boxed{{}} --stop Q: END")
@@ -306,6 +363,15 @@ def test_the_published_data_sets_are_read_in_their_own_layout(engine, run, tmp_p
         ("--system_prompt /no/such.md", "--system_prompt /no/such.md cannot be read"),
         ("--system_prompt {tmp}/data.jsonl --prompt alpaca", "--system_prompt needs a chat template"),
         ("--system_prompt {tmp}/data.jsonl --input_template Q:{{}}", "--system_prompt does not go with --input_temp"),
+        (
+            "--prompt own",
+            "--prompt own is the prompt of a published checkpoint, and --model {model} is none of StepDPO-HF",
+        ),
+        ("--model PRIME-EURUS-7B --prompt own", "--prompt eurus needs --system_prompt FILE"),
+        (
+            "--model StepDPO-HF={tmp}/none",
+            "--model {tmp}/none is neither the folder of a Hugging Face model nor the name",
+        ),
         ("--prompt cot", "argument --prompt: invalid choice: 'cot'"),
         ("--data gsm8 ", "--data gsm8: there is no such file; data sets with a name are math, math500, gsm8k, "),
         ("--data {tmp}/empty.jsonl", "{tmp}/empty.jsonl has no rows"),

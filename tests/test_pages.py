@@ -10,7 +10,7 @@ from test_layers import LAYERS
 ROOT = Path(__file__).parents[1]
 PAGES = [
     page
-    for pattern in ("*.md", "examples/*.md", "patches/*.md", "tests/**/*.md", "openrlhf_marge/**/*.md")
+    for pattern in ("*.md", "examples/**/*.md", "patches/*.md", "tests/**/*.md", "openrlhf_marge/**/*.md")
     for page in sorted(ROOT.glob(pattern))
     if page.name != "CHANGELOG.md"  # names what was there once
 ]

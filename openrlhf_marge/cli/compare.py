@@ -16,6 +16,14 @@
     flags = "--marge.split tokens --marge.n_states 4"
     [methods.Before]
     model = "$MODEL"                                           # evaluated as it is; run = "FOLDER": a finished run
+    [methods.StepDPO]
+    model = "StepDPO-HF"                                       # a checkpoint of the paper's tables
+    evaluate = "--prompt own"                                  # what of the prompt is the method's own
+
+    [methods."REINFORCE++ on MARGE"]
+    kind = "reinforce++"
+    starts_from = "MARGE, 4 states"                            # from the model that this one trains, seed by seed
+    share = 1.4                                                # of the budget, for both
 
 $seed, $out (DIR), $grader (the package's reward function) and the environment's variables are filled in. Loops
 (marge_dpo, self_explore, dpo, sft, mcts_dpo, mcts_step_dpo) take explore, pairs and train, a table [loop] and a budget
@@ -52,6 +60,7 @@ from openrlhf_marge.compare.pilots import Pilot, pilot_of
 from openrlhf_marge.compare.plan import Method
 from openrlhf_marge.compare.results import Column
 from openrlhf_marge.compare.runner import Runner, finish, read_scores
+from openrlhf_marge.compare.starts import begun, started
 from openrlhf_marge.compare.used import Points
 from openrlhf_marge.compare.writing import write_results
 from openrlhf_marge.host.standalone.local_ray import local_ray, needs_local_ray
@@ -92,7 +101,8 @@ def run_all(plan: Plan, runner: Runner) -> list[tuple[PlannedRun, Points]]:
     """Every run, one after the other; what those that trained used."""
     used = []
     for number, run in enumerate(plan.runs, start=1):
-        print(f"== {number} of {len(plan.runs)}: {run}", flush=True)
+        run = begun(started(plan, run))
+        print(f"== {number} of {len(plan.runs)}: {run}{f', after {run.start.name}' if run.start else ''}", flush=True)
         if (finished := finish(plan, run, runner)).points:
             used.append((run, finished.points))
     return used

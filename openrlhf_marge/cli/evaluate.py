@@ -4,9 +4,10 @@
     python -m openrlhf_marge.cli.evaluate --model MODEL --data FILE --input_key query --label_key answer --out ...
 
 --data: a test set of the paper by name (math, math500, gsm8k, college_math, olympiadbench; NAME=FOLDER reads a local
-copy), or a .jsonl or .parquet file. RESULT.json holds the numbers, with several data sets as one object for each;
-RESULT-responses/ beside it holds every response. The same command, started again after a crash or with another --k,
-samples only what is missing. Exit status: 0, 1 when engine or grader fail, 2 for bad input.
+copy), or a .jsonl or .parquet file. --model: also a checkpoint of the paper's tables by name, or NAME=FOLDER; --prompt
+own prompts it as its owners do, --prompt auto as the paper does. RESULT.json holds the numbers, with several data sets
+as one object for each; RESULT-responses/ beside it holds every response. The same command, started again after a crash
+or with another --k, samples only what is missing. Exit status: 0, 1 when engine or grader fail, 2 for bad input.
 """
 
 from __future__ import annotations

@@ -5,13 +5,16 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from openrlhf_marge.compare.kinds import LOOPED, TRAINED
 from openrlhf_marge.compare.plan import STAGES, Method, Plan, PlannedRun
 from openrlhf_marge.loop.commands import own_flag
 from openrlhf_marge.runs.folder import flag_values
+from openrlhf_marge.runs.progress import RunBudget
 
+MODEL = "--actor.model_name_or_path"  # of a chained run the one that it starts from
 # What compare sets itself, by the key of the file.
 OWN_FLAGS: Mapping[str, frozenset[str]] = {
     "flags": frozenset(
@@ -46,19 +49,29 @@ def words_of(plan: Plan, key: str, text: str, seed: int) -> list[str]:
 def launch_flags(plan: Plan, run: PlannedRun) -> list[str]:
     """Flags of train_ppo_ray. A method's own come last, its kind's after the shared ones."""
     shared, own = (words_of(plan, "flags", text, run.seed) for text in (plan.shared, run.method.flags))
+    if run.method.starts_from and any(own_flag(frozenset({MODEL}), word) for word in own):
+        place = f"{plan.file}, [methods.{run.method.name}]"
+        raise ValueError(f"{place}: flags hold {MODEL}, which starts_from sets; leave one of them out")
+    start = [MODEL, run.start.model] if run.start else []
     places = {
         "--ckpt.output_dir": "model", "--ckpt.path": "checkpoints", "--logger.tensorboard_dir": "tensorboard",
     }  # fmt: skip
     return [
-        *(*shared, *TRAINED[run.method.kind], *own, "--train.seed", str(run.seed)),
+        *(*shared, *TRAINED[run.method.kind], *own, *start, "--train.seed", str(run.seed)),
         *(word for flag, name in places.items() for word in (flag, str(run.folder / name))),
         *("--logger.wandb.run_name", f"{run.method.name}_{run.seed}", "--ckpt.load_enable"),
     ]
 
 
+def left_of(plan: Plan, run: PlannedRun) -> RunBudget:
+    """What a run has of its budget; of a chained one what those before it did not use."""
+    budget = plan.budget_of(run.method)
+    return replace(budget, amount=budget.amount - budget.used(run.before))
+
+
 def launch_command(plan: Plan, run: PlannedRun) -> list[str]:
     """train_ppo_ray with a budget."""
-    budget = plan.budget_of(run.method)
+    budget = left_of(plan, run)
     marks = ["--budget.marks", *(f"{share:.12g}" for share in plan.marks)] if plan.marks else []
     return [
         *(sys.executable, "-m", "openrlhf_marge.cli.budgeted", f"--budget.{budget.unit}", f"{budget.amount:.12g}"),
@@ -71,7 +84,8 @@ def loop_flags(plan: Plan, run: PlannedRun) -> list[str]:
     """Flags of cli.marge_dpo. Every iteration has the same part of the budget, and none is left out."""
     loop, method, seed = plan.loop, run.method, run.seed
     assert loop is not None, "checked when the file was read"
-    tokens = round(plan.budget_of(method).amount / loop.iterations)
+    tokens = round(left_of(plan, run).amount / loop.iterations)
+    model = run.start.model if run.start else plan.fill(loop.model, seed)
     fixed = {
         "explore": f"--train.seed {seed} --max_generated_tokens {tokens}", "pairs": f"--seed {seed}",
         "train": f"--train.seed {seed}", "evaluate": "",
@@ -82,7 +96,7 @@ def loop_flags(plan: Plan, run: PlannedRun) -> list[str]:
         words = [word for text in texts for word in words_of(plan, stage, text, seed)]
         flags += [f"--{stage}", shlex.join([*words, *fixed[stage].split()])]
     return [
-        *("--kind", LOOPED[method.kind], "--model", plan.fill(loop.model, seed), "--patience", "0"),
+        *("--kind", LOOPED[method.kind], "--model", model, "--patience", "0"),
         *("--heldout", plan.fill(loop.heldout, seed), "--out", str(run.folder)),
         *("--iterations", str(loop.iterations), *flags),
     ]
@@ -95,10 +109,12 @@ def run_command(plan: Plan, run: PlannedRun) -> list[str]:
     return launch_command(plan, run)
 
 
-def evaluate_flags(plan: Plan, seed: int, model: str, out: Path, mark: float | None = None) -> list[str]:
-    """Flags of cli.evaluate, at the end or at a mark."""
+def evaluate_flags(
+    plan: Plan, seed: int, model: str, out: Path, mark: float | None = None, own: str = ""
+) -> list[str]:
+    """Flags of cli.evaluate, at the end or at a mark; a method's ``own`` come last."""
     data = [plan.fill(text, seed) for text in plan.evaluate.data]
-    words = words_of(plan, "evaluate", plan.evaluate.flags_at(mark), seed)
+    words = [word for text in (plan.evaluate.flags_at(mark), own) for word in words_of(plan, "evaluate", text, seed)]
     return ["--model", model, "--data", *data, "--out", str(out), *words]
 
 

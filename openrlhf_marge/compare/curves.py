@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import pairwise
 
 import numpy as np
@@ -20,7 +20,9 @@ def learning_curves(used: Sequence[tuple[PlannedRun, Sequence[ProgressPoint]]]) 
     """A faint line per run, and a full line for the mean of a method's runs as far as all of them have come."""
     by_method: dict[str, list[Sequence[ProgressPoint]]] = {}
     for run, points in used:
-        by_method.setdefault(run.method.name, []).append(points)
+        # A chained run's curve begins where the run before it ended; that one's own curve tells its pass rates.
+        before = [replace(run.before, pass_rate=None)] if run.start else []
+        by_method.setdefault(run.method.name, []).append([*before, *points])
     panels = [
         plot.Panel(
             x_label=UNITS[unit], y_label="" if number else "pass rate of training problems, from s_0",
@@ -63,12 +65,12 @@ def mean_curve(curves: Sequence[Curve], n_points: int = 100) -> Curve:
 
 
 def point_table(used: Sequence[tuple[PlannedRun, Sequence[ProgressPoint]]]) -> plot.CsvTable:
-    """A row per run and update: what was used up to it, and the tokens of the update itself."""
+    """A row per run and update: what was used up to it, also before the run, and the tokens of the update itself."""
     names = [f.name for f in fields(ProgressPoint)]
     rows = [
         (run.method.name, run.seed, *(getattr(now, name) for name in names), now.tokens - before.tokens)
         for run, points in used
-        for before, now in pairwise([ProgressPoint(), *points])
+        for before, now in pairwise([run.before, *points])
     ]
     return plot.CsvTable(("method", "seed", *names, "tokens_of_update"), rows)
 

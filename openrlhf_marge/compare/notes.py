@@ -46,6 +46,18 @@ def mark_notes(plan: Plan, used: Sequence[tuple[PlannedRun, Sequence[ProgressPoi
     return sentences
 
 
+def chain_notes(plan: Plan, used: Sequence[tuple[PlannedRun, Sequence[ProgressPoint]]]) -> list[str]:
+    """A sentence for every run that started from another one's model."""
+    budget, sentences = plan.budget, []
+    for run, points in used:
+        if run.start and budget:
+            sentences.append(
+                f"{run} starts from the model of {run.start.name}; what it used is that of both, "
+                f"{budget.used(run.before):,.0f} of the {budget.used(points[-1]):,.0f} {UNITS[budget.unit]} before it."
+            )
+    return sentences
+
+
 def short_rollouts(used: Sequence[tuple[PlannedRun, Sequence[ProgressPoint]]]) -> list[str]:
     """A sentence for every run of a method of OpenRLHF's own in which some rollouts were smaller than the others.
 
@@ -55,7 +67,7 @@ def short_rollouts(used: Sequence[tuple[PlannedRun, Sequence[ProgressPoint]]]) -
     for run, points in used:
         if "--algo.advantage.estimator" not in TRAINED.get(run.method.kind, ()):
             continue  # ours keeps what fills no batch for the next one
-        sizes = [now - before for before, now in pairwise([0, *(point.samples for point in points)])]
+        sizes = [now - before for before, now in pairwise([run.before.samples, *(point.samples for point in points)])]
         if few := sum(size < max(sizes) for size in sizes):
             sentences.append(
                 f"{run}: {few} of its {len(sizes)} rollouts were smaller than the others, for which OpenRLHF takes "
@@ -81,6 +93,8 @@ def notes(results: Results) -> list[str]:
     if plan.budget:
         said.append(f"Budget of a run: {plan.budget.amount:,.0f} {UNITS[plan.budget.unit]}.")
     said += [f"{m.name} has {m.share:g} of the budget." for m in plan.methods if m.share != 1]
+    said += [f"{m.name} is evaluated with {m.evaluate.strip()} besides." for m in plan.methods if m.evaluate.strip()]
+    said += chain_notes(plan, results.used)
     kinds = {run.method.is_looped for run, _ in results.used}
     if len(kinds) > 1:
         said.append("Seconds of loops include the start of every stage and the saving of its model, others do not.")

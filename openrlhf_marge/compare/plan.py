@@ -9,7 +9,7 @@ from string import Template
 
 from openrlhf_marge import REWARD_FILE
 from openrlhf_marge.compare.kinds import LOOPED, TRAINED
-from openrlhf_marge.runs.progress import RunBudget
+from openrlhf_marge.runs.progress import ProgressPoint, RunBudget
 
 STAGES = ("explore", "pairs", "train")
 
@@ -25,10 +25,12 @@ class Method:
     share: float = 1.0  # of the budget
     flags: str = ""  # of train_ppo_ray
     like: str = ""  # another method, whose tokens and optimizer steps an update this one gets
+    starts_from: str = ""  # another method, from whose trained model this one starts; its budget is that of both
     responses_of: str = ""  # another method, of which this one gets the responses per problem
     explore: str = ""  # these three of the loop's stages
     pairs: str = ""
     train: str = ""
+    evaluate: str = ""  # of cli.evaluate, what of the prompt is the method's own
 
     @property
     def is_looped(self) -> bool:
@@ -73,12 +75,27 @@ class Tuning:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Start:
+    """What a chained run starts from: a run by its name, the model that it trained, and what it used."""
+
+    name: str
+    model: str
+    used: ProgressPoint
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlannedRun:
-    """A method with a seed, in a folder of its own."""
+    """A method with a seed, in a folder of its own; of a chained one the start is known once that is there."""
 
     method: Method
     seed: int
     folder: Path
+    start: Start | None = None
+
+    @property
+    def before(self) -> ProgressPoint:
+        """What was used before it began."""
+        return self.start.used if self.start else ProgressPoint()
 
     def __str__(self) -> str:
         return f"{self.method.name}, seed {self.seed}"
@@ -105,12 +122,26 @@ class Plan:
 
     @property
     def runs(self) -> list[PlannedRun]:
-        """Method after method. A run or model whose name and evaluation do not depend on the seed is one run."""
+        """Method after method, a chained one after those that it starts from.
+
+        A run or model whose name and evaluation do not depend on the seed is one run.
+        """
         return [
             PlannedRun(method=method, seed=seed, folder=self.out / method.name / f"seed_{seed}")
-            for method in self.methods
+            for method in sorted(self.methods, key=lambda method: len(self.chain_of(method)))
             for seed in (self.seeds if self._depends_on_seed(method) else self.seeds[:1])
         ]
+
+    @property
+    def by_name(self) -> dict[str, Method]:
+        return {method.name: method for method in self.methods}
+
+    def chain_of(self, method: Method) -> list[Method]:
+        """The methods that start from each other, up to this one, the first one first; a circle is cut once."""
+        chain, names = [method], self.by_name
+        while chain[0].starts_from and names[chain[0].starts_from] not in chain:
+            chain.insert(0, names[chain[0].starts_from])
+        return chain
 
     def like_of(self, method: Method) -> str:
         """The method whose updates it gets; "" for one that stays as it is."""
@@ -130,11 +161,12 @@ class Plan:
             raise ValueError(f"{self.file} has a $ that names nothing in {text.strip()!r}; write $$ for it") from e
 
     def budget_of(self, method: Method) -> RunBudget:
-        """Its share of the budget, which files with a kind have."""
+        """Its share of the budget, which files with a kind have; of a chained method that of all its chain."""
         assert self.budget is not None, "checked when the file was read"
         return replace(self.budget, amount=self.budget.amount * method.share)
 
     def _depends_on_seed(self, method: Method) -> bool:
         evaluate = self.evaluate
-        texts = (method.run or method.model, evaluate.flags, evaluate.mark_flags or "", *evaluate.data)
+        flags = (evaluate.flags, evaluate.mark_flags or "", method.evaluate)
+        texts = (method.run or method.model, *flags, *evaluate.data)
         return bool(method.kind) or len({tuple(self.fill(text, seed) for text in texts) for seed in self.seeds}) > 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from openrlhf_marge.compare.chains import check_chains, check_unmatched
 from openrlhf_marge.compare.kinds import LOOPED, TRAINED
 from openrlhf_marge.compare.plan import STAGES, Method, Plan
 from openrlhf_marge.runs.marks import check_marks
@@ -46,7 +47,9 @@ def check_plan(plan: Plan) -> None:
     names = [method.name for method in plan.methods]
     if plan.baseline not in names:
         raise ValueError(f"{plan.file}: baseline {plan.baseline!r} is no method; the methods are {', '.join(names)}")
+    check_chains(plan)
     check_matching(plan)
+    check_unmatched(plan)
     if plan.tune and (both := sorted({*plan.seeds} & {*plan.tune.seeds})):
         raise ValueError(f"{plan.file}: seed {both[0]} is among those of [tune], too; compare with seeds of their own")
 

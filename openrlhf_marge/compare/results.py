@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from openrlhf_marge.compare.chains import told
 from openrlhf_marge.compare.plan import Plan, PlannedRun
 from openrlhf_marge.compare.statistics import LEVEL, Difference, Scores, holm, interval, over_seeds, paired
 from openrlhf_marge.compare.tables import Cell, Table, marks
@@ -77,7 +78,7 @@ def score_table(results: Results) -> Table:
             error = "" if standard_error is None else f" ± {100 * standard_error:.{DIGITS}f}"
             cells[name].append(Cell(f"{100 * estimate.mean:.{DIGITS}f}{error}", mark))
     title = f"Accuracy{_place(results)}, % (bold: highest mean, underlined: second; a rank, no test)"
-    return Table(title, "Method", _heads(results), list(cells.items()))
+    return Table(title, "Method", _heads(results), _rows(results, cells))
 
 
 def difference_table(results: Results) -> Table:
@@ -88,7 +89,13 @@ def difference_table(results: Results) -> Table:
         text = f"{value} [{', '.join(bounds) or 'n/a'}]{' *' * (key in results.shown)}"
         cells.setdefault(key[0], []).append(Cell(text))
     title = f"Difference to {results.plan.baseline}{_place(results)}, points, {100 * LEVEL:.0f} % t interval"
-    return Table(title, "Method", _heads(results), list(cells.items()))
+    return Table(title, "Method", _heads(results), _rows(results, cells))
+
+
+def _rows(results: Results, cells: Mapping[str, list[Cell]]) -> list[tuple[str, list[Cell]]]:
+    """Each method's row; a chained one tells after its name which methods came before it."""
+    chains = {method.name: told(results.plan.chain_of(method)) for method in results.plan.methods}
+    return [(name + chains.get(name, ""), of_method) for name, of_method in cells.items()]
 
 
 def score_rows(results: Results) -> tuple[Sequence[str], list[tuple[str | int | float | None, ...]]]:

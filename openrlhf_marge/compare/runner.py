@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from openrlhf_marge.compare import Finished, Plan, PlannedRun, Scores, read_run
 from openrlhf_marge.compare.commands import evaluate_flags, launch_flags, run_command
+from openrlhf_marge.compare.evaluation_checks import flags_of_run
 from openrlhf_marge.data.files import write_json
 from openrlhf_marge.data.redaction import redacted_words
 from openrlhf_marge.evaluation import problem_metrics
@@ -21,7 +22,7 @@ from openrlhf_marge.loop.iterations import check_same, read_stages, run_stage
 from openrlhf_marge.runs.folder import flag_values
 from openrlhf_marge.runs.marks import mark_folder, mark_name
 from openrlhf_marge.runs.processes import Bars, run_logged
-from openrlhf_marge.runs.progress import MARK, UNITS
+from openrlhf_marge.runs.progress import MARK, UNITS, continued
 
 EVALUATION = "after.json"  # as in runs/folder.py, so that report, figures and model_card read it
 
@@ -62,7 +63,8 @@ def evaluate(plan: Plan, run: PlannedRun, model: str, mark: float | None, runner
     """Each time, as model and data may be other ones now: cli.evaluate samples only what is new."""
     out = evaluation_file(run, mark)
     out.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "openrlhf_marge.cli.evaluate", *evaluate_flags(plan, run.seed, model, out, mark)]
+    flags = evaluate_flags(plan, run.seed, model, out, mark, run.method.evaluate)
+    command = [sys.executable, "-m", "openrlhf_marge.cli.evaluate", *flags]
     run_stage(run.folder, "evaluate" if mark is None else f"evaluate_{mark_name(mark)}", command, runner)
 
 
@@ -101,10 +103,16 @@ def trained(plan: Plan, run: PlannedRun, runner: Runner) -> Finished:
     if finished := there(plan, run):
         return finished
     train(plan, run, runner)
-    finished = read_run(run.folder)
+    finished = read_trained(run)
     if not run.method.is_looped:  # a loop writes its own
         write_summary(plan, run, finished)
     return finished
+
+
+def read_trained(run: PlannedRun) -> Finished:
+    """A run that is done, with what was used before it."""
+    finished = read_run(run.folder)
+    return replace(finished, points=continued(run.before, finished.points)) if run.start else finished
 
 
 def train(plan: Plan, run: PlannedRun, runner: Runner) -> None:
@@ -124,6 +132,7 @@ def write_summary(plan: Plan, run: PlannedRun, finished: Finished) -> None:
         "budget": f"{budget.amount:,.0f} {UNITS[budget.unit]}",
         "training_flags": redacted_words(flags),
         "generated_tokens": finished.points[-1].tokens,
+        **({"starts_from": run.start.name} if run.start else {}),
     }
     write_json(run.folder / "summary.json", summary)
 
@@ -144,7 +153,7 @@ def read_scores(plan: Plan, run: PlannedRun, mark: float | None = None) -> dict[
     mark = None if run.method.model else mark
     path = evaluation_file(run, mark)
     results = read_results(path)
-    flags = evaluate_flags(plan, run.seed, "x", path, mark)
+    flags = flags_of_run(plan, run, path, mark)
     args, names = parse_args(flags, ""), plan.evaluate.data
     scores = {}
     for name, data in zip(names, args.data, strict=True):

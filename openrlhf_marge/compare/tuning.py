@@ -79,6 +79,8 @@ def check_tuning(plan: Plan, tune: Tuning) -> None:
         raise ValueError(f"{place}: the methods have different numbers of trials ({found}); give all the same")
     if not 0 < tune.share <= 1:
         raise ValueError(f"{place}: share is {tune.share:g}; it is a share of the budget, such as 0.5")
+    if chained := [method.name for method in plan.methods if method.name in tune.methods and method.starts_from]:
+        raise ValueError(f"{place}: {chained[0]} starts from another method, which trials do not train; leave it out")
     if is_matched(plan):
         raise ValueError(f"{place}: trials have the sizes of their own flags; leave match, like and responses_of out")
     chosen_by, confirmed_by = (

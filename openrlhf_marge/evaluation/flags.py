@@ -8,7 +8,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from openrlhf_marge.evaluation import DATA_SETS, PROMPTS, check_input_template
+from openrlhf_marge.evaluation import DATA_SETS, PROMPTS, check_input_template, choose_prompt
+from openrlhf_marge.evaluation.checkpoints import CHECKPOINTS, OWN, located, own_prompt
 from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.rewards.domains import MATH
 from openrlhf_marge.rewards.workers import add_workers, check_workers
@@ -20,7 +21,10 @@ LOWEST = {"n": 0, "greedy_runs": 0, "max_len": 2, "batch_size": 1}
 
 
 def parse_args(argv: list[str] | None, description: str) -> argparse.Namespace:
-    """The flags as they are meant: ``k`` sorted, with 1; ``response_prefix`` a text. Ends with a sentence if bad."""
+    """The flags as they are meant: ``k`` sorted, with 1; ``response_prefix`` a text; a checkpoint's name as its place.
+
+    Ends with a sentence if bad.
+    """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     _add_inputs(parser)
     _add_sampling(parser)
@@ -30,23 +34,24 @@ def parse_args(argv: list[str] | None, description: str) -> argparse.Namespace:
     _check(parser, args)
     args.k = sorted({1, *(args.k or [k for k in DEFAULT_KS if k <= args.n])})
     args.response_prefix = STEP_PREFIX if args.response_prefix == "step" else args.response_prefix
+    args.model = located(args.model)
     return args
 
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--model", required=True, help="folder of a Hugging Face model, or its name on the hub")
+    add("--model", required=True, help=f"folder of a model, its name on the hub, or {', '.join(CHECKPOINTS)}")
     add("--data", required=True, nargs="+", help=f"{', '.join(DATA_SETS)}, NAME=FOLDER, or files")
     add("--input_key", default="input", help="column of the problem in files [%(default)s]")
     add("--label_key", default="label", help="column of the gold answer in files [%(default)s]")
     add("--out", type=Path, required=True, help="JSON file to write")
     add(
         "--prompt",
-        choices=PROMPTS,
+        choices=(*PROMPTS, OWN),
         default="chat",
         help="chat: the chat template alone, as in training; chat_boxed, alpaca: with the paper's sentence (App. E); "
-        "auto: one of these two by model; qwen25_math, qwen2_boxed, eurus: what these models were trained with "
-        "[%(default)s]",
+        "auto: one of these two by model; qwen25_math, qwen2_boxed, eurus: what these models were trained with; own: "
+        "that of the checkpoint that --model names [%(default)s]",
     )
     add("--system_prompt", metavar="FILE", help="text file with what the system says, in place of the prompt's [none]")
     add("--input_template", help="a run's --data.input_template, which takes the place of --prompt [none]")
@@ -93,6 +98,15 @@ def _system_prompt(parser: argparse.ArgumentParser, args: argparse.Namespace) ->
     return text
 
 
+def _check_prompt(args: argparse.Namespace) -> None:
+    """ValueError for a prompt that no model can be given so, which would else be seen once the model is there."""
+    if args.input_template:
+        check_input_template("--input_template", args.input_template)
+        return
+    args.prompt = own_prompt(args.model) if args.prompt == OWN else args.prompt
+    choose_prompt(args.prompt, args.model, has_chat_template=True, system=args.system_prompt)
+
+
 def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     for name, lowest in LOWEST.items():
         if (value := getattr(args, name)) < lowest:
@@ -108,10 +122,9 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         parser.error(ENGINE_ARGS)
     if args.system_prompt is not None:
         args.system_prompt = _system_prompt(parser, args)
-    if args.input_template:
-        try:
-            check_input_template("--input_template", args.input_template)
-        except ValueError as e:
-            parser.error(str(e))
+    try:
+        _check_prompt(args)
+    except ValueError as e:
+        parser.error(str(e))
     if doubled := {data for data in args.data if args.data.count(data) > 1}:
         parser.error(f"--data names {', '.join(doubled)} twice; leave one out")

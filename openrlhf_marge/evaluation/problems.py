@@ -27,7 +27,7 @@ def load_problems(data: str, input_key: str, label_key: str) -> list[TestProblem
     """
     name, _, folder = data.partition("=")
     if name in DATA_SETS:
-        rows = _published_rows(name, DATA_SETS[name], folder)
+        rows = published_rows(name, DATA_SETS[name], folder)
         keys = (DATA_SETS[name].input_key, "as published"), (DATA_SETS[name].label_key, "as published")
     elif Path(data).is_file():
         rows, keys = read_rows(Path(data)), ((input_key, "--input_key"), (label_key, "--label_key"))
@@ -47,7 +47,7 @@ def _text(row: Row, key: str, flag: str) -> str:
     return text
 
 
-def _published_rows(name: str, data_set: DataSet, folder: str) -> Iterator[Row]:
+def published_rows(name: str, data_set: DataSet, folder: str) -> Iterator[Row]:
     """The rows as ``datasets`` loads them; a gold answer of several parts, a list, becomes one text."""
     from datasets import load_dataset
 

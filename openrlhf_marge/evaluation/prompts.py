@@ -8,6 +8,8 @@ qwen25_math   the sentence as the system's, the problem as the user's (Qwen2.5-M
 qwen2_boxed   with Qwen2's default system prompt, the sentence after the problem on a line of its own (Step-DPO)
 eurus         PRIME-EURUS: the system prompt of its repository, which --system_prompt must name, and its closing line
 
+``--prompt own`` stands for the one of them that belongs to a checkpoint (``checkpoints.py``).
+
 A run with ``--data.input_template`` has a prompt of its own, which is evaluated with, too.
 """
 

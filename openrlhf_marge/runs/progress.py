@@ -102,6 +102,25 @@ def advanced(before: ProgressPoint, logs: Mapping[str, float]) -> ProgressPoint:
     )
 
 
+def continued(before: ProgressPoint, points: Sequence[ProgressPoint]) -> list[ProgressPoint]:
+    """The points of a run that began when ``before`` had been used; optimizer steps are known where all are."""
+    return [
+        replace(
+            point,
+            updates=before.updates + point.updates,
+            samples=before.samples + point.samples,
+            tokens=before.tokens + point.tokens,
+            seconds=before.seconds + point.seconds,
+            optimizer_steps=_both(before.optimizer_steps, point.optimizer_steps),
+        )
+        for point in points
+    ]
+
+
+def _both(before: int | None, now: int | None) -> int | None:
+    return None if before is None or now is None else before + now
+
+
 def points_of(series: Series) -> list[ProgressPoint]:
     """The points of a TensorBoard log of train_ppo_ray; of a step that was logged twice, the later one counts.
 

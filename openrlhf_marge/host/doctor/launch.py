@@ -9,7 +9,7 @@ from openrlhf_marge import REWARD_FILE
 from openrlhf_marge.grading import grade_gold
 from openrlhf_marge.host.doctor.findings import Finding, fault, ok, warning
 from openrlhf_marge.host.launch.launch_check import parsed
-from openrlhf_marge.host.launch.prompt_checks import read_prompts
+from openrlhf_marge.host.launch.prompt_checks import BLANK, read_prompts
 from openrlhf_marge.host.rollout import tokens
 from openrlhf_marge.host.rollout.data import read_rows
 
@@ -51,6 +51,8 @@ def prompts(args: Any, rows: Any, tokenizer: Any) -> Iterator[Finding]:
     if bos := tokens.missing_bos(tokenizer, prompt):
         mend = "write it at the begin of --data.input_template, or of the prompts in the data"
         yield warning(f"prompts lack the {bos!r} that the tokenizer puts before a text and OpenRLHF does not", mend)
+    if not args.data.apply_chat_template and tokens.needs_blank_after_bos(tokenizer, prompt):
+        yield warning(BLANK.format(tokenizer.bos_token), "write one in --data.input_template")
 
 
 def opening(tokenizer: Any) -> str:

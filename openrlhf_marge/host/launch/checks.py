@@ -75,7 +75,8 @@ def _check_tokenizer(args: Any, config: MargeConfig, rows: Any) -> None:
     if model and os.path.isdir(model) and not config.replay_dir:
         tokenizer = tokens.load_tokenizer(args)
         tokens.s0_token_ids(tokenizer, config)
-        show_prompt(tokenizer, config, read_prompts(args, rows.select([0]), tokenizer).prompts[0])
+        prompt = read_prompts(args, rows.select([0]), tokenizer).prompts[0]
+        show_prompt(tokenizer, config, prompt, chat=args.data.apply_chat_template)
 
 
 def check_replay(folder: str) -> None:

@@ -13,6 +13,7 @@ from openrlhf_marge.host.rollout.data import quiet_strategy
 from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.types import Problem
 
+BLANK = "prompts have no blank after their {!r}, without which the tokenizer takes them for the middle of a text"
 SHOWN_CHARS = 200  # of the end of a prompt
 
 
@@ -38,10 +39,10 @@ def read_prompts(args: Any, rows: Any, tokenizer: Any) -> Any:
     return PromptDataset(rows, tokenizer, quiet_strategy(args), input_template=args.data.input_template)
 
 
-def show_prompt(tokenizer: Any, config: MargeConfig, prompt: str) -> None:
-    """Print what the model continues, and that it lacks the BOS which the tokenizer puts before other texts.
+def show_prompt(tokenizer: Any, config: MargeConfig, prompt: str, *, chat: bool) -> None:
+    """Print what the model continues, and where its begin is not what the tokenizer makes of other texts.
 
-    OpenRLHF encodes prompts without special tokens, since chat templates write theirs.
+    OpenRLHF encodes prompts without special tokens, since chat templates write theirs; ``chat`` says that one does.
     """
     shown = prompt if len(prompt) <= SHOWN_CHARS else "..." + prompt[-SHOWN_CHARS:]
     print(f"[marge] the first prompt and the begin of its responses: {shown + tokens.s0_text(config)!r}")
@@ -50,6 +51,9 @@ def show_prompt(tokenizer: Any, config: MargeConfig, prompt: str) -> None:
             f"[marge] prompts do not begin with {bos!r}, which the model's tokenizer puts before a text and OpenRLHF "
             "does not; write it at the begin of --data.input_template, or of the prompts in the data"
         )
+    if not chat and tokens.needs_blank_after_bos(tokenizer, prompt):
+        begin = f"{tokenizer.bos_token} {prompt.removeprefix(tokenizer.bos_token)[:10]}..."
+        print(f"[marge] {BLANK.format(tokenizer.bos_token)}, now or once it was saved; write one, as in {begin!r}")
 
 
 def check_question(problems: Sequence[Problem], length: int) -> None:

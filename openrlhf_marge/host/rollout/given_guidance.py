@@ -19,10 +19,10 @@ def given_guidance(args: Any, prompts: Any, tokenizer: Any) -> Mapping[str, Toke
     if config.guidance_key is None:
         return {}
     data = read_rows(args, args.data.prompt_dataset, args.data.prompt_probs, args.data.prompt_split)
-    s0_ids = tokens.s0_token_ids(tokenizer, config)
+    s0, s0_ids = tokens.s0_text(config), tokens.s0_token_ids(tokenizer, config)
     found = {}
     for prompt, label, text in zip(prompts.prompts, prompts.labels, data[config.guidance_key], strict=False):
         if text:
-            ids = s0_ids + tokens.encode(tokenizer, text.removeprefix(tokens.s0_text(config)))
+            ids = s0_ids + tokens.encode_after(tokenizer, s0, text.removeprefix(s0))
             found[tokens.problem_id(prompt, str(label))] = ids
     return found

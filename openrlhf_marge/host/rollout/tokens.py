@@ -46,6 +46,33 @@ def missing_bos(tokenizer: Any, prompt: str) -> str | None:
     return tokenizer.bos_token if added and encode(tokenizer, prompt)[:1] != (bos,) else None
 
 
+def needs_blank_after_bos(tokenizer: Any, prompt: str) -> bool:
+    """Whether ``prompt`` writes its BOS, and only a blank after it gives the tokens of a text that begins there.
+
+    Words of sentencepiece's vocabularies have the space before them. Llama's tokenizer class puts it at the begin of a
+    text alone, so not after a BOS; with ``legacy``, which transformers 5 forgets when it saves a tokenizer, there too.
+    """
+    if isinstance(tokenizer, ProcessorMixin):
+        tokenizer = tokenizer.tokenizer
+    bos, text = tokenizer.bos_token_id, prompt.removeprefix(tokenizer.bos_token or "")
+    if bos is None or text == prompt:
+        return False
+    return (bos, *encode(tokenizer, text)) == encode(tokenizer, f"{tokenizer.bos_token} {text}")
+
+
+def encode_after(tokenizer: Any, before: str, text: str) -> TokenIds:
+    """Token ids of a text that goes on after ``before``, which has ids of its own.
+
+    Alone sentencepiece's tokenizers would put a space before it. So both are encoded, unless a token reaches over the
+    place where they meet; then some other text comes before it.
+    """
+    for start in (before, "\n", "."):
+        ids, whole = encode(tokenizer, start), encode(tokenizer, start + text)
+        if whole[: len(ids)] == ids:
+            return whole[len(ids) :]
+    return encode(tokenizer, text)
+
+
 def problem_id(prompt: str, label: str) -> str:
     """A digest of both: stable over episodes, restarts and orders of the data."""
     return hashlib.blake2b(f"{prompt}\x00{label}".encode(), digest_size=8).hexdigest()

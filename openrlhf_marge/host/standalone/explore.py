@@ -75,7 +75,7 @@ def read_problems(args: Any, config: MargeConfig, tokenizer: Any) -> list[Proble
     if question := tokens.question(tokenizer, config):
         check_question(different, len(question.ids))
     for problem in different[:1]:
-        show_prompt(tokenizer, config, problem.prompt)
+        show_prompt(tokenizer, config, problem.prompt, chat=data.apply_chat_template)
     return different
 
 
