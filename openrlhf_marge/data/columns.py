@@ -8,13 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from openrlhf_marge.data.dump import IDS, SCHEMA, dump_files
+from openrlhf_marge.data.parquet import check_values, open_file, reading
+from openrlhf_marge.data.visits import GROUP_SIZE, OF_WHOLE, check_whole
 from openrlhf_marge.types import TokenIds
-
-OF_GUIDANCE = ("guidance_ids", "guidance_is_correct", "guidance_pass_rate", "guidance_visit")
-MAY_BE_NULL = {"guidance_id", *OF_GUIDANCE}
 
 
 def find_files(folders: Sequence[str | os.PathLike]) -> list[Path]:
@@ -23,12 +21,12 @@ def find_files(folders: Sequence[str | os.PathLike]) -> list[Path]:
 
 
 def check_file(path: Path, columns: Sequence[str]) -> int:
-    """Rows of a file; ValueError naming it when it is torn or lacks any of the columns."""
+    """Rows of a file; ValueError naming it when it is torn or lacks any of the columns (but ``GROUP_SIZE``)."""
     file = open_file(path)
     found = file.schema_arrow
-    if missing := [name for name in columns if name not in found.names]:
+    if missing := [name for name in columns if name not in (*found.names, GROUP_SIZE)]:
         raise ValueError(f"{path} lacks the columns {', '.join(missing)}, so it is no file of --marge.dump_dir")
-    for name in columns:
+    for name in there(columns, found):
         if found.field(name).type != SCHEMA.field(name).type:
             raise ValueError(
                 f"{path}: the column {name} is {found.field(name).type} and not {SCHEMA.field(name).type} as "
@@ -37,23 +35,19 @@ def check_file(path: Path, columns: Sequence[str]) -> int:
     return file.metadata.num_rows
 
 
-def open_file(path: Path) -> pq.ParquetFile:
-    """For streaming; ValueError naming a file that is torn."""
-    try:
-        return pq.ParquetFile(path, buffer_size=2**20)  # otherwise a row group's column is read at once
-    except (pa.ArrowException, OSError) as e:
-        raise not_whole(path, e) from e
+def there(columns: Sequence[str], schema: pa.Schema) -> list[str]:
+    """Those of the columns that a file of this schema has."""
+    return [name for name in columns if name in schema.names]
 
 
-def not_whole(path: Path, error: Exception) -> ValueError:
-    return ValueError(f"{path} is not a whole dump file: {error}; remove it or copy it again")
-
-
-def check_filled(table: pa.Table) -> None:
-    """ValueError naming the first column that lacks values it must have."""
-    for name in table.column_names:
-        if name not in MAY_BE_NULL and table[name].null_count:
-            raise ValueError(f"the column {name} is empty in some of its rows")
+def read_whole(path: Path) -> pa.Table:
+    """The columns ``OF_WHOLE`` of a file; ValueError naming it when rows of a group or of a visit are missing."""
+    file = open_file(path)
+    with reading(path):
+        table = file.read(columns=there(OF_WHOLE, file.schema_arrow))
+        check_values(table)
+        check_whole(table)
+    return table
 
 
 def values_of(column: pa.ChunkedArray) -> list:

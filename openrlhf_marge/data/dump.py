@@ -24,7 +24,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from openrlhf_marge.data.files import whole
-from openrlhf_marge.data.visits import group_starts
+from openrlhf_marge.data.parquet import check_values, open_file, reading
+from openrlhf_marge.data.visits import check_whole, group_starts
 from openrlhf_marge.method.advantages import group_advantages
 from openrlhf_marge.types import Completion, Guidance, Problem, State, StateGroup
 
@@ -45,6 +46,7 @@ SCHEMA = pa.schema(
         ("guidance_visit", pa.int32()),
         ("state_index", pa.int32()),
         ("n_states", pa.int32()),
+        ("group_size", pa.int32()),  # completions of the state, this one included
         ("position", pa.float64()),
         ("prefix_length", pa.int32()),  # tokens of the state, s_0 included
         ("prefix_ids", IDS),
@@ -102,7 +104,8 @@ class DumpWriter:
 
 def _write_file(path: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
     with whole(path) as part:
-        pq.write_table(pa.Table.from_pylist(rows, schema=schema), part, compression="zstd")
+        table = pa.Table.from_pylist(rows, schema=schema)
+        pq.write_table(table, part, compression="zstd", write_page_checksum=True)
 
 
 def stop_texts(schema: pa.Schema) -> tuple[str, ...]:
@@ -140,23 +143,32 @@ def count_trained(files: Sequence[Path]) -> int:
 
 
 def _count_trained(path: Path) -> int:
-    file = pq.ParquetFile(path)
+    file = open_file(path)
     if "advantages" not in file.schema_arrow.names:  # of an earlier version
         return file.metadata.num_rows
-    lists = file.read(columns=["advantages"])["advantages"].combine_chunks()
+    with reading(path):
+        lists = file.read(columns=["advantages"])["advantages"].combine_chunks()
     trained = lists.flatten().is_valid().to_numpy(zero_copy_only=False)
     return lists.null_count + len(np.unique(pc.list_parent_indices(lists).to_numpy()[trained]))
 
 
 def read_groups(path: Path) -> Iterator[StateGroup]:
-    """The groups of one file, in the order in which they were written; ValueError naming a file that is torn."""
-    try:
-        table = pq.read_table(path, schema=SCHEMA)
-    except (pa.ArrowException, OSError) as e:
-        raise ValueError(f"{path} is not a whole dump file: {e}") from e
+    """The groups of one file, in the order in which they were written.
+
+    ValueError naming a file that is torn, or lacks rows of a group or of a visit.
+    """
+    table = _read_table(path)
     rows, starts = table.to_pylist(), group_starts(table["group_id"].to_numpy()).tolist()
     for start, end in pairwise([*starts, len(rows)]):
         yield group_of(rows[start], tuple(map(_completion, rows[start:end])))
+
+
+def _read_table(path: Path) -> pa.Table:
+    with reading(path):
+        table = pq.read_table(path, schema=SCHEMA, page_checksum_verification=True)
+        check_values(table)
+        check_whole(table)
+    return table
 
 
 def _rows(step: int, group: StateGroup, advantages_of: Callable[..., list[float]]) -> Iterator[dict[str, Any]]:
@@ -164,8 +176,9 @@ def _rows(step: int, group: StateGroup, advantages_of: Callable[..., list[float]
     shared = dict(
         step=step, group_id=group.id, problem_id=problem.id, prompt=problem.prompt, label=problem.label,
         prompt_ids=problem.prompt_ids, max_response_tokens=problem.max_response_tokens, state_index=state.index,
-        n_states=group.n_states, position=state.position, prefix_length=len(state.prefix_ids),
-        prefix_ids=state.prefix_ids, segment=state.segment, value_gain=group.value_gain,
+        n_states=group.n_states, group_size=len(group.completions), position=state.position,
+        prefix_length=len(state.prefix_ids), prefix_ids=state.prefix_ids, segment=state.segment,
+        value_gain=group.value_gain,
     )  # fmt: skip
     if guidance is not None:
         shared |= dict(
