@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 import openrlhf_marge.pairs
 from openrlhf_marge.cli.build_pairs import main
 from openrlhf_marge.data import dump
-from openrlhf_marge.data.columns import check_file, find_files
+from openrlhf_marge.data.columns import find_files
+from openrlhf_marge.data.parquet import check_file
 from openrlhf_marge.pairs import reading
 from openrlhf_marge.pairs.base import DPO
 from openrlhf_marge.pairs.card import Summary, data_card

@@ -1,4 +1,4 @@
-"""Finds and checks the files of a dump for readers that stream them, and gives columns as Python values."""
+"""Finds the files of dumps, and gives their columns as Python values."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from openrlhf_marge.data.dump import IDS, SCHEMA, dump_files
-from openrlhf_marge.data.parquet import check_values, open_file, reading
-from openrlhf_marge.data.visits import GROUP_SIZE, OF_WHOLE, check_whole
+from openrlhf_marge.data.dump import dump_files
+from openrlhf_marge.data.parquet import check_file, check_values, read_all, reading
+from openrlhf_marge.data.schema import IDS
+from openrlhf_marge.data.visits import OF_WHOLE, check_whole
 from openrlhf_marge.types import TokenIds
 
 
@@ -20,31 +21,11 @@ def find_files(folders: Sequence[str | os.PathLike]) -> list[Path]:
     return [path for folder in folders for path in dump_files(folder)]
 
 
-def check_file(path: Path, columns: Sequence[str]) -> int:
-    """Rows of a file; ValueError naming it when it is torn or lacks any of the columns (but ``GROUP_SIZE``)."""
-    file = open_file(path)
-    found = file.schema_arrow
-    if missing := [name for name in columns if name not in (*found.names, GROUP_SIZE)]:
-        raise ValueError(f"{path} lacks the columns {', '.join(missing)}, so it is no file of --marge.dump_dir")
-    for name in there(columns, found):
-        if found.field(name).type != SCHEMA.field(name).type:
-            raise ValueError(
-                f"{path}: the column {name} is {found.field(name).type} and not {SCHEMA.field(name).type} as "
-                "--marge.dump_dir writes it"
-            )
-    return file.metadata.num_rows
-
-
-def there(columns: Sequence[str], schema: pa.Schema) -> list[str]:
-    """Those of the columns that a file of this schema has."""
-    return [name for name in columns if name in schema.names]
-
-
 def read_whole(path: Path) -> pa.Table:
     """The columns ``OF_WHOLE`` of a file; ValueError naming it when rows of a group or of a visit are missing."""
-    file = open_file(path)
+    check_file(path, OF_WHOLE)
+    table = read_all(path, OF_WHOLE)
     with reading(path):
-        table = file.read(columns=there(OF_WHOLE, file.schema_arrow))
         check_values(table)
         check_whole(table)
     return table

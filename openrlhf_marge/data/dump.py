@@ -24,48 +24,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from openrlhf_marge.data.files import whole
-from openrlhf_marge.data.parquet import check_values, open_file, reading
+from openrlhf_marge.data.parquet import check_file, check_values, open_file, read_all, reading
+from openrlhf_marge.data.schema import SCHEMA, STOP
 from openrlhf_marge.data.visits import check_whole, group_starts
 from openrlhf_marge.method.advantages import group_advantages
 from openrlhf_marge.types import Completion, Guidance, Problem, State, StateGroup
-
-IDS = pa.list_(pa.int32())
-SCHEMA = pa.schema(
-    [
-        ("step", pa.int64()),  # the rollout that sampled it, from 1 on
-        ("group_id", pa.int64()),
-        ("problem_id", pa.string()),
-        ("prompt", pa.string()),
-        ("label", pa.string()),
-        ("prompt_ids", IDS),
-        ("max_response_tokens", pa.int32()),
-        ("guidance_id", pa.string()),  # null where s_0 was sampled without guidance
-        ("guidance_ids", IDS),
-        ("guidance_is_correct", pa.bool_()),
-        ("guidance_pass_rate", pa.float64()),
-        ("guidance_visit", pa.int32()),
-        ("state_index", pa.int32()),
-        ("n_states", pa.int32()),
-        ("group_size", pa.int32()),  # completions of the state, this one included
-        ("position", pa.float64()),
-        ("prefix_length", pa.int32()),  # tokens of the state, s_0 included
-        ("prefix_ids", IDS),
-        ("segment", pa.int32()),
-        ("value_gain", pa.float64()),
-        ("token_ids", IDS),
-        ("reward", pa.float64()),  # as graded, before OpenRLHF's length penalties
-        ("is_correct", pa.bool_()),
-        ("truncated", pa.bool_()),
-        ("advantage", pa.float64()),  # of that reward, or where its tokens have advantages of their own their mean
-        ("advantages", pa.list_(pa.float64())),  # one per token, null for one that is not trained on
-        ("log_probs", pa.list_(pa.float32())),
-        ("extra_logs", pa.list_(pa.struct([("name", pa.string()), ("value", pa.float64())]))),
-        ("first_weight_version", pa.int64()),
-        ("last_weight_version", pa.int64()),
-    ]
-)
-
-STOP = b"stop"  # key of the schema's metadata: a JSON list
 
 
 class DumpWriter:
@@ -164,10 +127,14 @@ def read_groups(path: Path) -> Iterator[StateGroup]:
 
 
 def _read_table(path: Path) -> pa.Table:
+    check_file(path, SCHEMA.names)
+    table = read_all(path)
     with reading(path):
-        table = pq.read_table(path, schema=SCHEMA, page_checksum_verification=True)
         check_values(table)
         check_whole(table)
+    for name in SCHEMA.names:
+        if name not in table.column_names:  # of an earlier version
+            table = table.append_column(SCHEMA.field(name), pa.nulls(len(table), SCHEMA.field(name).type))
     return table
 
 

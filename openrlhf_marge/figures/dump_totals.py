@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from openrlhf_marge.data.columns import read_whole
-from openrlhf_marge.data.parquet import check_values, open_file, reading
+from openrlhf_marge.data.parquet import batches, check_file, check_values, reading
 from openrlhf_marge.data.visits import group_starts
 from openrlhf_marge.figures.clustered import Clustered
 from openrlhf_marge.method.metrics import outcome_diversity
@@ -43,6 +43,7 @@ def read_totals(path: Path, progress: Callable[[int], object] = lambda rows: Non
 
     ``progress`` is told the rows of each batch read.
     """
+    check_file(path, COLUMNS)
     read_whole(path)
     columns = _read_columns(path, progress)
     ids = columns["group_id"]
@@ -64,12 +65,11 @@ def read_totals(path: Path, progress: Callable[[int], object] = lambda rows: Non
 def _read_columns(path: Path, progress: Callable[[int], object]) -> dict[str, np.ndarray]:
     """One entry per row: of ``token_ids`` their count, of ``guidance_is_correct`` 1, 0, or -1 without guidance."""
     parts: dict[str, list[np.ndarray]] = {name: [np.empty(0, dtype=np.int64)] for name in COLUMNS}
-    file = open_file(path)
     with reading(path):
-        for batch in file.iter_batches(BATCH_ROWS, columns=list(COLUMNS)):
-            check_values(pa.Table.from_batches([batch]))
+        for batch in batches(path, BATCH_ROWS, COLUMNS):
+            check_values(batch)
             for name, part in parts.items():
-                part.append(_entries(batch[name]))
+                part.append(_entries(batch[name].combine_chunks()))
             progress(len(batch))
     return {name: np.concatenate(part) for name, part in parts.items()}
 

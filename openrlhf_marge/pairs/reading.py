@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from openrlhf_marge.data.columns import there, values_of
+from openrlhf_marge.data.columns import values_of
 from openrlhf_marge.data.dump import group_of
-from openrlhf_marge.data.parquet import OF_GUIDANCE, check_values, open_file, reading
+from openrlhf_marge.data.parquet import OF_GUIDANCE, batches, check_file, check_values, reading
 from openrlhf_marge.data.visits import GROUP_SIZE, check_whole, group_starts, visit_starts
 from openrlhf_marge.pairs.base import VisitGroups
 from openrlhf_marge.types import Completion, StateGroup
@@ -33,14 +33,13 @@ def read_visits(path: Path, progress: Callable[[int], object] = lambda rows: Non
 
     ValueError naming a file that is torn, or lacks rows of a group or of a visit.
     """
+    check_file(path, COLUMNS)
     rest: pa.Table | None = None
     read = 0  # rows before those of ``table``
-    file = open_file(path)
     with reading(path):
-        for batch in file.iter_batches(BATCH_ROWS, columns=there(COLUMNS, file.schema_arrow)):
-            table = pa.Table.from_batches([batch])
-            check_values(table)
-            table = table if rest is None else pa.concat_tables([rest, table])
+        for batch in batches(path, BATCH_ROWS, COLUMNS):
+            check_values(batch)
+            table = batch if rest is None else pa.concat_tables([rest, batch])
             *starts, last = visit_starts(table).tolist()  # the last visit may go on in the next batch
             yield from _visits(table.slice(0, last), starts, read)
             rest, read = table.slice(last), read + last

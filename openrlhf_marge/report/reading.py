@@ -11,8 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from openrlhf_marge.data.columns import check_file, read_whole, values_of
-from openrlhf_marge.data.parquet import OF_GUIDANCE, check_values, open_file, reading
+from openrlhf_marge.data.columns import read_whole, values_of
+from openrlhf_marge.data.parquet import OF_GUIDANCE, batches, check_file, check_values, reading
 from openrlhf_marge.data.visits import OF_VISIT, OF_WHOLE, group_starts, visit_starts
 
 BATCH_ROWS = 2048
@@ -57,8 +57,7 @@ def _tables(path: Path, visits: Sequence[VisitRows]) -> Iterator[pa.Table]:
     """The rows of each visit; only a few batches are in memory at a time."""
     wanted, first = deque(visits), 0  # number of the first row that is held
     held = None
-    for batch in open_file(path).iter_batches(BATCH_ROWS, columns=[*OF_GROUP, *OF_COMPLETION]):
-        table = pa.Table.from_batches([batch])
+    for table in batches(path, BATCH_ROWS, [*OF_GROUP, *OF_COMPLETION]):
         held = table if held is None else pa.concat_tables([held, table])
         while wanted and wanted[0].end <= first + len(held):
             visit = wanted.popleft()
