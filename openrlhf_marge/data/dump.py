@@ -109,8 +109,7 @@ def _count_trained(path: Path) -> int:
     file = open_file(path)
     if "advantages" not in file.schema_arrow.names:  # of an earlier version
         return file.metadata.num_rows
-    with reading(path):
-        lists = file.read(columns=["advantages"])["advantages"].combine_chunks()
+    lists = read_all(path, ["advantages"])["advantages"].combine_chunks()
     trained = lists.flatten().is_valid().to_numpy(zero_copy_only=False)
     return lists.null_count + len(np.unique(pc.list_parent_indices(lists).to_numpy()[trained]))
 

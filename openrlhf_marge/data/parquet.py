@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from openrlhf_marge.data.schema import SCHEMA
+from openrlhf_marge.models import one_line
 
 OF_GUIDANCE = ("guidance_ids", "guidance_is_correct", "guidance_pass_rate", "guidance_visit")
 ADDED = ("group_size", "advantages")  # columns that files of versions up to 0.1 lack; those of today have both
@@ -38,9 +39,7 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def not_whole(path: Path, error: Exception) -> ValueError:
-    """Of what Arrow says the begin: it may hold lines, and bytes of the file."""
-    said = " ".join(str(error).split())
-    return ValueError(f"{path} is not a whole dump file: {said:.300}; remove it or copy it again")
+    return ValueError(f"{path} is not a whole dump file: {one_line(error)}; remove it or copy it again")
 
 
 def check_file(path: Path, columns: Sequence[str]) -> int:

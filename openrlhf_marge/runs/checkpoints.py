@@ -81,14 +81,18 @@ class CheckpointStore:
     def steps(self) -> list[int]:
         """Steps that have a state, ascending."""
         paths = [path for ending in (ENDING, PICKLED) for path in self._folder.glob(f"state_*{ending}")]
-        return sorted({int(path.stem.removeprefix("state_")) for path in paths})
+        numbers = {path.stem.removeprefix("state_") for path in paths}
+        return sorted(int(number) for number in numbers if number.isdecimal())
 
     def _pickled_file(self, step: int) -> Path:
         return self._folder / f"state_{step}{PICKLED}"
 
     def complete(self) -> dict[str, int]:
-        """Tag -> step of all checkpoints that were saved to the end, oldest first."""
-        return read_object(self._index) if self._index.is_file() else {}
+        """Tag -> step of all checkpoints that were saved to the end, oldest first; ValueError for another file."""
+        found = read_object(self._index) if self._index.is_file() else {}
+        if not all(type(step) is int and step > 0 for step in found.values()):
+            raise ValueError(f"{self._index} names no steps; mend it, or resume without --ckpt.load_enable")
+        return found
 
     def commit(self, tag: str, step: int, present: set[str]) -> None:
         """Note that the checkpoint ``tag`` is complete; forget those whose tags are not ``present`` any more."""
