@@ -48,7 +48,8 @@ def sampler_on(engine: Any, tokenizer: Any, verdict) -> Any:
         return 0
 
     methods = {"generate": generate, "reset_prefix_cache": engine.reset_prefix_cache}
+    actor = SimpleNamespace(**{name: SimpleNamespace(remote=method) for name, method in methods.items()})
     return EngineSampler(
-        [SimpleNamespace(**{name: SimpleNamespace(remote=method) for name, method in methods.items()})], Rewards(), tokenizer, temperature=0.8,
-        top_p=0.95, with_log_probs=False, seeded=False, weight_version=weight_version,
+        [actor], Rewards(), tokenizer, temperature=0.8, top_p=0.95, with_log_probs=False, seeded=False,
+        weight_version=weight_version,
     )  # fmt: skip

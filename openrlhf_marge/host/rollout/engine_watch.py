@@ -31,13 +31,17 @@ class EngineWatch:
             self._heard = loop.time()  # before, there was nothing to answer
         self._waiting += 1
         try:
-            while not (await asyncio.wait([waiting], timeout=max(0.0, self._heard + SILENT_SECONDS - loop.time())))[0]:
+            while not (await asyncio.wait([waiting], timeout=self._silent_for()))[0]:
                 await self._ask()
         finally:
             self._waiting -= 1
             waiting.cancel()
         self._heard = loop.time()
         return waiting.result()
+
+    def _silent_for(self) -> float:
+        """Seconds until it has been silent for too long; never none at all, as clocks round."""
+        return max(0.1, self._heard + SILENT_SECONDS - asyncio.get_running_loop().time())
 
     async def _ask(self) -> None:
         """One question at a time, however many requests wait."""
