@@ -121,8 +121,9 @@ def read_groups(path: Path) -> Iterator[StateGroup]:
     """
     table = _read_table(path)
     rows, starts = table.to_pylist(), group_starts(table["group_id"].to_numpy()).tolist()
-    for start, end in pairwise([*starts, len(rows)]):
-        yield group_of(rows[start], tuple(map(_completion, rows[start:end])))
+    with reading(path):
+        for start, end in pairwise([*starts, len(rows)]):
+            yield group_of(rows[start], tuple(map(_completion, rows[start:end])))
 
 
 def _read_table(path: Path) -> pa.Table:

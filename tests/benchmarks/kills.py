@@ -41,6 +41,7 @@ from stack import TinyTask, make_task
 
 PER_CHAIN = 5
 START_SECONDS, END_SECONDS, RUN_SECONDS = 300, 120, 600  # to the first rollout, after a kill, of a whole run
+LEFT_SECONDS = 30  # that Ray and vLLM have to end their processes
 EPISODES = 6
 COMMON = f"""--experience_maker marge --marge.guidance_rule random --marge.n_candidates 4 --marge.split tokens
     --marge.n_states 3 --ckpt.save_steps 1 --ckpt.max_num 2 --ckpt.load_enable --train.num_episodes {EPISODES}
@@ -68,6 +69,7 @@ class Launch:
     seconds: float
     returncode: int
     log: str
+    left: tuple[str, ...]  # processes that outlived it, and were then killed
 
 
 def command(task: TinyTask, out: Path, mode: str) -> list[str]:
@@ -90,15 +92,25 @@ def launch(words: list[str], out: Path, environment: dict[str, str], rng: random
             time.sleep(moment)
             if process.poll() is not None or not kill(victim, process.pid):
                 victim = None
-        start = time.monotonic()
         seconds = wait(lambda: process.poll() is not None, END_SECONDS if victim else RUN_SECONDS)
-        wait(lambda: not any(workers()), END_SECONDS - (time.monotonic() - start) if victim else END_SECONDS)
+        left = end_workers()
     except TimeoutError as e:
         raise RuntimeError(f"{mode}, killed {victim}: {e}; the end of {log}:\n{tail(log)}") from e
     finally:
         if process.poll() is None:
             process.kill()
-    return Launch(victim, seconds, process.returncode, tail(log))
+    return Launch(victim, seconds, process.returncode, tail(log), left)
+
+
+def end_workers() -> tuple[str, ...]:
+    """Kill what is still there half a minute after the run; the names of these."""
+    with suppress(TimeoutError):
+        wait(lambda: not any(workers()), LEFT_SECONDS)
+    left = [(process, title(process)) for process in workers()]
+    for process, _ in left:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    return tuple(name.split(".")[0] for _, name in left)
 
 
 def workers() -> Iterator[psutil.Process]:
@@ -151,7 +163,8 @@ def chain(task: TinyTask, out: Path, mode: str, environment: dict[str, str], rng
                 raise RuntimeError(f"{mode}: a run that nothing killed failed:\n{done.log}")
             break
         kills.append(done)
-        print(f"  {mode}: killed {done.victim}, ended after {done.seconds:.1f} s", flush=True)
+        left = f"; left were {', '.join(done.left)}" if done.left else ""
+        print(f"  {mode}: killed {done.victim}, ended after {done.seconds:.1f} s{left}", flush=True)
     check_run(task, out, EPISODES)
     return kills
 
@@ -180,7 +193,8 @@ def main() -> None:
                     check_same(undisturbed, out)
             longest = max((k.seconds for k in kills), default=0.0)
             print(f"{mode}: {len(kills)} kills in {number} runs of {EPISODES} episodes, all checks passed; ", end="")
-            print(f"a killed run ended after {longest:.1f} s at most", flush=True)
+            outlived = sum(bool(k.left) for k in kills)
+            print(f"a killed run ended after {longest:.1f} s at most; {outlived} left processes behind", flush=True)
 
 
 if __name__ == "__main__":
