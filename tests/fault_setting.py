@@ -9,7 +9,7 @@ from openrlhf.cli.train_ppo_ray import parse_args
 
 from openrlhf_marge.arithmetic.model import build_tokenizer
 
-from faults import KEPT, Setting
+from faulty_run import KEPT, Setting
 
 EPISODES = 3
 

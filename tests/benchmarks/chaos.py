@@ -3,10 +3,10 @@
     python tests/benchmarks/chaos.py [--faults 1000] [--per_run 25] [--seed 0]
 
 Generator, sampler, explorer, queue, dump, records and checkpoints are the package's own; engines, graders, weights,
-disk and clock are scripted, and time is virtual (tests/faults.py). A run has 3 episodes of 16 problems. What a fault
-ends is started again as a user would, until the run has ended; then the groups that were trained on, in their order,
-the dump, the guidance and what waits must be those of the undisturbed run. So no problem is skipped or trained on
-twice, and no group is cut or made up. A fault must end the run that it ends within 120 virtual seconds.
+disk and clock are scripted, and time is virtual (tests/faulty_run.py). A run has 3 episodes of 16 problems. What a
+fault ends is started again as a user would, until the run has ended; then the groups that were trained on, in their
+order, the dump, the guidance and what waits must be those of the undisturbed run. So no problem is skipped or trained
+on twice, and no group is cut or made up. A fault must end the run that it ends within 120 virtual seconds.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parents[1]))  # helpers of the tests
 
 from fault_setting import setting_of
-from faults import FAULTS, Chaos, check_whole, outcome, survive
+from faults import FAULTS, Chaos
+from faulty_run import check_whole, outcome, survive
 
 
 def main() -> None:
