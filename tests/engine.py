@@ -47,7 +47,9 @@ def sampler_on(engine: Any, tokenizer: Any, verdict) -> Any:
     async def weight_version() -> int:
         return 0
 
+    methods = {"generate": generate, "reset_prefix_cache": engine.reset_prefix_cache}
+    actor = SimpleNamespace(**{name: SimpleNamespace(remote=method) for name, method in methods.items()})
     return EngineSampler(
-        [SimpleNamespace(generate=SimpleNamespace(remote=generate))], Rewards(), tokenizer, temperature=0.8,
-        top_p=0.95, with_log_probs=False, seeded=False, weight_version=weight_version,
+        [actor], Rewards(), tokenizer, temperature=0.8, top_p=0.95, with_log_probs=False, seeded=False,
+        weight_version=weight_version,
     )  # fmt: skip

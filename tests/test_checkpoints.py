@@ -1,6 +1,7 @@
 import hashlib
 import json
 import pickle
+import re
 import shutil
 from dataclasses import make_dataclass, replace
 from pathlib import Path
@@ -126,6 +127,24 @@ def test_a_rotated_latest_is_replaced_by_the_one_before(store, tmp_path):
     save(store, tmp_path, 2)
     (tmp_path / "_actor" / "global_step2").rmdir()
     assert repair(tmp_path) == "global_step1"
+
+
+def test_a_torn_state_of_the_last_checkpoint_is_named_before_a_run_starts_and_how_to_go_on(store, tmp_path):
+    save(store, tmp_path, 1)
+    save(store, tmp_path, 2)
+    path, last = store.state_file(2), tmp_path / "_actor" / "global_step2"
+    path.write_bytes(path.read_bytes()[:-1])
+    said = f"--ckpt.load_enable: {path} is torn or was changed; remove {last}, and the run goes on from global_step1"
+    with pytest.raises(ValueError, match=re.escape(said)):
+        repair(tmp_path)
+    path.unlink()
+    with pytest.raises(ValueError, match=re.escape(f"{path} is missing; remove {last}, and the run goes on from")):
+        repair(tmp_path)
+    shutil.rmtree(last)
+    assert repair(tmp_path) == "global_step1"
+    store.state_file(1).write_bytes(b"")
+    with pytest.raises(ValueError, match=f"remove {tmp_path}/_actor/global_step1, and the run goes on from the begin"):
+        repair(tmp_path)
 
 
 def test_nothing_complete_is_said(tmp_path):

@@ -18,9 +18,10 @@ from factories import completion, group
 
 
 def groups():
-    full = group(3, rewards=(1.0, 0.0, 0.0), index=2, n_states=3)
+    """A visit of two states, and one of s_0 alone."""
+    full = group(3, rewards=(1.0, 0.0, 0.0), n_states=2)
     rich = dataclasses.replace(
-        full, id=4, value_gain=-0.25,
+        group(4, index=2, n_states=2), value_gain=-0.25,
         completions=(
             completion(0.5, log_probs=(-0.5, -0.25), extra_logs=(("no_answer", 1.0),), weight_versions=(2, 3)),
         ),
@@ -39,7 +40,7 @@ def write(folder, *steps):
 def test_the_stop_texts_of_a_run_are_in_its_files_and_nothing_where_there_are_none(tmp_path):
     for name, stop in (("with", ("\n\nQ:", "END")), ("without", ())):
         writer = DumpWriter(tmp_path / name, "mean", stop)
-        writer.write(1, groups(), groups()[:1])
+        writer.write(1, groups(), groups()[2:])
         writer.wait()
         (path,) = dump_files(tmp_path / name)
         schemas = [pyarrow.parquet.read_schema(p) for p in (path, candidates_path(path))]
@@ -60,7 +61,7 @@ def test_it_is_a_data_set_with_a_row_per_completion(tmp_path):
     data = datasets.load_dataset("parquet", data_files=str(tmp_path / "*.parquet"), split="train", cache_dir=tmp_path)
     assert data["step"] == [1] * 6 + [2] * 6
     row = data[0]
-    assert (row["group_id"], row["state_index"], row["prefix_length"], row["token_ids"]) == (3, 2, 2, [5, 0])
+    assert (row["group_id"], row["state_index"], row["prefix_length"], row["token_ids"]) == (3, 0, 0, [5, 0])
     assert row["guidance_id"] == groups()[0].state.guidance.id
     assert data["advantage"][:3] == pytest.approx([2 / 3, -1 / 3, -1 / 3])
 

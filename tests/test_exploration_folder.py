@@ -128,6 +128,18 @@ def test_a_changed_journal_is_named(tmp_path):
         Journal(tmp_path, {})
 
 
+def test_an_answer_of_a_journal_that_was_changed_is_named_and_one_without_checksum_is_read(tmp_path):
+    journal = Journal(tmp_path, {"p": 1})
+    journal.add("p", 7, [completion(0.0, ids=(7, 8))])
+    path = tmp_path / "00000001.jsonl"
+    line = path.read_text()
+    path.write_text(line.replace("[7, 8]", "[7, 9]"))
+    with pytest.raises(ValueError, match=rf"00000001\.jsonl was changed, its byte {len(line)} ends a line that is no"):
+        Journal(tmp_path, {})
+    path.write_text(json.dumps(json.loads(line)[:3]) + "\n")
+    assert Journal(tmp_path, {}).get("p", 7) == [completion(0.0, ids=(7, 8))]
+
+
 def test_the_budget_ends_after_the_problems_that_were_begun(tmp_path):
     _, folder = run(tmp_path, most_tokens=1)
     assert [[g.problem.id for g in read_groups(path)] for path in dump_files(tmp_path)] == [

@@ -180,6 +180,21 @@ def test_what_a_run_lacks_is_said_with_how_to_get_it(tmp_path, capsys):
     assert not (tmp_path / "out" / "fig1.png").exists()
 
 
+@pytest.mark.parametrize("kind", ["rl", "loop"])
+def test_an_evaluation_without_pass_1_is_said(tmp_path, capsys, kind):
+    if kind == "rl":
+        path = rl_run(tmp_path / "run", rollout(1, 2, 4)) / "after.json"
+    else:
+        path = loop(tmp_path / "run", [0.25, 0.5, 0.4], [rollout(1, 2, 4)] * 2) / "iteration_1" / "heldout.json"
+    path.write_text(path.read_text().replace('"pass@1"', '"pass@3"'))
+    draw(tmp_path / "out", tmp_path / "run")
+    said = {
+        "rl": "leaves out run: one of its evaluations has no pass@1; ",
+        "loop": "on heldout has no pass@1; evaluate",
+    }
+    assert said[kind] in capsys.readouterr().err
+
+
 def test_a_loop_has_the_accuracy_of_its_iterations(tmp_path, capsys):
     scores = [0.5, 0.5 + 0.02 * math.log(2), 0.5 + 0.02 * math.log(4), 0.5 + 0.02 * math.log(6)]
     run = loop(tmp_path / "loop", scores, [rollout(1, 2, 4), rollout(2, 2, 2), rollout(4, 4, 2, guidance=False)])

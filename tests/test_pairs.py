@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 import openrlhf_marge.pairs
 from openrlhf_marge.cli.build_pairs import main
 from openrlhf_marge.data import dump
-from openrlhf_marge.data.columns import check_file, find_files
+from openrlhf_marge.data.columns import find_files
+from openrlhf_marge.data.parquet import check_file
 from openrlhf_marge.pairs import reading
 from openrlhf_marge.pairs.base import DPO
 from openrlhf_marge.pairs.card import Summary, data_card
@@ -112,7 +113,7 @@ def test_bad_dumps_are_named(tmp_path, model, capsys):
         (table.drop_columns(["reward", "label"]), "lacks the columns label, reward, so it is no file"),
         (table.set_column(place, "reward", table["label"]), "the column reward is string and not double"),
         (table.set_column(place, "reward", pa.nulls(len(table), pa.float64())), "the column reward is empty in some"),
-        (table.set_column(place, "reward", nan), "a completion got the reward nan"),
+        (table.set_column(place, "reward", nan), "the column reward holds a number outside of [0, 1]"),
     ]:
         bad.write_bytes(content) if isinstance(content, bytes) else pq.write_table(content, bad)
         line = fails(capsys, folder, *flags)

@@ -141,7 +141,7 @@ def test_a_dump_gives_them_back_and_holds_the_probes_as_what_is_not_trained_on(t
         group(7), completions=(completion(advantages=(1 / 3, None)), completion(0.0, advantages=(-0.1, 0.2)))
     )
     writer = DumpWriter(tmp_path, "group_norm")
-    writer.write(1, [own, group(8)], [replace(group(9), n_states=2)])
+    writer.write(1, [own, group(8)], [group(9)])
     writer.wait()
     first, second = read_groups(dump_path(tmp_path, 1))
     assert [c.advantages for c in first.completions] == [(1 / 3, None), (-0.1, 0.2)]

@@ -22,9 +22,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from openrlhf_marge.cli.exits import exit_status
-from openrlhf_marge.data.columns import check_file, find_files, open_file
+from openrlhf_marge.data.columns import find_files
 from openrlhf_marge.data.dump import stop_texts
 from openrlhf_marge.data.files import writing
+from openrlhf_marge.data.parquet import check_file, open_file
 from openrlhf_marge.data.row_writers import row_writer
 from openrlhf_marge.decoding import decode_pieces
 from openrlhf_marge.models import TokenizerCodec

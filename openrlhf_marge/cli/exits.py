@@ -12,12 +12,12 @@ def exit_status(command: str, work: Callable[[], str], after_failure: str = "") 
     """Do the work and print what it returns: 0; 2 with a sentence for bad input, 1 for work that failed.
 
     ValueError and OSError are bad input, RuntimeError is a failure; ``after_failure`` ends its sentence. Secrets are
-    left out of what is printed.
+    left out of what is printed. What is said of bad input is one line, whatever the input holds.
     """
     try:
         print(redacted(work()))
     except (ValueError, OSError) as e:
-        print(f"{command}: error: {redacted(str(e))}", file=sys.stderr)
+        print(f"{command}: error: {redacted(' '.join(str(e).splitlines()))}", file=sys.stderr)
         return 2
     except RuntimeError as e:
         print(f"{command}: error: {redacted(str(e))}{after_failure}", file=sys.stderr)

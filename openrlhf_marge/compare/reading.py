@@ -26,7 +26,7 @@ def read_plan(path: Path, out: Path, seeds: Sequence[int] | None = None) -> Plan
         root = msgspec.toml.decode(path.read_text(encoding="utf-8"))
     except OSError as e:
         raise ValueError(f"{path} cannot be read: {e.strerror}; name a compare file") from e
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise ValueError(f"{path} is no TOML: {e}") from e
     top = {key: value for key, value in root.items() if key not in TABLES} | ({"seeds": list(seeds)} if seeds else {})
     tables = _converted(f"{path}, [methods]", root.get("methods", {}), dict[str, Any])
@@ -68,7 +68,7 @@ def _budget(place: str, table: Any) -> RunBudget:
 def _converted(place: str, value: Any, kind: type[T]) -> T:
     try:
         return msgspec.convert(value, kind)
-    except msgspec.ValidationError as e:
+    except (ValueError, RecursionError) as e:  # msgspec's errors are the first
         said = str(e)
         for word, ours in WORDS.items():
             said = said.replace(word, ours)

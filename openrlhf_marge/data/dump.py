@@ -24,46 +24,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from openrlhf_marge.data.files import whole
-from openrlhf_marge.data.visits import group_starts
+from openrlhf_marge.data.parquet import check_file, check_values, open_file, read_all, reading
+from openrlhf_marge.data.schema import SCHEMA, STOP
+from openrlhf_marge.data.visits import check_whole, group_starts
 from openrlhf_marge.method.advantages import group_advantages
 from openrlhf_marge.types import Completion, Guidance, Problem, State, StateGroup
-
-IDS = pa.list_(pa.int32())
-SCHEMA = pa.schema(
-    [
-        ("step", pa.int64()),  # the rollout that sampled it, from 1 on
-        ("group_id", pa.int64()),
-        ("problem_id", pa.string()),
-        ("prompt", pa.string()),
-        ("label", pa.string()),
-        ("prompt_ids", IDS),
-        ("max_response_tokens", pa.int32()),
-        ("guidance_id", pa.string()),  # null where s_0 was sampled without guidance
-        ("guidance_ids", IDS),
-        ("guidance_is_correct", pa.bool_()),
-        ("guidance_pass_rate", pa.float64()),
-        ("guidance_visit", pa.int32()),
-        ("state_index", pa.int32()),
-        ("n_states", pa.int32()),
-        ("position", pa.float64()),
-        ("prefix_length", pa.int32()),  # tokens of the state, s_0 included
-        ("prefix_ids", IDS),
-        ("segment", pa.int32()),
-        ("value_gain", pa.float64()),
-        ("token_ids", IDS),
-        ("reward", pa.float64()),  # as graded, before OpenRLHF's length penalties
-        ("is_correct", pa.bool_()),
-        ("truncated", pa.bool_()),
-        ("advantage", pa.float64()),  # of that reward, or where its tokens have advantages of their own their mean
-        ("advantages", pa.list_(pa.float64())),  # one per token, null for one that is not trained on
-        ("log_probs", pa.list_(pa.float32())),
-        ("extra_logs", pa.list_(pa.struct([("name", pa.string()), ("value", pa.float64())]))),
-        ("first_weight_version", pa.int64()),
-        ("last_weight_version", pa.int64()),
-    ]
-)
-
-STOP = b"stop"  # key of the schema's metadata: a JSON list
 
 
 class DumpWriter:
@@ -102,7 +67,8 @@ class DumpWriter:
 
 def _write_file(path: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> None:
     with whole(path) as part:
-        pq.write_table(pa.Table.from_pylist(rows, schema=schema), part, compression="zstd")
+        table = pa.Table.from_pylist(rows, schema=schema)
+        pq.write_table(table, part, compression="zstd", write_page_checksum=True)
 
 
 def stop_texts(schema: pa.Schema) -> tuple[str, ...]:
@@ -140,23 +106,36 @@ def count_trained(files: Sequence[Path]) -> int:
 
 
 def _count_trained(path: Path) -> int:
-    file = pq.ParquetFile(path)
+    file = open_file(path)
     if "advantages" not in file.schema_arrow.names:  # of an earlier version
         return file.metadata.num_rows
-    lists = file.read(columns=["advantages"])["advantages"].combine_chunks()
+    lists = read_all(path, ["advantages"])["advantages"].combine_chunks()
     trained = lists.flatten().is_valid().to_numpy(zero_copy_only=False)
     return lists.null_count + len(np.unique(pc.list_parent_indices(lists).to_numpy()[trained]))
 
 
 def read_groups(path: Path) -> Iterator[StateGroup]:
-    """The groups of one file, in the order in which they were written; ValueError naming a file that is torn."""
-    try:
-        table = pq.read_table(path, schema=SCHEMA)
-    except (pa.ArrowException, OSError) as e:
-        raise ValueError(f"{path} is not a whole dump file: {e}") from e
+    """The groups of one file, in the order in which they were written.
+
+    ValueError naming a file that is torn, or lacks rows of a group or of a visit.
+    """
+    table = _read_table(path)
     rows, starts = table.to_pylist(), group_starts(table["group_id"].to_numpy()).tolist()
-    for start, end in pairwise([*starts, len(rows)]):
-        yield group_of(rows[start], tuple(map(_completion, rows[start:end])))
+    with reading(path):
+        for start, end in pairwise([*starts, len(rows)]):
+            yield group_of(rows[start], tuple(map(_completion, rows[start:end])))
+
+
+def _read_table(path: Path) -> pa.Table:
+    check_file(path, SCHEMA.names)
+    table = read_all(path)
+    with reading(path):
+        check_values(table)
+        check_whole(table)
+    for name in SCHEMA.names:
+        if name not in table.column_names:  # of an earlier version
+            table = table.append_column(SCHEMA.field(name), pa.nulls(len(table), SCHEMA.field(name).type))
+    return table
 
 
 def _rows(step: int, group: StateGroup, advantages_of: Callable[..., list[float]]) -> Iterator[dict[str, Any]]:
@@ -164,8 +143,9 @@ def _rows(step: int, group: StateGroup, advantages_of: Callable[..., list[float]
     shared = dict(
         step=step, group_id=group.id, problem_id=problem.id, prompt=problem.prompt, label=problem.label,
         prompt_ids=problem.prompt_ids, max_response_tokens=problem.max_response_tokens, state_index=state.index,
-        n_states=group.n_states, position=state.position, prefix_length=len(state.prefix_ids),
-        prefix_ids=state.prefix_ids, segment=state.segment, value_gain=group.value_gain,
+        n_states=group.n_states, group_size=len(group.completions), position=state.position,
+        prefix_length=len(state.prefix_ids), prefix_ids=state.prefix_ids, segment=state.segment,
+        value_gain=group.value_gain,
     )  # fmt: skip
     if guidance is not None:
         shared |= dict(

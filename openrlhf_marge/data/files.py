@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -50,7 +51,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """A JSON object; ValueError naming the file when it is none."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as e:
+    except (ValueError, RecursionError) as e:
         raise ValueError(f"{path} is not JSON: {e}; mend it or move it away") from e
     if not isinstance(found, dict):
         raise ValueError(f"{path} is JSON but no object with keys; mend it or move it away")
@@ -81,12 +82,16 @@ def read_records(path: Path, kind: type[Record]) -> list[Record]:
     of = {name: next(t for t in (get_args(hint) or (hint,)) if t is not type(None)) for name, hint in hints}
     records = []
     with path.open(newline="", encoding="utf-8") as file:
-        for number, cells in enumerate(csv.DictReader(file), start=2):
-            given = {name: text for name, text in cells.items() if text or of.get(name) is str}
-            try:
-                records.append(kind(**{name: of.get(name, str)(text) for name, text in given.items()}))
-            except (TypeError, ValueError) as e:
-                raise ValueError(f"{path}, line {number}: {e}; mend the row or take it out") from e
+        rows = csv.DictReader(file)
+        try:
+            for cells in rows:
+                given = {name: text for name, text in cells.items() if text or of.get(name) is str}
+                values = {name: of.get(name, str)(text) for name, text in given.items()}
+                if odd := [n for n, value in values.items() if isinstance(value, float) and not math.isfinite(value)]:
+                    raise ValueError(f"{odd[0]} is {values[odd[0]]}, which is no number to go on with")
+                records.append(kind(**values))
+        except (TypeError, ValueError, csv.Error) as e:
+            raise ValueError(f"{path}, line {rows.line_num}: {e}; mend the row or take it out") from e
     return records
 
 

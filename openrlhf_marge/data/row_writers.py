@@ -51,6 +51,6 @@ def _parquet(path: Path, schema: pa.Schema) -> Iterator[WriteRow]:
         if len(waiting) == BATCH_ROWS:
             flush()
 
-    with whole(path) as part, pq.ParquetWriter(part, schema, compression="zstd") as file:
+    with whole(path) as part, pq.ParquetWriter(part, schema, compression="zstd", write_page_checksum=True) as file:
         yield write
         flush()

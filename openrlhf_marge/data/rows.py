@@ -12,6 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from openrlhf_marge.models import one_line
+
 BATCH_ROWS = 1024  # of a Parquet file in memory at once
 MAX_ROW_BYTES = 64 * 2**20  # of a line of JSON
 
@@ -87,18 +89,20 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 def _parquet_rows(path: Path) -> Iterator[Row]:
     number = 0
-    try:
-        with _open_parquet(path) as file:
+    with _open_parquet(path) as file:
+        try:
             for batch in file.iter_batches(BATCH_ROWS):
                 for values in batch.to_pylist():
                     number += 1
                     yield Row(f"{path}, row {number}", values)
-    except pa.ArrowException as e:
-        raise ValueError(f"{path} cannot be read after row {number}: {e}") from e
+        except (pa.ArrowException, OSError, ValueError) as e:
+            raise ValueError(f"{path} cannot be read after row {number}: {one_line(e)}") from e
+        if number != file.metadata.num_rows:  # of some pages that were changed Arrow gives none
+            raise ValueError(f"{path} has {file.metadata.num_rows} rows, of which {number} can be read")
 
 
 def _open_parquet(path: Path) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path)
-    except (pa.ArrowException, OSError) as e:
-        raise ValueError(f"{path} is no Parquet file: {e}") from e
+        return pq.ParquetFile(path, page_checksum_verification=True)
+    except Exception as e:  # of changed bytes Arrow raises what it likes
+        raise ValueError(f"{path} is no Parquet file: {one_line(e)}") from e

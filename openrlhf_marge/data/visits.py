@@ -1,6 +1,7 @@
-"""Where the groups and the visits of a dump's rows begin; each ends where the next one begins.
+"""Where the groups and the visits of a dump's rows begin, and whether these are whole.
 
-A row is a completion. A group is the rows of one state, a visit the groups of one problem's states, s_0 first.
+A row is a completion. A group is the rows of one state, a visit the groups of one problem's states, s_0 first. Each
+ends where the next one begins, so a group that lost rows looks like a smaller one: the rows say how many there were.
 """
 
 from __future__ import annotations
@@ -8,7 +9,11 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
+from openrlhf_marge.plurals import counted
+
 OF_VISIT = ("group_id", "problem_id", "state_index")  # the columns that tell
+GROUP_SIZE = "group_size"  # what dumps of versions up to 0.1 lack
+OF_WHOLE = (*OF_VISIT, "n_states", GROUP_SIZE)  # the columns that tell whether all rows are there
 
 
 def group_starts(group_ids: np.ndarray) -> np.ndarray:
@@ -25,3 +30,32 @@ def visit_starts(table: pa.Table) -> np.ndarray:
     starts = group_starts(table["group_id"].to_numpy())
     problem, state = problems.to_numpy()[starts], table["state_index"].to_numpy()[starts]
     return starts[np.concatenate([[True], (problem[1:] != problem[:-1]) | (state[1:] == 0)])[: len(starts)]]
+
+
+def check_whole(table: pa.Table, before: int = 0) -> None:
+    """ValueError naming the row of a group that lacks completions or has too many, or of a visit that lacks states.
+
+    ``table`` has whole visits and the columns ``OF_WHOLE``, of which ``GROUP_SIZE`` may be missing or empty: then the
+    groups are not checked. In their file ``before`` rows come before them.
+    """
+    if not len(table):
+        return
+    groups, visits = group_starts(table["group_id"].to_numpy()), visit_starts(table)
+    if GROUP_SIZE in table.column_names and not table[GROUP_SIZE].null_count:
+        _check_counts(table, "completion", "state", groups, np.diff([*groups, len(table)]), before)
+    states = np.diff(np.searchsorted(groups, [*visits, len(table)]))
+    _check_counts(table, "state", "visit", visits, states, before)
+
+
+def _check_counts(table: pa.Table, part: str, whole: str, starts: np.ndarray, found: np.ndarray, before: int) -> None:
+    """That every row says how many parts were found from its start on."""
+    said = table[GROUP_SIZE if whole == "state" else "n_states"].to_numpy()
+    wrong = np.flatnonzero(said != np.repeat(found, np.diff([*starts, len(table)])))
+    if len(wrong):
+        row = int(wrong[0])
+        place = np.searchsorted(starts, row, side="right") - 1
+        raise ValueError(
+            f"from row {before + int(starts[place]) + 1} on there are {counted(int(found[place]), part)} of a {whole} "
+            f"of the problem {table['problem_id'][row].as_py()!r:.80}, where the run wrote {said[row]}: rows are "
+            "missing, doubled or in another order; copy the file again, or leave out whole visits only"
+        )

@@ -72,4 +72,6 @@ def _number(path: Path, data: str, values: Mapping[str, Any], key: str) -> float
     value = values[key]
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise ValueError(f"{path}: the result {key} of {data!r:.80} is {value!r:.80} and no number; evaluate again")
+    if key.startswith(SCORES) and not 0 <= value <= 1:
+        raise ValueError(f"{path}: the result {key} of {data!r:.80} is {value:g} and no share; evaluate again")
     return value

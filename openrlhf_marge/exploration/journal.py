@@ -1,13 +1,15 @@
 """Graded completions on disk as soon as the engines give them, for problems whose Parquet file is not written yet.
 
 One JSON line per request, appended to a file per Parquet file: a process killed at any moment leaves at most one torn
-line, and network file systems need no locks for it.
+line, and network file systems need no locks for it. A line ends with a checksum of what it holds, which versions up to
+0.1 did not write.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -39,7 +41,8 @@ class Journal:
         number = self._file_of[problem_id]
         if number not in self._open:
             self._open[number] = self._path(number).open("ab", buffering=0)
-        self._open[number].write(json.dumps([problem_id, request, fields]).encode() + b"\n")
+        answer = [problem_id, request, fields]
+        self._open[number].write(json.dumps([*answer, _checksum(answer)]).encode() + b"\n")
 
     def remove(self, number: int) -> None:
         """Forget the answers that the Parquet file ``number`` holds now."""
@@ -62,11 +65,24 @@ def _read(path: Path) -> Answers:
                 break
             end += len(line)
             try:
-                problem_id, request, fields = json.loads(line)
-            except ValueError as e:
-                raise ValueError(f"{path} was changed, its byte {end} ends a line that is not JSON; remove it") from e
-            answers[problem_id, request] = [_completion(row) for row in fields]
+                problem_id, request, fields = _checked(json.loads(line))
+                answers[problem_id, request] = [_completion(row) for row in fields]
+            except (ValueError, TypeError, LookupError, RecursionError) as e:
+                raise ValueError(f"{path} was changed, its byte {end} ends a line that is no answer; remove it") from e
     return answers
+
+
+def _checked(line: Any) -> list[Any]:
+    """The answer in a line; ValueError when it is another one than was written."""
+    *answer, checksum = line if len(line) == 4 else [*line, _checksum(line)]
+    if checksum != _checksum(answer):
+        raise ValueError("the checksum is another one")
+    return answer
+
+
+def _checksum(answer: Sequence[Any]) -> int:
+    """Of the answer as JSON, which reading and writing again does not change."""
+    return zlib.crc32(json.dumps(answer).encode())
 
 
 def _completion(row: dict[str, Any]) -> Completion:

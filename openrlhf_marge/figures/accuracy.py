@@ -84,6 +84,8 @@ def _in_training(series: Series, consumed: Mapping[int, float]) -> Accuracy:
 
 def _held_out(results: Results) -> tuple[float, float | None]:
     """Mean pass@1 over the data sets in %, and its standard error where all of theirs are known."""
+    if lacking := [data for data, result in results.items() if "pass@1" not in result.estimates]:
+        raise Missing(f"the evaluation on {lacking[0]} has no pass@1; evaluate again")
     found = [result.estimates["pass@1"] for result in results.values()]
     errors = [estimate.standard_error for estimate in found]
     mean = sum(estimate.mean for estimate in found) / len(found)

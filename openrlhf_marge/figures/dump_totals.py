@@ -11,12 +11,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from openrlhf_marge.data.columns import check_filled, not_whole, open_file
+from openrlhf_marge.data.columns import read_whole
+from openrlhf_marge.data.parquet import batches, check_file, check_values, reading
 from openrlhf_marge.data.visits import group_starts
 from openrlhf_marge.figures.clustered import Clustered
 from openrlhf_marge.method.metrics import outcome_diversity
 
-COLUMNS = ("group_id", "problem_id", "state_index", "guidance_is_correct", "reward", "is_correct", "token_ids")
+COLUMNS = (
+    *("group_id", "problem_id", "state_index", "n_states", "guidance_is_correct", "reward", "is_correct"),
+    "token_ids",
+)
 BATCH_ROWS = 8192
 GuidanceKind = Literal["correct", "incorrect"]
 KINDS: dict[bool, GuidanceKind] = {True: "correct", False: "incorrect"}
@@ -35,7 +39,12 @@ class DumpTotals:
 
 
 def read_totals(path: Path, progress: Callable[[int], object] = lambda rows: None) -> DumpTotals:
-    """The sums of a file; ValueError naming one that is torn. ``progress`` is told the rows of each batch read."""
+    """The sums of a file; ValueError naming one that is torn, or lacks rows of a group or of a visit.
+
+    ``progress`` is told the rows of each batch read.
+    """
+    check_file(path, COLUMNS)
+    read_whole(path)
     columns = _read_columns(path, progress)
     ids = columns["group_id"]
     if not len(ids):
@@ -56,16 +65,12 @@ def read_totals(path: Path, progress: Callable[[int], object] = lambda rows: Non
 def _read_columns(path: Path, progress: Callable[[int], object]) -> dict[str, np.ndarray]:
     """One entry per row: of ``token_ids`` their count, of ``guidance_is_correct`` 1, 0, or -1 without guidance."""
     parts: dict[str, list[np.ndarray]] = {name: [np.empty(0, dtype=np.int64)] for name in COLUMNS}
-    try:
-        for batch in open_file(path).iter_batches(BATCH_ROWS, columns=list(COLUMNS)):
-            check_filled(pa.Table.from_batches([batch]))
+    with reading(path):
+        for batch in batches(path, BATCH_ROWS, COLUMNS):
+            check_values(batch)
             for name, part in parts.items():
-                part.append(_entries(batch[name]))
+                part.append(_entries(batch[name].combine_chunks()))
             progress(len(batch))
-    except (pa.ArrowException, OSError) as e:  # the first are ValueErrors, too
-        raise not_whole(path, e) from e
-    except ValueError as e:
-        raise ValueError(f"{path}: {e}") from e
     return {name: np.concatenate(part) for name, part in parts.items()}
 
 

@@ -30,6 +30,8 @@ def evaluations(run: RunData) -> Evaluations:
     found = Evaluations(run.evaluations[0], run.evaluations[-1])
     if not all(_ks(result) for results in found for result in results.values()):
         raise Missing("its evaluations have no pass@k with k above 1; evaluate with --n 64 --k 64")
+    if not all("pass@1" in result.estimates for results in found for result in results.values()):
+        raise Missing("one of its evaluations has no pass@1; evaluate again")
     return found
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from openrlhf_marge.data.columns import check_file
 from openrlhf_marge.data.dump import dump_files
 from openrlhf_marge.data.files import read_object
+from openrlhf_marge.data.parquet import check_file
 from openrlhf_marge.evaluation.results import Results
 from openrlhf_marge.figures.dump_totals import COLUMNS, DumpTotals, read_totals
 from openrlhf_marge.runs.folder import find_dumps, iteration_folders, read_evaluations

@@ -95,7 +95,14 @@ def read_stages(folder: Path) -> dict[str, dict[str, Any]]:
     """Stage -> what is noted of it, of those that are done; earlier versions noted secrets, too."""
     path = folder / "stages.json"
     stages = read_object(path) if path.is_file() else {}
+    for stage, note in stages.items():
+        if not (isinstance(note, dict) and _is_command(note.get("command"))):
+            raise ValueError(f"{path}: what is noted of the stage {stage!r:.80} has no command; take the stage out")
     return {stage: note | {"command": redacted_words(note["command"])} for stage, note in stages.items()}
+
+
+def _is_command(words: Any) -> bool:
+    return isinstance(words, list) and all(isinstance(word, str) for word in words) and "-m" in words
 
 
 def check_same(name: str, there: Sequence[str], wanted: Sequence[str]) -> None:

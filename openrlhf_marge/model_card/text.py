@@ -95,7 +95,7 @@ def _results(before: Results, after: Results) -> Iterator[str]:
     for data, name, estimate in _scores(after):
         began = before[data].estimates.get(name) if data in before else None
         cells = map(_cell, (began, estimate))
-        yield f"| {plain(data)} | {name} | {' | '.join(cells)} |"
+        yield f"| {plain(data)} | {plain(name)} | {' | '.join(cells)} |"
     yield ""
     for data, result in after.items():
         told = result.told

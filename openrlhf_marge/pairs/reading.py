@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from openrlhf_marge.data.columns import OF_GUIDANCE, check_filled, not_whole, open_file, values_of
+from openrlhf_marge.data.columns import values_of
 from openrlhf_marge.data.dump import group_of
-from openrlhf_marge.data.visits import group_starts, visit_starts
+from openrlhf_marge.data.parquet import OF_GUIDANCE, batches, check_file, check_values, reading
+from openrlhf_marge.data.visits import GROUP_SIZE, check_whole, group_starts, visit_starts
 from openrlhf_marge.pairs.base import Builder, VisitGroups
 from openrlhf_marge.types import Completion, StateGroup
 
@@ -24,7 +25,7 @@ OF_GROUP = (
     "group_id", "problem_id", "prompt", "label", "prompt_ids", "max_response_tokens", "state_index", "n_states",
     "position", "prefix_ids", "segment", "value_gain", "guidance_id", *OF_GUIDANCE,
 )  # fmt: skip
-COLUMNS = [*OF_GROUP, *OF_COMPLETION]
+COLUMNS = [*OF_GROUP, *OF_COMPLETION, GROUP_SIZE]
 LOGS = "extra_logs"
 
 
@@ -36,29 +37,30 @@ def columns_of(builder: Builder) -> list[str]:
 def read_visits(
     path: Path, progress: Callable[[int], object] = lambda rows: None, columns: Sequence[str] = COLUMNS
 ) -> Iterator[VisitGroups]:
-    """The groups of every visit, in the order written; ``progress`` is told the rows of each batch read."""
+    """The groups of every visit, in the order written; ``progress`` is told the rows of each batch read.
+
+    ValueError naming a file that is torn, or lacks rows of a group or of a visit.
+    """
+    check_file(path, columns)
     rest: pa.Table | None = None
-    try:
-        for batch in open_file(path).iter_batches(BATCH_ROWS, columns=list(columns)):
-            table = pa.Table.from_batches([batch])
-            check_filled(table)
-            table = table if rest is None else pa.concat_tables([rest, table])
+    read = 0  # rows before those of ``table``
+    with reading(path):
+        for batch in batches(path, BATCH_ROWS, columns):
+            check_values(batch)
+            table = batch if rest is None else pa.concat_tables([rest, batch])
             *starts, last = visit_starts(table).tolist()  # the last visit may go on in the next batch
-            yield from _visits(table.slice(0, last), starts)
-            rest = table.slice(last)
+            yield from _visits(table.slice(0, last), starts, read)
+            rest, read = table.slice(last), read + last
             progress(len(batch))
         if rest is not None:
-            yield from _visits(rest, [0])
-    except (pa.ArrowException, OSError) as e:  # the first are ValueErrors, too
-        raise not_whole(path, e) from e
-    except ValueError as e:
-        raise ValueError(f"{path}: {e}") from e
+            yield from _visits(rest, [0], read)
 
 
-def _visits(table: pa.Table, starts: list[int]) -> Iterator[VisitGroups]:
-    """The visits that begin at these rows, the first one at 0."""
+def _visits(table: pa.Table, starts: list[int], before: int) -> Iterator[VisitGroups]:
+    """The visits that begin at these rows, the first one at 0; in the file so many rows come before them."""
     if not starts:
         return
+    check_whole(table, before)
     of_group = group_starts(table["group_id"].to_numpy())
     groups = _groups(table, of_group.tolist())
     for start, end in pairwise(np.searchsorted(of_group, [*starts, len(table)]).tolist()):

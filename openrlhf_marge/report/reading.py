@@ -11,8 +11,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from openrlhf_marge.data.columns import OF_GUIDANCE, check_file, check_filled, not_whole, open_file, values_of
-from openrlhf_marge.data.visits import OF_VISIT, group_starts, visit_starts
+from openrlhf_marge.data.columns import read_whole, values_of
+from openrlhf_marge.data.parquet import OF_GUIDANCE, batches, check_file, check_values, reading
+from openrlhf_marge.data.visits import OF_VISIT, OF_WHOLE, group_starts, visit_starts
 
 BATCH_ROWS = 2048
 OF_GROUP = (
@@ -36,49 +37,35 @@ class VisitRows:
 
 
 def find_visits(path: Path) -> list[VisitRows]:
-    """All visits of a file in order; ValueError naming a file that is torn or no dump."""
-    check_file(path, (*OF_GROUP, *OF_COMPLETION))
-    try:
-        table = open_file(path).read(columns=list(OF_VISIT))
-    except (pa.ArrowException, OSError) as e:
-        raise not_whole(path, e) from e
-    _check_filled(path, table)
+    """All visits of a file in order; ValueError naming a file that is torn, no dump, or lacks rows of a visit."""
+    check_file(path, (*OF_WHOLE, *OF_GROUP, *OF_COMPLETION))
+    table = read_whole(path)
     starts = visit_starts(table).tolist()
-    ids = table["problem_id"].take(pa.array(starts)).to_pylist()
+    ids = table["problem_id"].take(pa.array(starts, pa.int64())).to_pylist()
     return [VisitRows(of, path, *rows) for of, rows in zip(ids, pairwise([*starts, len(table)]), strict=True)]
 
 
 def read_visits(path: Path, visits: Sequence[VisitRows]) -> Iterator[list[tuple[Row, list[Row]]]]:
     """For each of a file's visits, which are in order, its groups: (what its completions share, one row for each)."""
-    for table in _tables(path, visits):
-        _check_filled(path, table)
-        yield _groups(table)
-
-
-def _check_filled(path: Path, table: pa.Table) -> None:
-    try:
-        check_filled(table)
-    except ValueError as e:
-        raise ValueError(f"{path}: {e}") from e
+    with reading(path):
+        for table in _tables(path, visits):
+            check_values(table)
+            yield _groups(table)
 
 
 def _tables(path: Path, visits: Sequence[VisitRows]) -> Iterator[pa.Table]:
     """The rows of each visit; only a few batches are in memory at a time."""
     wanted, first = deque(visits), 0  # number of the first row that is held
     held = None
-    try:
-        for batch in open_file(path).iter_batches(BATCH_ROWS, columns=[*OF_GROUP, *OF_COMPLETION]):
-            table = pa.Table.from_batches([batch])
-            held = table if held is None else pa.concat_tables([held, table])
-            while wanted and wanted[0].end <= first + len(held):
-                visit = wanted.popleft()
-                yield held.slice(visit.start - first, visit.end - visit.start)
-            if not wanted:
-                return
-            unused = min(max(wanted[0].start - first, 0), len(held))
-            held, first = held.slice(unused), first + unused
-    except (pa.ArrowException, OSError) as e:
-        raise not_whole(path, e) from e
+    for table in batches(path, BATCH_ROWS, [*OF_GROUP, *OF_COMPLETION]):
+        held = table if held is None else pa.concat_tables([held, table])
+        while wanted and wanted[0].end <= first + len(held):
+            visit = wanted.popleft()
+            yield held.slice(visit.start - first, visit.end - visit.start)
+        if not wanted:
+            return
+        unused = min(max(wanted[0].start - first, 0), len(held))
+        held, first = held.slice(unused), first + unused
 
 
 def _groups(table: pa.Table) -> list[tuple[Row, list[Row]]]:

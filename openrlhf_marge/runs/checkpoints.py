@@ -78,17 +78,34 @@ class CheckpointStore:
             return read_pickled(pickled, kind)
         raise ValueError(f"{path} is missing, the part of the checkpoint of step {step} that holds the guidance")
 
+    def fault(self, step: int) -> str | None:
+        """What is wrong with the state of a step, without making anything of it; None where it can be read."""
+        path, pickled = self.state_file(step), self._pickled_file(step)
+        if not path.is_file():
+            return None if pickled.is_file() else "is missing"
+        try:
+            with path.open("rb") as file:
+                for _ in _frames(file, path.stat().st_size):
+                    pass
+        except ValueError:
+            return "is torn or was changed"
+        return None
+
     def steps(self) -> list[int]:
         """Steps that have a state, ascending."""
         paths = [path for ending in (ENDING, PICKLED) for path in self._folder.glob(f"state_*{ending}")]
-        return sorted({int(path.stem.removeprefix("state_")) for path in paths})
+        numbers = {path.stem.removeprefix("state_") for path in paths}
+        return sorted(int(number) for number in numbers if number.isdecimal())
 
     def _pickled_file(self, step: int) -> Path:
         return self._folder / f"state_{step}{PICKLED}"
 
     def complete(self) -> dict[str, int]:
-        """Tag -> step of all checkpoints that were saved to the end, oldest first."""
-        return read_object(self._index) if self._index.is_file() else {}
+        """Tag -> step of all checkpoints that were saved to the end, oldest first; ValueError for another file."""
+        found = read_object(self._index) if self._index.is_file() else {}
+        if not all(type(step) is int and step > 0 for step in found.values()):
+            raise ValueError(f"{self._index} names no steps; mend it, or resume without --ckpt.load_enable")
+        return found
 
     def commit(self, tag: str, step: int, present: set[str]) -> None:
         """Note that the checkpoint ``tag`` is complete; forget those whose tags are not ``present`` any more."""
@@ -104,7 +121,7 @@ def repair(ckpt_path: str | os.PathLike) -> str | None:
     """Let OpenRLHF's `_actor/latest` name the last complete checkpoint that is still there; returns its tag, or None.
 
     A crash while saving may leave that file empty, or naming a checkpoint that was rotated away. ValueError when the
-    checkpoints there are of another kind of run.
+    checkpoints there are of another kind of run, and with the mend when our part of the last one cannot be read.
     """
     actor = Path(ckpt_path) / "_actor"
     if (actor / "latest").is_file() and not (Path(ckpt_path) / "_marge").is_dir():
@@ -112,9 +129,17 @@ def repair(ckpt_path: str | os.PathLike) -> str | None:
             f"--ckpt.load_enable: {actor} was not written with --experience_maker marge, at least not by this "
             "version; give another --ckpt.path"
         )
-    present = [t for t in CheckpointStore(Path(ckpt_path) / "_marge").complete() if (actor / t).is_dir()]
+    store = CheckpointStore(Path(ckpt_path) / "_marge")
+    complete = store.complete()
+    present = [t for t in complete if (actor / t).is_dir()]
     if not present:
         return None
+    if fault := store.fault(step := complete[present[-1]]):
+        before = present[-2] if present[1:] else "the begin"
+        raise ValueError(
+            f"--ckpt.load_enable: {store.state_file(step)} {fault}; remove {actor / present[-1]}, and the run goes on "
+            f"from {before}"
+        )
     latest = actor / "latest"
     if not latest.is_file() or latest.read_text().strip() != present[-1]:
         with writing(latest) as file:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+
+import msgspec
 
 from openrlhf_marge.method.metrics import (
     EXPLORING_SECONDS,
@@ -151,5 +154,17 @@ def write_points(path: Path, points: Iterable[ProgressPoint], *, append: bool = 
 
 
 def read_points(path: Path, most: int | None = None) -> list[ProgressPoint]:
-    """What ``write_points`` wrote; at most so many from the start, behind which a crash may have left half a line."""
-    return [ProgressPoint(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()[:most]]
+    """What ``write_points`` wrote; at most so many from the start, behind which a crash may have left half a line.
+
+    ValueError naming the line that is none.
+    """
+    points = []
+    for number, line in enumerate(path.read_bytes().splitlines()[:most], start=1):
+        try:
+            point = msgspec.convert(json.loads(line), ProgressPoint)
+            if not all(v is None or 0 <= v < math.inf for v in asdict(point).values()):  # also false for NaN
+                raise ValueError("a number is negative or not finite")
+        except (ValueError, RecursionError) as e:  # msgspec's errors are the first
+            raise ValueError(f"{path}, line {number} is no progress of a run: {e}; mend it or run it again") from e
+        points.append(point)
+    return points

@@ -84,7 +84,7 @@ def read_summary(run: Path, kind: type[Summary]) -> Summary:
     found = read_object(run / SUMMARY)
     try:
         summary = msgspec.convert(found, kind)
-    except msgspec.ValidationError as e:
+    except (ValueError, RecursionError) as e:  # msgspec's errors are the first, and half a surrogate pair
         raise ValueError(f"{run / SUMMARY} is not as a run writes it: {e}; mend it or move it away") from e
     return replace(summary, training_flags=tuple(redacted_words(summary.training_flags)), everything=found)
 

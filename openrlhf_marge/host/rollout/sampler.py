@@ -13,6 +13,7 @@ from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
 
 from openrlhf_marge.decoding import decode_pieces
+from openrlhf_marge.host.rollout.engine_watch import EngineWatch
 from openrlhf_marge.host.rollout.reward_client import RewardClient
 from openrlhf_marge.types import Completion, Problem, TokenIds
 
@@ -52,6 +53,7 @@ class EngineSampler:
         self._asked = [0] * len(engines)  # completions, waiting requests included
         self._calls = [asyncio.Semaphore(CALLS_PER_ENGINE) for _ in engines]
         self._engine_of: dict[str, int] = {}
+        self._watches = [EngineWatch(engine, index) for index, engine in enumerate(engines)]
         # Prompt tokens once per request, and how many of them were in the prefix cache; seconds summed over requests.
         names = ("prompt_tokens", "cached_prompt_tokens", "sampling_seconds", "grading_seconds")
         self.counts = dict.fromkeys(names, 0.0)
@@ -133,13 +135,28 @@ class EngineSampler:
     async def _generate(self, index: int, problem: Problem, prefix_ids: TokenIds, params: SamplingParams) -> list[Any]:
         start = time.monotonic()
         try:
-            output = await self._engines[index].generate.remote([*problem.prompt_ids, *prefix_ids], params)
+            asked = self._engines[index].generate.remote([*problem.prompt_ids, *prefix_ids], params)
+            output = await self._watches[index].wait(asked)
+            check_outputs(output.outputs, params.n)
         except Exception as e:
             raise RuntimeError(f"vLLM engine {index} failed while it sampled problem {problem.id}: {e}") from e
         self.counts["sampling_seconds"] += time.monotonic() - start
         self.counts["prompt_tokens"] += len(problem.prompt_ids) + len(prefix_ids)
         self.counts["cached_prompt_tokens"] += output.num_cached_tokens or 0
         return output.outputs
+
+
+def check_outputs(outputs: Sequence[Any], n: int) -> None:
+    """ValueError unless there are n outputs, which ended by themselves or at the length limit.
+
+    What an engine gave up, as when it is shut down, is no completion.
+    """
+    if len(outputs) != n:
+        raise ValueError(f"it answered with {len(outputs)} completions where {n} were asked for")
+    for output in outputs:
+        if output.finish_reason not in ("stop", "length") or not output.token_ids:
+            ended = f"{len(output.token_ids)} tokens ended with {output.finish_reason!r}"
+            raise ValueError(f"a completion of {ended}, so it is not whole")
 
 
 def completed_at(tokenizer: Any, output: Any) -> int:
