@@ -105,6 +105,12 @@ def test_groups_are_left_out_when_the_trainer_would_be_too_far_and_counted():
     assert run.generator._advice.too_old(1) == []  # it was said
 
 
+def test_a_rollout_of_which_nothing_is_trained_on_makes_nothing_older():
+    rollouts = [[group_of(0, (0, 0), (0, 0))], [group_of(1, (0, 0), (0, 0))]]
+    run = Rollouts.of(rollouts, max_age=0)
+    assert (run.step(), run.step()) == ([], [0, 0, 1, 1])
+
+
 def test_what_is_said():
     rollouts = [[group_of(i, (0, 0), (0, 0)) for i in range(2)], [group_of(2, (0, 0), (0, 0))]]
     run = Rollouts.of(rollouts, max_age=0)
@@ -164,12 +170,14 @@ def test_no_group_is_trained_on_that_is_older_and_every_other_one_is_counted(dra
         updates += bool(step)
     left_out += int(run.generator._counts["marge/groups_skipped"])
     counted += int(run.generator._counts["marge/groups_too_old"])
+    assert run.generator.updates == updates
     waiting = {g.id for g in run.generator.queue.groups}
     assert {i: trained.count(i) for i in trained} == {i: len(groups[i].completions) for i in set(trained)}
     assert not waiting & set(trained)
     gone = [g for i, g in groups.items() if i not in waiting and i not in trained]
     assert len(gone) == left_out + counted
     assert run.generator.skipped == sum(len(g.completions) for g in gone)
+    assert all(updates - g.weight_version > max_age for g in gone if g.has_signal or not saturated)
     assert all(g.has_signal for i, g in groups.items() if saturated and i in trained)
 
 
