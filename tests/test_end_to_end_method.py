@@ -200,7 +200,7 @@ if "openrlhf.cli.train_ppo_ray" in sys.orig_argv:
     default = RolloutRayActor.options
     RolloutRayActor.options = lambda **options: default(max_concurrency=40, **options)
 """
-FEWER_REQUESTS = "from openrlhf_marge.host.rollout import sampler\nsampler.CALLS_PER_ENGINE = 16\n"
+FEWER_REQUESTS = "from openrlhf_marge.host.rollout import dispatch\ndispatch.COMPLETIONS_PER_ENGINE = 32\n"
 
 
 def test_partial_rollouts_with_more_states_in_flight_than_an_engine_takes_calls(tmp_path, cluster):

@@ -12,8 +12,8 @@ pytest.importorskip("openrlhf", reason="the host is not installed")
 from aiohttp import web
 
 from openrlhf_marge.arithmetic.model import build_tokenizer
+from openrlhf_marge.host.rollout import dispatch, tokens
 from openrlhf_marge.host.rollout import reward_client as rewards
-from openrlhf_marge.host.rollout import sampler, tokens
 from openrlhf_marge.host.rollout.reward_client import RewardClient
 from openrlhf_marge.host.rollout.sampler import EngineSampler
 from openrlhf_marge.rewards.returned import parse_reward
@@ -154,7 +154,7 @@ def test_however_many_states_there_are_an_engine_is_paused_and_resumed_at_once()
         assert len(states) / 8 == pytest.approx(1131, abs=1)
         requests = [asyncio.ensure_future(sampling.complete(of, prefix, 8, seed=0)) for of, prefix in states]
         await turns()
-        assert [engine.in_flight for engine in engines] == [sampler.CALLS_PER_ENGINE] * 8
+        assert [engine.in_flight for engine in engines] == [dispatch.COMPLETIONS_PER_ENGINE // 8] * 8
         resumes = [asyncio.ensure_future(engine.resume()) for engine in engines]
         await turns()
         assert all(resumed.done() for resumed in resumes)
@@ -162,12 +162,12 @@ def test_however_many_states_there_are_an_engine_is_paused_and_resumed_at_once()
         return engines
 
     engines = asyncio.run(run())
-    assert [engine.most for engine in engines] == [256] * 8
+    assert [engine.most for engine in engines] == [64] * 8
     assert sum(len(engine.asked) for engine in engines) == 2048 * 4 + 861
 
 
-def test_a_waiting_request_is_counted_to_its_engine_and_has_the_weights_of_when_it_is_sent(monkeypatch):
-    monkeypatch.setattr(sampler, "CALLS_PER_ENGINE", 1)
+def test_a_waiting_request_goes_to_the_next_engine_and_has_the_weights_of_when_it_is_sent(monkeypatch):
+    monkeypatch.setattr(dispatch, "COMPLETIONS_PER_ENGINE", 1)
 
     async def run():
         engines = [Engine() for _ in range(3)]

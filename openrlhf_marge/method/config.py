@@ -140,10 +140,10 @@ class MargeConfig(MctsOptions, FrontierOptions, StepOptions):
     )
     max_age: int | None = option(
         None,
-        "leave groups out of the training batches whose age is above this many weight updates (0: only what the present "
-        "policy sampled); the age of a group is the number of updates between the weights that sampled the first token "
-        "of its oldest trained completion and those that the group is to train, so groups that wait for a whole batch, "
-        "rollouts of --train.async_enable and completions of partial rollouts age; the learning rate moves on as with "
+        "leave groups out of the training batches whose age is above this many weight updates (0: train only on what "
+        "the present policy sampled); the age of a group is the number of updates that the policy it is to train has "
+        "made since the first token of its oldest trained completion, so groups that wait for a whole batch, rollouts "
+        "of --train.async_enable and completions of partial rollouts age; the learning rate moves on as with "
         "--marge.skip_saturated; None: groups of any age are trained on",
         low=0,
     )

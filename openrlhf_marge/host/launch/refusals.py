@@ -116,8 +116,8 @@ REFUSED_TOGETHER: tuple[tuple[Callable[[Any, MargeConfig], bool], str], ...] = (
     ),
     (
         lambda a, c: c.max_age == 0 and a.train.async_enable,
-        "--marge.max_age 0 does not work with --train.async_enable, which samples while the policy is trained, so that "
-        "nearly every group is an update old; set it to at least 1 (--train.async_queue_size makes groups that old)",
+        "--marge.max_age 0 does not work with --train.async_enable, which samples while the policy is trained: nearly "
+        "every group is an update old; set it to at least 1, or to --train.async_queue_size where that is more",
     ),
     (
         lambda a, c: c.explore in WEIGH_TOKENS and a.reward.stop_properly_penalty_coef is not None,
