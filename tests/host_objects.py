@@ -56,8 +56,8 @@ def batch_of(groups, order, credits_prefix=False):
 
 
 def generator_on(
-    loader: Any, tokenizer: Any, engines: list[Any], config: MargeConfig, *, problems: int, completions: int, batch: int,
-    max_len: int = 64, seeded: bool = False, model: str = "no model",
+    loader: Any, tokenizer: Any, engines: list[Any], config: MargeConfig, *, problems: int, completions: int,
+    batch: int, max_len: int = 64, seeded: bool = False, model: str = "no model",
 ) -> tuple[GuidedSamplesGenerator, dict[str, Any]]:  # fmt: skip
     """A whole generator and what the host calls ``generate_samples`` with.
 

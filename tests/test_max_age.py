@@ -132,7 +132,7 @@ def test_without_the_flag_groups_of_any_age_are_trained_on():
 
 def test_a_negative_age_is_refused_and_0_is_none():
     assert MargeConfig(max_age=0).leaves_out and not MargeConfig().leaves_out
-    with pytest.raises(ValueError, match="--marge.max_age is -1; it must be at least 0"):
+    with pytest.raises(ValueError, match=r"--marge\.max_age is -1; it must be at least 0"):
         MargeConfig(max_age=-1)
 
 

@@ -83,8 +83,8 @@ def test_the_learning_rate_moves_on():
 
 def test_what_is_said_at_the_end():
     assert end_of_plan(10, 4, 5.0, 6) == (
-        "Training took 4 optimizer steps and skipped 6, of completions that were left out; the learning-rate schedule was "
-        "planned for 10"
+        "Training took 4 optimizer steps and skipped 6, of completions that were left out; the learning-rate schedule "
+        "was planned for 10"
     )
     assert end_of_plan(10, 4, 5.0, 16).endswith("and would have been for 20 with --marge.expected_states 10.00")
 
