@@ -147,6 +147,11 @@ class StateGroup:
         return self.has_signal or (credits_prefix and self.value_gain != 0 and self.state.segment > 0)
 
     @property
+    def weight_version(self) -> int:
+        """Weight updates before the first token of its trained completions: that of the oldest weights."""
+        return min(c.weight_versions[0] for c in self.trained)
+
+    @property
     def crosses_update(self) -> bool:
         """Whether its tokens come from before and after a weight update (partial rollouts only)."""
         return len({v for c in self.completions for v in c.weight_versions}) > 1

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from openrlhf.trainer.ppo_utils.experience import Experience
 from openrlhf.trainer.ppo_utils.kl_controller import FixedKLController
 
 from openrlhf_marge import MargeConfig, State, StateGroup
+from openrlhf_marge.host.rollout.data import quiet_strategy
 from openrlhf_marge.host.rollout.experiences import to_experiences
 from openrlhf_marge.host.rollout.samples_generator import GuidedSamplesGenerator
 from openrlhf_marge.host.training.experience_maker import GroupExperienceMaker
@@ -51,3 +53,32 @@ def batch_of(groups, order, credits_prefix=False):
     batch = Experience.concat_experiences([singles[i] for i in order], pad_token_id=0)
     batch.kl = torch.zeros_like(batch.action_mask, dtype=torch.float)
     return batch
+
+
+def generator_on(
+    loader: Any, tokenizer: Any, engines: list[Any], config: MargeConfig, *, problems: int, completions: int,
+    batch: int, max_len: int = 64, seeded: bool = False, model: str = "no model",
+) -> tuple[GuidedSamplesGenerator, dict[str, Any]]:  # fmt: skip
+    """A whole generator and what the host calls ``generate_samples`` with.
+
+    It explores so many ``problems`` a step from ``loader``, whose items are as those of the host's, and hands on whole
+    batches of ``batch`` completions. Its weights are those of its own updates, as in synchronous training.
+    """
+    args = SimpleNamespace(
+        marge=config,
+        actor=SimpleNamespace(lr_scheduler="constant", model_name_or_path=model),
+        algo=SimpleNamespace(advantage=SimpleNamespace(is_correction_level="off")),
+        reward=SimpleNamespace(remote_url=["http://localhost:1"]),
+        rollout=SimpleNamespace(batch_size=problems, n_samples_per_prompt=completions),
+        train=SimpleNamespace(
+            batch_size=batch, max_epochs=1, num_episodes=1, seed=0, full_determinism_enable=seeded
+        ),
+        vllm=SimpleNamespace(enable_sleep=False),
+    )  # fmt: skip
+    generator = GuidedSamplesGenerator(quiet_strategy(args), loader, None, tokenizer, engines)
+
+    async def weight_version() -> int:
+        return generator.updates
+
+    generator.weight_version = weight_version
+    return generator, dict(temperature=0.8, top_p=0.95, max_len=max_len, max_new_tokens=None)

@@ -95,14 +95,17 @@ def test_methods_that_weigh_tokens_train_on_what_they_dumped(task, tmp_path, clu
     assert again.values("policy_loss") == pytest.approx(run.values("policy_loss"), abs=1e-4)
 
 
-def check_async(run, folder) -> list:
-    """Every completion was trained on or waits, and knows its weights; returns the groups."""
+def check_async(run, folder, too_old: int = 0) -> list:
+    """Every completion was trained on, waits or is one of the ``too_old`` ones, and knows its weights.
+
+    Returns the groups.
+    """
     assert "MargeGeneratorActor" in run.log and "MargeTrainingActor" in run.log
     groups = [g for rollout in groups_of(folder) for g in rollout]
     versions = [c.weight_versions[0] for g in groups for c in g.completions]
     assert min(versions) == 0 and 0 < max(versions) <= len(run.values("policy_loss"))
     waiting = run.values("marge/completions_waiting")[-1]
-    assert sum(len(g.completions) for g in groups) == sum(run.values("rollout/num_samples")) + waiting
+    assert sum(len(g.completions) for g in groups) == sum(run.values("rollout/num_samples")) + waiting + too_old
     return groups
 
 
@@ -113,9 +116,15 @@ def test_asynchronous_training_on_the_authors_rows_with_their_guidance_first(tas
     rows = [{"query": row["input"], "guidance hit": hit, "gt": row["label"]} for row in rows]
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     flags = f"""{STEPS} --data.prompt_dataset {data} --data.input_key query --data.label_key gt
-        --marge.dump_dir {tmp_path}/dump --train.async_enable --train.num_episodes 3"""
+        --marge.dump_dir {tmp_path}/dump --train.async_enable --train.num_episodes 3
+        --marge.max_age 1 --train.batch_size 48"""
     run = train(task, tmp_path, [*flags.split(), "--marge.guidance_key", "guidance hit"], cluster)
-    groups = check_async(run, tmp_path / "dump")
+    # What is sampled during a step is an update old in the next one; what then waits for a whole batch is too old.
+    assert set(run.values("marge/oldest_age")[1:]) <= {0.0, 1.0} and run.values("marge/oldest_age")[0] == 0.0
+    too_old = sum(run.values("marge/groups_too_old"))
+    assert too_old > 0 and "more than --marge.max_age 1 weight updates before" in run.log
+    assert run.values("marge/skipped_steps")[-1] == 4 * too_old // 48
+    groups = check_async(run, tmp_path / "dump", 4 * too_old)
     # Without partial rollouts no state has completions from before and after a weight update.
     assert not any(g.crosses_update for g in groups)
     assert max(run.values("marge/groups_across_weight_updates")) == max(run.values("marge/candidate_tokens")) == 0.0
@@ -191,7 +200,7 @@ if "openrlhf.cli.train_ppo_ray" in sys.orig_argv:
     default = RolloutRayActor.options
     RolloutRayActor.options = lambda **options: default(max_concurrency=40, **options)
 """
-FEWER_REQUESTS = "from openrlhf_marge.host.rollout import sampler\nsampler.CALLS_PER_ENGINE = 16\n"
+FEWER_REQUESTS = "from openrlhf_marge.host.rollout import dispatch\ndispatch.COMPLETIONS_PER_ENGINE = 32\n"
 
 
 def test_partial_rollouts_with_more_states_in_flight_than_an_engine_takes_calls(tmp_path, cluster):

@@ -12,8 +12,8 @@ pytest.importorskip("openrlhf", reason="the host is not installed")
 from aiohttp import web
 
 from openrlhf_marge.arithmetic.model import build_tokenizer
+from openrlhf_marge.host.rollout import dispatch, tokens
 from openrlhf_marge.host.rollout import reward_client as rewards
-from openrlhf_marge.host.rollout import sampler, tokens
 from openrlhf_marge.host.rollout.reward_client import RewardClient
 from openrlhf_marge.host.rollout.sampler import EngineSampler
 from openrlhf_marge.rewards.returned import parse_reward
@@ -78,7 +78,8 @@ def test_a_judgement_is_the_probability_of_a_token_that_alone_is_allowed():
 
     async def generate(prompt_ids, params):
         engine.asked.append((prompt_ids, params))
-        output = SimpleNamespace(token_ids=[7], logprobs=[{7: SimpleNamespace(logprob=math.log(0.6))}])
+        log_probs = [{7: SimpleNamespace(logprob=math.log(0.6))}]
+        output = SimpleNamespace(token_ids=[7], logprobs=log_probs, finish_reason="length")
         return SimpleNamespace(outputs=[output], num_cached_tokens=2)
 
     engine.generate = SimpleNamespace(remote=generate)
@@ -154,7 +155,7 @@ def test_however_many_states_there_are_an_engine_is_paused_and_resumed_at_once()
         assert len(states) / 8 == pytest.approx(1131, abs=1)
         requests = [asyncio.ensure_future(sampling.complete(of, prefix, 8, seed=0)) for of, prefix in states]
         await turns()
-        assert [engine.in_flight for engine in engines] == [sampler.CALLS_PER_ENGINE] * 8
+        assert [engine.in_flight for engine in engines] == [dispatch.COMPLETIONS_PER_ENGINE // 8] * 8
         resumes = [asyncio.ensure_future(engine.resume()) for engine in engines]
         await turns()
         assert all(resumed.done() for resumed in resumes)
@@ -162,12 +163,12 @@ def test_however_many_states_there_are_an_engine_is_paused_and_resumed_at_once()
         return engines
 
     engines = asyncio.run(run())
-    assert [engine.most for engine in engines] == [256] * 8
+    assert [engine.most for engine in engines] == [64] * 8
     assert sum(len(engine.asked) for engine in engines) == 2048 * 4 + 861
 
 
-def test_a_waiting_request_is_counted_to_its_engine_and_has_the_weights_of_when_it_is_sent(monkeypatch):
-    monkeypatch.setattr(sampler, "CALLS_PER_ENGINE", 1)
+def test_a_waiting_request_goes_to_the_next_engine_and_has_the_weights_of_when_it_is_sent(monkeypatch):
+    monkeypatch.setattr(dispatch, "COMPLETIONS_PER_ENGINE", 1)
 
     async def run():
         engines = [Engine() for _ in range(3)]

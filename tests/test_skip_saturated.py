@@ -83,8 +83,8 @@ def test_the_learning_rate_moves_on():
 
 def test_what_is_said_at_the_end():
     assert end_of_plan(10, 4, 5.0, 6) == (
-        "Training took 4 optimizer steps and skipped 6, of completions without signal; the learning-rate schedule was "
-        "planned for 10"
+        "Training took 4 optimizer steps and skipped 6, of completions that were left out; the learning-rate schedule "
+        "was planned for 10"
     )
     assert end_of_plan(10, 4, 5.0, 16).endswith("and would have been for 20 with --marge.expected_states 10.00")
 
@@ -113,4 +113,4 @@ def test_a_run_trains_on_groups_with_signal_alone_and_its_schedule_ends_with_the
     assert taken[-1] == trained / 16 and moved[-1] == 8 * skipped // 16
     assert taken[-1] + moved[-1] == pytest.approx(run.values("marge/planned_steps")[0], abs=2)
     assert run.values("actor_lr")[-1] < 0.25 * max(run.values("actor_lr"))
-    assert f"and skipped {moved[-1]:.0f}, of completions without signal" in run.log
+    assert f"and skipped {moved[-1]:.0f}, of completions that were left out" in run.log

@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 pytest.importorskip("openrlhf", reason="the host is not installed")
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-from transformers import AutoTokenizer, Gemma3Config, Gemma3Processor, GenerationConfig, PreTrainedTokenizerFast
+from transformers import (
+    AutoTokenizer,
+    Gemma3Config,
+    Gemma3Processor,
+    GenerationConfig,
+    PreTrainedTokenizerFast,
+    Qwen2Tokenizer,
+)
 from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
 
 from openrlhf_marge import MargeConfig, split_into_states
@@ -273,3 +280,19 @@ def test_a_model_with_a_vision_config_reads_texts_with_the_tokenizer_of_its_proc
 )
 def test_a_completion_is_graded_up_to_the_stop_text_that_is_complete_first(text, stop, graded):
     assert before_stop(text, stop) == graded
+
+
+class Wordy(Qwen2Tokenizer):
+    """Decodes in a way of its own."""
+
+    def _decode(self, *args, **kwargs):
+        return "said: " + super()._decode(*args, **kwargs)
+
+
+PLAIN, WORDY = build_tokenizer(), Wordy(vocab={chr(33 + i): i for i in range(291)}, merges=[], unk_token=None)
+
+
+@given(st.lists(st.lists(st.integers(0, 290), max_size=12), max_size=6))
+def test_many_rows_are_decoded_as_each_alone(rows):
+    for tokenizer in (PLAIN, WORDY):
+        assert tokens.decode_all(tokenizer, rows) == [tokenizer.decode(r, skip_special_tokens=False) for r in rows]

@@ -44,6 +44,7 @@ WITHOUT = (
     "reference",
     "expected_states",
     "skip_saturated",
+    "max_age",
     "share_prefix",
     "dump_dir",
     "replay_dir",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from openrlhf_marge.method.collapse import collapsed
 from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.method.no_guidance import Decode, without_guidance
-from openrlhf_marge.method.no_signal import no_groups
+from openrlhf_marge.method.no_signal import no_groups, too_old
 from openrlhf_marge.method.recommendation import recommendation
 from openrlhf_marge.method.schedule import wrong_plan
 from openrlhf_marge.types import Exploration, StateGroup
@@ -39,6 +39,10 @@ class Advice:
         said += self._first("guidance", lambda: without_guidance(explorations, self._decode, self._config.stop))
         said += self._first("collapse", lambda: collapsed(groups))
         return said + self._plan(groups, n_problems)
+
+    def too_old(self, n_groups: int) -> list[str]:
+        """Once: that so many groups, where it is any, were older than ``--marge.max_age``."""
+        return self._first("age", lambda: too_old(n_groups, self._config.max_age) if n_groups else None)
 
     def _first(self, kind: str, sentence: Callable[[], str | None]) -> list[str]:
         """The sentence, where there is one and none of its kind came before."""

@@ -138,6 +138,15 @@ class MargeConfig(MctsOptions, FrontierOptions, StepOptions):
         "leave groups whose completions all have the same reward out of the training batches, where they would bring "
         "the gradient of the KL term alone; the learning rate moves on as if they had been trained on",
     )
+    max_age: int | None = option(
+        None,
+        "leave groups out of the training batches whose age is above this many weight updates (0: train only on what "
+        "the present policy sampled); the age of a group is the number of updates that the policy it is to train has "
+        "made since the first token of its oldest trained completion, so groups that wait for a whole batch, rollouts "
+        "of --train.async_enable and completions of partial rollouts age; the learning rate moves on as with "
+        "--marge.skip_saturated; None: groups of any age are trained on",
+        low=0,
+    )
     share_prefix: bool = option(
         False,
         "compute tokens that completions have in common (prompt, guidance) once in the policy's and the reference's "
@@ -197,6 +206,11 @@ class MargeConfig(MctsOptions, FrontierOptions, StepOptions):
     def asks_the_model(self) -> bool:
         """Whether the exploration has the model judge solutions."""
         return self.explore == "mcts_dpo" and self.mcts_value == "self_evaluation"
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether some groups are left out of the training batches, over which the learning rate moves on."""
+        return self.skip_saturated or self.max_age is not None
 
     @property
     def needs_log_probs(self) -> bool:

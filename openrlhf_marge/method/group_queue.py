@@ -30,6 +30,12 @@ class GroupQueue:
     def extend(self, groups: Iterable[StateGroup]) -> None:
         self._groups.extend(groups)
 
+    def drop_older(self, weight_version: int) -> list[StateGroup]:
+        """Take out the groups of older weights than these; they are not to be trained on."""
+        dropped = [g for g in self._groups if g.weight_version < weight_version]
+        self._groups = [g for g in self._groups if g.weight_version >= weight_version]
+        return dropped
+
     def take(self) -> list[StateGroup]:
         """The most whole batches that whole groups can fill; of the ways to fill them, the oldest groups go first."""
         stay = _left_over([len(g.trained) for g in self._groups], self._train_batch_size)

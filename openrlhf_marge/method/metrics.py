@@ -28,6 +28,8 @@ EXPLORING_SECONDS = "marge/exploring_seconds"
 PLANNED_STEPS, TAKEN_STEPS = "marge/planned_steps", "marge/taken_steps"  # of the optimizer
 SKIPPED_STEPS = "marge/skipped_steps"  # of the schedule, for completions that were not trained on
 GROUPS_SKIPPED = "marge/groups_skipped"
+GROUPS_TOO_OLD = "marge/groups_too_old"
+OLDEST_AGE = "marge/oldest_age"  # in weight updates, of the groups trained on in a step
 SHARED_TOKEN_RATIO = "marge/shared_token_ratio"  # tokens given to the policy for each one that it computed
 TRAINED_TOKENS, DISTINCT_TOKENS = "marge/trained_tokens", "marge/trained_tokens_distinct"
 

@@ -23,6 +23,15 @@ def no_signal(step: int) -> str:
     )
 
 
+def too_old(n_groups: int, max_age: int | None) -> str:
+    """A sentence on groups that were left out of the training batches for their age."""
+    return (
+        f"Groups were sampled more than --marge.max_age {max_age} weight updates before they could be trained on, "
+        f"{n_groups} now, and are left out; train/marge/groups_too_old counts them. Where they are many, raise it, or "
+        "lower --train.async_queue_size or --train.batch_size, for which groups wait"
+    )
+
+
 def check_learned(steps: int, had_signal: bool, train_batch_size: int) -> None:
     """RuntimeError at the end of a run that learned nothing; OpenRLHF saves a model only where none is raised."""
     if not steps:

@@ -44,11 +44,11 @@ def skipped_steps(args: Any, completions: int) -> int:
 def end_of_plan(planned: int, taken: int, expected: float, skipped: int = 0) -> str:
     """What to tell the user at the end of a run planned for ``expected`` states per problem.
 
-    ``skipped`` are steps of the schedule for completions without signal, beside the ``taken`` ones.
+    ``skipped`` are steps of the schedule for completions that were left out, beside the ``taken`` ones.
     """
     gone = taken + skipped
     said = f"Training took {taken} optimizer steps"
-    said += f" and skipped {skipped}, of completions without signal" if skipped else ""
+    said += f" and skipped {skipped}, of completions that were left out" if skipped else ""
     said += f"; the learning-rate schedule was planned for {planned}"
     if abs(gone / planned - 1) > TOLERANCE:
         said += f", and would have been for {gone} with --marge.expected_states {expected * gone / planned:.2f}"

@@ -110,6 +110,16 @@ REFUSED_TOGETHER: tuple[tuple[Callable[[Any, MargeConfig], bool], str], ...] = (
         "reward differ; leave one out",
     ),
     (
+        lambda a, c: c.max_age is not None and bool(c.replay_dir),
+        "--marge.max_age does not work with --marge.replay_dir: the dump counts the weight updates of the run that "
+        "wrote it; leave one out",
+    ),
+    (
+        lambda a, c: c.max_age == 0 and a.train.async_enable,
+        "--marge.max_age 0 does not work with --train.async_enable, which samples while the policy is trained: nearly "
+        "every group is an update old; set it to at least 1, or to --train.async_queue_size where that is more",
+    ),
+    (
         lambda a, c: c.explore in WEIGH_TOKENS and a.reward.stop_properly_penalty_coef is not None,
         "--reward.stop_properly_penalty_coef changes rewards after --marge.explore has weighed the tokens by them; "
         "leave it out",

@@ -24,7 +24,7 @@ class RolloutRecord:
     waiting: tuple[StateGroup, ...]  # groups that no training batch has taken yet
     rollouts: int
     episode: int
-    skipped: int = 0  # completions that --marge.skip_saturated left out of the training batches so far
+    skipped: int = 0  # completions that --marge.skip_saturated and max_age left out of the training batches so far
     metrics: dict[str, float] = field(default_factory=dict)
 
     def __repr__(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,23 +12,15 @@ from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
 
 from openrlhf_marge.decoding import decode_pieces
+from openrlhf_marge.host.rollout.dispatch import Dispatcher
 from openrlhf_marge.host.rollout.engine_watch import EngineWatch
 from openrlhf_marge.host.rollout.reward_client import RewardClient
+from openrlhf_marge.host.rollout.tokens import decode_all
 from openrlhf_marge.types import Completion, Problem, TokenIds
-
-# Requests of one engine at once. Ray lets an actor serve 1,000 calls at a time; were all of them requests that a pause
-# of the engine holds back, its resume would wait behind them for ever. In OpenRLHF vLLM computes 128 sequences at once
-# (max_num_seqs where none is given), which even requests of one completion exceed by far.
-CALLS_PER_ENGINE = 256
 
 
 class EngineSampler:
-    """Samples the n completions of a state as one request; all states of a problem go to the same engine.
-
-    One request shares the prompt among its n completions, and one engine per problem lets nested states find each
-    other's prefixes in the prefix cache. The engine of a problem is the one with the fewest completions asked of it.
-    Of ``CALLS_PER_ENGINE`` requests an engine knows; the others wait here, first come, first served.
-    """
+    """Samples the n completions of a state as one request, which shares the prompt among them."""
 
     def __init__(
         self, engines: Sequence[Any], rewards: RewardClient, tokenizer: Any, *, temperature: float, top_p: float,
@@ -50,9 +41,7 @@ class EngineSampler:
             logprobs=1 if with_log_probs else None,
             output_kind=RequestOutputKind.FINAL_ONLY,  # otherwise the n outputs arrive apart
         )
-        self._asked = [0] * len(engines)  # completions, waiting requests included
-        self._calls = [asyncio.Semaphore(CALLS_PER_ENGINE) for _ in engines]
-        self._engine_of: dict[str, int] = {}
+        self._dispatcher = Dispatcher(len(engines))
         self._watches = [EngineWatch(engine, index) for index, engine in enumerate(engines)]
         # Prompt tokens once per request, and how many of them were in the prefix cache; seconds summed over requests.
         names = ("prompt_tokens", "cached_prompt_tokens", "sampling_seconds", "grading_seconds")
@@ -64,10 +53,9 @@ class EngineSampler:
         params = SamplingParams(n=n, max_tokens=room, seed=seed_given, **self._base_params)
         outputs, versions = await self._sampled(problem, prefix_ids, params)
         ends = [completed_at(self._tokenizer, output) for output in outputs]
-        texts = [
-            self._text([*prefix_ids, *output.token_ids[:end]], output.stop_reason)
-            for output, end in zip(outputs, ends, strict=True)
-        ]
+        responses = [[*prefix_ids, *output.token_ids[:end]] for output, end in zip(outputs, ends, strict=True)]
+        decoded = decode_all(self._tokenizer, responses)
+        texts = [before_stop_text(t, output.stop_reason) for t, output in zip(decoded, outputs, strict=True)]
         rewards = await self._grade(problem, texts)
         return [
             Completion(
@@ -84,7 +72,7 @@ class EngineSampler:
 
     async def is_correct(self, problem: Problem, response_ids: TokenIds) -> bool:
         """The grader's verdict on a whole response."""
-        (reward,) = await self._grade(problem, [self._text(response_ids)])
+        (reward,) = await self._grade(problem, decode_all(self._tokenizer, [list(response_ids)]))
         return reward.is_correct
 
     async def judged(self, problem: Problem, ids: TokenIds, option: int) -> Completion:
@@ -106,12 +94,6 @@ class EngineSampler:
             weight_versions=versions,
         )  # fmt: skip
 
-    def _text(self, ids: Sequence[int], stop_reason: int | str | None = None) -> str:
-        """The response as it is graded: up to the stop text that ended it."""
-        text = self._tokenizer.decode(list(ids), skip_special_tokens=False)
-        end = text.rfind(stop_reason) if isinstance(stop_reason, str) else -1
-        return text if end < 0 else text[:end]
-
     async def _grade(self, problem: Problem, texts: Sequence[str]) -> list[Any]:
         start = time.monotonic()
         rewards = await self._rewards.grade(problem.prompt, problem.label, texts)
@@ -122,15 +104,10 @@ class EngineSampler:
         self, problem: Problem, prefix_ids: TokenIds, params: SamplingParams
     ) -> tuple[list[Any], tuple[int, int]]:
         """What the engine of the problem gives for one request, and the weight versions before and after it."""
-        index = self._engine_of.setdefault(problem.id, self._asked.index(min(self._asked)))
-        self._asked[index] += params.n
-        try:
-            async with self._calls[index]:
-                first_version = await self._weight_version()
-                outputs = await self._generate(index, problem, prefix_ids, params)
-                return outputs, (first_version, await self._weight_version())
-        finally:
-            self._asked[index] -= params.n
+        async with self._dispatcher.engine(problem.id, params.n) as index:
+            first_version = await self._weight_version()
+            outputs = await self._generate(index, problem, prefix_ids, params)
+            return outputs, (first_version, await self._weight_version())
 
     async def _generate(self, index: int, problem: Problem, prefix_ids: TokenIds, params: SamplingParams) -> list[Any]:
         start = time.monotonic()
@@ -157,6 +134,12 @@ def check_outputs(outputs: Sequence[Any], n: int) -> None:
         if output.finish_reason not in ("stop", "length") or not output.token_ids:
             ended = f"{len(output.token_ids)} tokens ended with {output.finish_reason!r}"
             raise ValueError(f"a completion of {ended}, so it is not whole")
+
+
+def before_stop_text(text: str, stop_reason: int | str | None) -> str:
+    """The response as it is graded: up to the stop text that ended it."""
+    end = text.rfind(stop_reason) if isinstance(stop_reason, str) else -1
+    return text if end < 0 else text[:end]
 
 
 def completed_at(tokenizer: Any, output: Any) -> int:

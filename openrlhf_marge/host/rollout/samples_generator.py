@@ -25,7 +25,7 @@ from openrlhf_marge.method.advice import Advice
 from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.method.group_queue import GroupQueue
 from openrlhf_marge.method.guidance import GuidancePool
-from openrlhf_marge.method.metrics import GROUPS_SKIPPED, exploration_metrics
+from openrlhf_marge.method.metrics import GROUPS_SKIPPED, GROUPS_TOO_OLD, OLDEST_AGE, exploration_metrics
 from openrlhf_marge.method.schedule import can_miss_plan, planned_steps
 from openrlhf_marge.types import Exploration, Problem, StateGroup
 
@@ -41,6 +41,7 @@ class GuidedSamplesGenerator(SamplesGenerator):
         self.pool = GuidancePool()
         self.queue = GroupQueue(self.args.train.batch_size)
         self.episode = self.rollouts = self.skipped = 0
+        self.updates = 0  # of the weights, before what is handed on next is trained on: one for each time before
         self.weight_version: Callable[[], Awaitable[int]]  # set by the trainer
         self._unreported: list[Exploration] = []
         self._counts: Counter[str] = Counter()
@@ -80,17 +81,35 @@ class GuidedSamplesGenerator(SamplesGenerator):
             for experience in to_experiences(self, group, self.episode, self.config.credits_prefix, generate_kwargs)
         ]
         self.episode += exhausted
+        self.updates += bool(samples)
         return samples, None, consumed, exhausted
 
     def _taken(self) -> Sequence[StateGroup]:
         """The groups of the next training batches, whose completions have the same extra logs."""
+        self._drop_old()
         groups, left_out = with_common_logs(self.queue.take())
+        if groups and not self._replay:  # a replay's weights were those of another run
+            self._counts[OLDEST_AGE] = self.updates - min(g.weight_version for g in groups)
         if left_out:
             logger.warning(
                 f"Some completions of rollout {self.rollouts} have no {', '.join(sorted(left_out))} in extra_logs, so "
                 "nothing is logged of it; let the reward function return the same names for every query"
             )
         return groups
+
+    def _drop_old(self) -> None:
+        """With ``--marge.max_age``: groups that would be older than it when they are trained on leave the queue.
+
+        The trainer makes one weight update of all that is handed on at once, in the order in which it is. So its
+        number is known here, however far an asynchronous trainer is behind.
+        """
+        if self.config.max_age is None:
+            return
+        dropped = self.queue.drop_older(self.updates - self.config.max_age)
+        self.skipped += sum(len(g.trained) for g in dropped)
+        self._counts[GROUPS_TOO_OLD] += len(dropped)
+        for sentence in self._advice.too_old(len(dropped)):
+            logger.warning(sentence)
 
     def _to_train_on(self, groups: Sequence[StateGroup]) -> Sequence[StateGroup]:
         """All with completions to train on, or with ``--marge.skip_saturated`` those that bring a gradient of the
@@ -117,7 +136,7 @@ class GuidedSamplesGenerator(SamplesGenerator):
         """What happened since the last call: a rollout may fill no training batch, and so reach no checkpoint."""
         if self._dump:
             self._dump.wait()
-        metrics = exploration_metrics(self._unreported) | self._counts if self._unreported else {}
+        metrics = (exploration_metrics(self._unreported) if self._unreported else {}) | self._counts
         visited = [e.problem_id for e in self._unreported]
         self._unreported, self._counts = [], Counter()
         return RolloutRecord(
@@ -129,11 +148,12 @@ class GuidedSamplesGenerator(SamplesGenerator):
             metrics=metrics | {"marge/completions_waiting": float(len(self.queue))},
         )
 
-    def restore(self, record: RolloutRecord) -> None:
-        """Go on where the checkpoint was made."""
+    def restore(self, record: RolloutRecord, step: int) -> None:
+        """Go on where the checkpoint of this global step was made."""
         self.pool.update(record.pool)
         self.queue.extend(record.waiting)
         self.rollouts, self.episode, self.skipped = record.rollouts, record.episode, record.skipped
+        self.updates = step
         if self._replay:
             self._replay.skip(record.rollouts)
 

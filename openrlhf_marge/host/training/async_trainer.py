@@ -45,7 +45,7 @@ class MargeGeneratorActor(LocalGenerateSamplesActor):
         step = state_dict.pop("marge_step")
         super().load_state_dict(state_dict)
         store = CheckpointStore(os.path.join(self.args.ckpt.path, "_marge"))
-        self.samples_generator.restore(store.read_state(step, RolloutRecord))
+        self.samples_generator.restore(store.read_state(step, RolloutRecord), step)
 
 
 class MargeTrainingActor(KeepsRecords, LocalTrainingActor, TellsWeightVersion):

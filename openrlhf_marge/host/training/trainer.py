@@ -65,8 +65,8 @@ class KeepsRecords(SharesPrefixes):
         return taken_steps(self.actor_model_group) - self._skipped_steps
 
     def _skip_steps(self, record: RolloutRecord) -> dict[str, float]:
-        """What ``--marge.skip_saturated`` left out moves the schedule on, at the step that follows it."""
-        if not self.args.marge.skip_saturated:
+        """What was left out of the batches moves the schedule on, at the step that follows it."""
+        if not self.args.marge.leaves_out:
             return {}
         before, self._skipped_steps = self._skipped_steps, skipped_steps(self.args, record.skipped)
         move_on(self.actor_model_group, self._skipped_steps - before)
@@ -168,4 +168,4 @@ class MargeTrainer(KeepsRecords, LocalPPOTrainer, TellsWeightVersion):
         self._weight_version = version
 
     def _restore(self, record: RolloutRecord) -> None:
-        self.samples_generator.restore(record)
+        self.samples_generator.restore(record, self._trained_steps)
