@@ -1,0 +1,129 @@
+"""The log and the dump of a run -> a machine as measured: what a run on it reached, and what did not depend on sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.optimize import nnls
+
+from openrlhf_marge.data.dump import candidates_path, dump_files, read_groups
+from openrlhf_marge.method.metrics import GENERATED_TOKENS
+from openrlhf_marge.planning.devices import devices_of
+from openrlhf_marge.planning.machines import Machine, Reached
+from openrlhf_marge.planning.pilot import Pilot, visits_of
+from openrlhf_marge.planning.planner import Iteration, Planner
+from openrlhf_marge.planning.seconds import Clock
+from openrlhf_marge.planning.shape import ModelShape
+from openrlhf_marge.runs.log import SAMPLES, TIMING, TRAIN, read_series
+
+LEAST_STEPS = 4  # iterations that tell what does not depend on their size
+# OpenRLHF's names of the phases.
+LOGGED = {"generation": "generation", "log_probs": "make_experience", "training": "ppo_train", "sync": "broadcast"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """An iteration as it was: what it had to do, rows that were trained on, and its seconds by phase."""
+
+    iteration: Iteration
+    rows: float
+    seconds: Mapping[str, float]
+
+
+def observe(run: Path, args: Any, shape: ModelShape, machine: Machine) -> list[Observed]:
+    """The iterations of a run with ``tensorboard/`` and ``dump/``; ValueError where these do not go together."""
+    series = read_series(run / "tensorboard")
+    files = dump_files(run / "dump")
+    logged = {phase: [s for _, s in series[TRAIN + TIMING + name]] for phase, name in LOGGED.items()}
+    rows = [n for _, n in series[TRAIN + SAMPLES]]
+    tokens = [n for _, n in series[TRAIN + GENERATED_TOKENS]]
+    if len(files) != len(rows):
+        raise ValueError(f"{run} has {len(files)} files of a dump and {len(rows)} logged iterations; measure again")
+    found = []
+    for number, path in enumerate(files):
+        there = [path] + ([candidates_path(path)] if candidates_path(path).is_file() else [])
+        visits = list(visits_of(*map(read_groups, there)))
+        pilot = Pilot(name=str(path), first=tuple(visits))
+        planner = Planner(problems=len(visits), shape=shape, machine=machine, pilot=pilot)
+        iteration = planner.iteration(args, visits)
+        # A few groups of another rollout may be among those of which the log tells; the files say what was sampled.
+        assert abs(iteration.sampled.tokens / tokens[number] - 1) < 1
+        found.append(
+            Observed(iteration=iteration, rows=rows[number], seconds={p: s[number] for p, s in logged.items()})
+        )
+    return found
+
+
+def fitted(observed: Sequence[Observed], args: Any, shape: ModelShape, machine: Machine, name: str) -> Machine:
+    """The machine with what the iterations tell; ValueError where these are too few.
+
+    Seconds of a phase are a sum with factors from 0 on (non-negative least squares of relative errors).
+    """
+    if len(observed) < LEAST_STEPS:
+        raise ValueError(f"{len(observed)} iterations were measured; a machine takes at least {LEAST_STEPS}")
+    clock = Clock(args=args, shape=shape, machine=machine, devices=devices_of(args))
+    fixed, reached = machine.fixed, machine.reached
+    eager = shape.layers if args.vllm.enforce_eager else 0
+    free = replace(machine, fixed=replace(fixed, engine_step=0.0, engine_layer=0.0, token=0.0))
+    free = replace(free, reached=replace(reached, engine=1e9))
+    reading = replace(clock, machine=free)
+    engines = args.vllm.num_engines
+
+    def columns(o: Observed) -> dict[str, list[float]]:
+        i, part = o.iteration, o.rows / o.iteration.sampled.trained
+        epochs, n, models = args.train.max_epochs, clock.devices.policy, clock.forward_models
+        s = i.sampled
+        compute = shape.forward(s.prefill_tokens + s.tokens, s.tokens, s.looked_at) / clock.devices.engines
+        forward = shape.forward(i.experience.computed, i.experience.logits, i.experience.pairs) * part / n
+        trained = shape.forward(i.epoch.computed, i.epoch.logits, i.epoch.pairs) * part / n * clock.backward
+        return {
+            "generation": [1, i.steps, s.tokens / engines, s.completions + s.untrained, compute / machine.flops],
+            "log_probs": [
+                1, o.rows, i.experience.per_rank * part * shape.layers * models, forward * models / machine.flops
+            ],
+            "training": [
+                1, o.rows * epochs, i.epoch.per_rank * part * epochs * shape.layers,
+                trained * epochs / machine.flops, i.optimizer_steps * part,
+            ],
+        }  # fmt: skip
+
+    known = {"generation": [reading.engine(o.iteration.sampled, o.iteration.steps) for o in observed]}
+    found = {phase: _fit([columns(o)[phase] for o in observed], [o.seconds[phase] for o in observed],
+                         known.get(phase, [0.0] * len(observed)))
+             for phase in ("generation", "log_probs", "training")}  # fmt: skip
+    generation, log_probs, training = found["generation"], found["log_probs"], found["training"]
+    sync = float(np.mean([o.seconds["sync"] for o in observed]))
+    per_layer = 0.0 if not eager else generation[1] / eager
+    return replace(
+        machine,
+        name=name,
+        reached=Reached(
+            log_probs=_share(log_probs[3], reached.log_probs),
+            training=_share(training[3], reached.training),
+            engine=_share(generation[4], reached.engine),
+            bandwidth=reached.bandwidth,
+        ),
+        fixed=replace(
+            fixed, generation=generation[0], engine_step=0.0 if eager else generation[1], engine_layer=per_layer,
+            token=generation[2], completion=generation[3], grading=0.0, log_probs=log_probs[0], row=log_probs[1],
+            layer=log_probs[2], training=training[0], trained_row=training[1], layer_trained=training[2],
+            optimizer_step=training[4], sync=0.0, tensor=sync / shape.tensors,
+        ),
+    )  # fmt: skip
+
+
+def _share(seconds_per_second: float, otherwise: float) -> float:
+    """Of the device's FLOP/s; what the fit does not tell stays as it is assumed."""
+    return 1 / seconds_per_second if seconds_per_second > 0 else otherwise
+
+
+def _fit(columns: Sequence[Sequence[float]], seconds: Sequence[float], known: Sequence[float]) -> list[float]:
+    y = np.array(seconds)
+    x = np.array(columns, dtype=float) / y[:, None]
+    scale = x.max(axis=0)
+    factors, _ = nnls(x / scale, np.maximum(y - np.array(known), 0) / y)
+    return [float(f) for f in factors / scale]

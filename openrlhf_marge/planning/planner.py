@@ -1,0 +1,176 @@
+"""All that a launch costs, by a pilot and a machine."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from openrlhf_marge.method.schedule import planned_steps
+from openrlhf_marge.planning.batches import MOST_ROWS, Passes, Rows
+from openrlhf_marge.planning.devices import Devices, devices_of, method_of
+from openrlhf_marge.planning.disk import Disk, disk_of
+from openrlhf_marge.planning.machines import Machine
+from openrlhf_marge.planning.memory import Memory, Usage
+from openrlhf_marge.planning.pilot import Pilot, later_visits
+from openrlhf_marge.planning.sampling import SEQUENCES, Sampled, engine_steps, sampled_of
+from openrlhf_marge.planning.seconds import Clock, Seconds
+from openrlhf_marge.planning.shape import ModelShape
+from openrlhf_marge.planning.visits import SampledVisit, rows_of, stock_visit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Iteration:
+    """A whole rollout and the training on it."""
+
+    sampled: Sampled
+    steps: int  # of each engine
+    experience: Passes
+    epoch: Passes
+    optimizer_steps: float
+    seconds: Seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """``first`` is an iteration of the first episode, ``later`` one of the others; sums are over the run."""
+
+    devices: Devices
+    device_count: int  # that are paid for
+    iterations: float
+    first: Iteration
+    later: Iteration
+    sampled: Sampled
+    trained_tokens: float  # given to the policy in training, all epochs
+    distinct_tokens: float  # of them within micro-batches
+    computed_tokens: float  # that go through it: padded, packed or distinct
+    optimizer_steps: int
+    seconds: Seconds
+    usages: tuple[Usage, ...]
+    cached_tokens: int  # that an engine's KV cache holds
+    misfit: str | None
+    disk: Disk
+
+    @property
+    def device_hours(self) -> float:
+        return self.seconds.total * self.device_count / 3600
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planner:
+    """What a plan goes by beside the launch; ``problems`` are those of an episode."""
+
+    problems: int
+    shape: ModelShape
+    machine: Machine
+    pilot: Pilot
+
+    def plan(self, args: Any) -> RunPlan:
+        """ValueError for a launch that has something not counted here."""
+        devices = devices_of(args)
+        memory = Memory(args=args, shape=self.shape, machine=self.machine, devices=devices)
+        first, later = (self.iteration(args, visits) for visits in self._visits(args))
+        episodes = args.train.num_episodes
+        per_episode = self.problems / min(args.rollout.batch_size, self.problems)
+        usages = memory.usages(first.experience, first.epoch)
+
+        def over_run(value: Any) -> float:
+            return per_episode * (value(first) + (episodes - 1) * value(later))
+
+        sampled = (first.sampled + later.sampled.times(episodes - 1)).times(per_episode)
+        epochs = args.train.max_epochs
+        return RunPlan(
+            devices=devices,
+            device_count=1 if self.machine.is_cpu else devices.total,
+            iterations=per_episode * episodes,
+            first=first,
+            later=later,
+            sampled=sampled,
+            trained_tokens=epochs * over_run(lambda i: i.epoch.tokens),
+            distinct_tokens=epochs * over_run(lambda i: i.epoch.distinct),
+            computed_tokens=epochs * over_run(lambda i: i.epoch.computed),
+            optimizer_steps=planned_steps(args, sampled.trained / episodes),
+            seconds=(first.seconds + later.seconds.times(episodes - 1)).times(per_episode),
+            usages=tuple(usages),
+            cached_tokens=memory.cached_tokens,
+            misfit=memory.misfit(usages),
+            disk=disk_of(
+                args, self.shape, devices, per_episode * episodes, sampled.tokens, self.pilot.bytes_per_token
+            ),
+        )
+
+    def _visits(self, args: Any) -> tuple[Sequence[SampledVisit], Sequence[SampledVisit]]:
+        """Of the first episode and of the others."""
+        config, n = method_of(args), args.rollout.n_samples_per_prompt
+        if config is None:
+            visits = [stock_visit(visit, n) for visit in self.pilot.first]
+            return visits, visits
+        repeats = config.explore != "guided" or config.guidance_source != "carried"
+        both = self.pilot.first, later_visits(self.pilot, repeats)
+        return tuple([adapted(visit, args) for visit in visits] for visits in both)  # type: ignore[return-value]
+
+    def iteration(self, args: Any, visits: Sequence[SampledVisit]) -> Iteration:
+        """Of ``--rollout.batch_size`` problems like those of the visits."""
+        devices = devices_of(args)
+        memory = Memory(args=args, shape=self.shape, machine=self.machine, devices=devices)
+        problems = min(args.rollout.batch_size, self.problems)
+        engines = args.vllm.num_engines
+        sampled = sampled_of(visits, self._block(args)).times(problems / len(visits))
+        steps = engine_steps(visits, math.ceil(problems / engines), self._sequences(memory, sampled))
+        per_problem = max(1.0, sampled.trained / problems)
+        looked_at = min(problems, max(1, round(MOST_ROWS / per_problem)))
+        rows = Rows(*rows_of(visits, looked_at), args)
+        experience, epoch = (_scaled(p, sampled.trained / len(rows.ids)) for p in (rows.log_probs(), rows.training()))
+        optimizer_steps = sampled.trained / args.train.batch_size * args.train.max_epochs
+        clock = Clock(args=args, shape=self.shape, machine=self.machine, devices=devices)
+        return Iteration(
+            sampled=sampled, steps=steps, experience=experience, epoch=epoch, optimizer_steps=optimizer_steps,
+            seconds=clock.of(sampled, steps, experience, epoch, optimizer_steps),
+        )  # fmt: skip
+
+    def _block(self, args: Any) -> int | None:
+        """Of the engines' prefix cache; engines that are deterministic on a CPU have none."""
+        is_off = self.machine.is_cpu and args.train.full_determinism_enable
+        return self.machine.cache_block if args.vllm.enable_prefix_caching and not is_off else None
+
+    @staticmethod
+    def _sequences(memory: Memory, sampled: Sampled) -> int:
+        """That an engine computes at once: as many as its KV cache holds, up to its limit."""
+        context = sampled.looked_at / sampled.tokens
+        return max(1, min(SEQUENCES, int(memory.cached_tokens / context)))
+
+
+def _scaled(passes: Passes, factor: float) -> Passes:
+    return replace(
+        passes, **{n: getattr(passes, n) * factor for n in ("per_rank", "tokens", "distinct", "computed", "logits",
+                                                           "pairs")},
+    )  # fmt: skip
+
+
+def adapted(visit: SampledVisit, args: Any) -> SampledVisit:
+    """A pilot's visit with the launch's numbers of completions and candidates, and without what it does not train on.
+
+    Where states decide how many completions they get, they keep the pilot's.
+    """
+    config, n = args.marge, args.rollout.n_samples_per_prompt
+    states, untrained = visit.states, visit.untrained
+    if config.explore == "guided":
+        if config.state_budget == "all":
+            states = tuple(state.with_completions(n) for state in states)
+        untrained = tuple(state.with_completions(config.n_candidates) for state in untrained)
+    if config.skip_saturated:
+        states = tuple(state if state.has_signal else replace(state, trained=()) for state in states)
+    return replace(visit, states=states, untrained=untrained)
+
+
+def baseline_of(args: Any) -> Any:
+    """The launch with OpenRLHF's own GRPO: the same flags without those of MARGE."""
+    stock = copy.deepcopy(args)
+    if hasattr(stock, "marge"):
+        del stock.marge
+    stock.experience_maker = "default"
+    stock.algo.advantage.estimator = "group_norm"
+    stock.critic.model_name_or_path = None
+    return stock
