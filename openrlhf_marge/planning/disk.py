@@ -29,11 +29,11 @@ class Disk:
 
 
 def disk_of(
-    args: Any, shape: ModelShape, devices: Devices, iterations: float, tokens: float, bytes_per_token: float | None
+    args: Any, shape: ModelShape, devices: Devices, iterations: int, tokens: float, bytes_per_token: float | None
 ) -> Disk:
     """Of a run that samples so many ``tokens`` in all."""
     every = args.ckpt.save_steps
-    saved = int(iterations // every) if every > 0 else 0
+    saved = iterations // every if every > 0 else 0
     weights = shape.parameters * number_bytes(args)
     states = trained_parameters(args, shape) * optimizer_bytes(args)
     config = method_of(args)

@@ -13,13 +13,15 @@ from scipy.optimize import nnls
 from openrlhf_marge.data.dump import candidates_path, dump_files, read_groups
 from openrlhf_marge.method.metrics import GENERATED_TOKENS
 from openrlhf_marge.planning.devices import devices_of
-from openrlhf_marge.planning.machines import Machine, Reached
+from openrlhf_marge.planning.machines import Machine
 from openrlhf_marge.planning.pilot import Pilot, visits_of
 from openrlhf_marge.planning.planner import Iteration, Planner
 from openrlhf_marge.planning.seconds import Clock
 from openrlhf_marge.planning.shape import ModelShape
 from openrlhf_marge.runs.log import SAMPLES, TIMING, TRAIN, read_series
 
+REFITS, HUBER = 20, 1.5
+PRODUCTS = 0  # the column of seconds that products take at the best
 LEAST_STEPS = 4  # iterations that tell what does not depend on their size
 # OpenRLHF's names of the phases.
 LOGGED = {"generation": "generation", "log_probs": "make_experience", "training": "ppo_train", "sync": "broadcast"}
@@ -49,7 +51,7 @@ def observe(run: Path, args: Any, shape: ModelShape, machine: Machine) -> list[O
         visits = list(visits_of(*map(read_groups, there)))
         pilot = Pilot(name=str(path), first=tuple(visits))
         planner = Planner(problems=len(visits), shape=shape, machine=machine, pilot=pilot)
-        iteration = planner.iteration(args, visits)
+        iteration = planner.iteration(args, visits, len(visits))
         # A few groups of another rollout may be among those of which the log tells; the files say what was sampled.
         assert abs(iteration.sampled.tokens / tokens[number] - 1) < 1
         found.append(
@@ -81,49 +83,56 @@ def fitted(observed: Sequence[Observed], args: Any, shape: ModelShape, machine: 
         forward = shape.forward(i.experience.computed, i.experience.logits, i.experience.pairs) * part / n
         trained = shape.forward(i.epoch.computed, i.epoch.logits, i.epoch.pairs) * part / n * clock.backward
         return {
-            "generation": [1, i.steps, s.tokens / engines, s.completions + s.untrained, compute / machine.flops],
+            "generation": [compute / machine.flops, 1, i.steps, s.tokens / engines, s.completions + s.untrained],
             "log_probs": [
-                1, o.rows, i.experience.per_rank * part * shape.layers * models, forward * models / machine.flops
+                forward * models / machine.flops, 1, o.rows, i.experience.per_rank * part * shape.layers * models
             ],
             "training": [
-                1, o.rows * epochs, i.epoch.per_rank * part * epochs * shape.layers,
-                trained * epochs / machine.flops, i.optimizer_steps * part,
+                trained * epochs / machine.flops, 1, o.rows * epochs, i.epoch.per_rank * part * epochs * shape.layers,
+                i.optimizer_steps * part,
             ],
         }  # fmt: skip
 
-    known = {"generation": [reading.engine(o.iteration.sampled, o.iteration.steps) for o in observed]}
-    found = {phase: _fit([columns(o)[phase] for o in observed], [o.seconds[phase] for o in observed],
-                         known.get(phase, [0.0] * len(observed)))
-             for phase in ("generation", "log_probs", "training")}  # fmt: skip
+    def fit(phase: str) -> list[float]:
+        """Factors of the columns; that of the products is at least 1, which is the device at its best."""
+        there = [columns(o)[phase] for o in observed]
+        known = [of[PRODUCTS] for of in there]
+        if phase == "generation":
+            known = [k + reading.engine(o.iteration.sampled, o.iteration.steps) for k, o in zip(known, observed, strict=True)]
+        factors = _fit(there, [o.seconds[phase] for o in observed], known)
+        factors[PRODUCTS] += 1
+        return factors
+
+    found = {phase: fit(phase) for phase in ("generation", "log_probs", "training")}
     generation, log_probs, training = found["generation"], found["log_probs"], found["training"]
     sync = float(np.mean([o.seconds["sync"] for o in observed]))
-    per_layer = 0.0 if not eager else generation[1] / eager
     return replace(
         machine,
         name=name,
-        reached=Reached(
-            log_probs=_share(log_probs[3], reached.log_probs),
-            training=_share(training[3], reached.training),
-            engine=_share(generation[4], reached.engine),
-            bandwidth=reached.bandwidth,
+        reached=replace(
+            reached, log_probs=1 / log_probs[PRODUCTS], training=1 / training[PRODUCTS], engine=1 / generation[PRODUCTS]
         ),
         fixed=replace(
-            fixed, generation=generation[0], engine_step=0.0 if eager else generation[1], engine_layer=per_layer,
-            token=generation[2], completion=generation[3], grading=0.0, log_probs=log_probs[0], row=log_probs[1],
-            layer=log_probs[2], training=training[0], trained_row=training[1], layer_trained=training[2],
-            optimizer_step=training[4], sync=0.0, tensor=sync / shape.tensors,
+            fixed, generation=generation[1], engine_step=0.0 if eager else generation[2],
+            engine_layer=generation[2] / eager if eager else 0.0, token=generation[3], completion=generation[4],
+            grading=0.0, log_probs=log_probs[1], row=log_probs[2], layer=log_probs[3], training=training[1],
+            trained_row=training[2], layer_trained=training[3], optimizer_step=training[4], sync=0.0,
+            tensor=sync / shape.tensors,
         ),
     )  # fmt: skip
 
 
-def _share(seconds_per_second: float, otherwise: float) -> float:
-    """Of the device's FLOP/s; what the fit does not tell stays as it is assumed."""
-    return 1 / seconds_per_second if seconds_per_second > 0 else otherwise
-
-
 def _fit(columns: Sequence[Sequence[float]], seconds: Sequence[float], known: Sequence[float]) -> list[float]:
+    """Factors from 0 on; iterations during which the machine was busy with something else count less.
+
+    Those are the ones that are farther off than most: Huber's weights, found by repeated least squares.
+    """
     y = np.array(seconds)
-    x = np.array(columns, dtype=float) / y[:, None]
+    x, target = np.array(columns, dtype=float) / y[:, None], np.maximum(y - np.array(known), 0) / y
     scale = x.max(axis=0)
-    factors, _ = nnls(x / scale, np.maximum(y - np.array(known), 0) / y)
-    return [float(f) for f in factors / scale]
+    x, weights = x / np.where(scale > 0, scale, 1), np.ones(len(y))
+    for _ in range(REFITS):
+        factors, _ = nnls(x * weights[:, None], target * weights)
+        off = np.abs(x @ factors - target)
+        weights = np.sqrt(np.minimum(1, HUBER * np.median(off) / np.maximum(off, 1e-12)))
+    return [float(f) for f in factors / np.where(scale > 0, scale, 1)]

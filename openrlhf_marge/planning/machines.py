@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -31,8 +32,8 @@ class Fixed:
     engine_step: float = 0.004  # a decoding step of an engine
     engine_layer: float = 0.0004  # more for each layer with --vllm.enforce_eager
     token: float = 0.00001  # a generated token, in the step that generates it
-    completion: float = 0.0005  # of the one process that hands out problems and collects completions
-    row: float = 0.0005  # of the same, handing a row to the policy and taking its log-probs
+    completion: float = 0.00025  # of the one process that hands out problems and collects completions
+    row: float = 0.00035  # of the same, handing a row to the policy and taking its log-probs
     trained_row: float = 0.0  # a row in an epoch, of the policy's process
     tensor: float = 0.005  # a tensor that goes to the engines
     grading: float = 0.002  # a completion, of one of ``graders``
@@ -96,7 +97,9 @@ def find_machine(name: str) -> Machine:
     if not path.is_file():
         raise ValueError(f"--machine {name} is none of {', '.join(PRESETS)} and no file; --measure writes one")
     try:
-        machine = msgspec.convert(read_object(path), Machine)
+        found = read_object(path)
+        machine = msgspec.convert(found, Machine)
+        _check_keys(path, found)
     except msgspec.ValidationError as e:
         raise ValueError(f"--machine {path} is not as --measure writes it: {e}; mend it, or measure again") from e
     _check(path, machine)
@@ -106,6 +109,13 @@ def find_machine(name: str) -> Machine:
 def write_machine(path: Path, machine: Machine) -> None:
     """As ``find_machine`` reads it."""
     write_json(path, asdict(machine))
+
+
+def _check_keys(path: Path, found: dict[str, Any]) -> None:
+    """A key that is misspelled would leave its default in place."""
+    for kind, keys in ((Machine, found), (Reached, found.get("reached", {})), (Fixed, found.get("fixed", {}))):
+        if unknown := sorted(set(keys) - {f.name for f in fields(kind)}):
+            raise ValueError(f"--machine {path} has the unknown key {unknown[0]!r}; mend or remove it")
 
 
 def _check(path: Path, machine: Machine) -> None:

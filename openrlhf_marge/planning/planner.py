@@ -6,6 +6,8 @@ import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
 from typing import Any
 
 from openrlhf_marge.method.schedule import planned_steps
@@ -18,7 +20,7 @@ from openrlhf_marge.planning.pilot import Pilot, later_visits
 from openrlhf_marge.planning.sampling import SEQUENCES, Sampled, engine_steps, sampled_of
 from openrlhf_marge.planning.seconds import Clock, Seconds
 from openrlhf_marge.planning.shape import ModelShape
-from openrlhf_marge.planning.visits import SampledVisit, rows_of, stock_visit
+from openrlhf_marge.planning.visits import SampledState, SampledVisit, rows_of, stock_visit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,7 @@ class RunPlan:
 
     devices: Devices
     device_count: int  # that are paid for
-    iterations: float
+    iterations: int
     first: Iteration
     later: Iteration
     sampled: Sampled
@@ -71,35 +73,49 @@ class Planner:
         """ValueError for a launch that has something not counted here."""
         devices = devices_of(args)
         memory = Memory(args=args, shape=self.shape, machine=self.machine, devices=devices)
-        first, later = (self.iteration(args, visits) for visits in self._visits(args))
-        episodes = args.train.num_episodes
-        per_episode = self.problems / min(args.rollout.batch_size, self.problems)
-        usages = memory.usages(first.experience, first.epoch)
-
-        def over_run(value: Any) -> float:
-            return per_episode * (value(first) + (episodes - 1) * value(later))
-
-        sampled = (first.sampled + later.sampled.times(episodes - 1)).times(per_episode)
-        epochs = args.train.max_epochs
+        of_first, of_later = (self._episode(args, visits) for visits in self._visits(args))
+        episodes, epochs = args.train.num_episodes, args.train.max_epochs
+        run = [*of_first, *of_later * (episodes - 1)]
+        sampled = sum((i.sampled for i in run), Sampled())
+        usages = memory.usages(of_first[0].experience, of_first[0].epoch)
         return RunPlan(
             devices=devices,
             device_count=1 if self.machine.is_cpu else devices.total,
-            iterations=per_episode * episodes,
-            first=first,
-            later=later,
+            iterations=len(run),
+            first=of_first[0],
+            later=of_later[0],
             sampled=sampled,
-            trained_tokens=epochs * over_run(lambda i: i.epoch.tokens),
-            distinct_tokens=epochs * over_run(lambda i: i.epoch.distinct),
-            computed_tokens=epochs * over_run(lambda i: i.epoch.computed),
-            optimizer_steps=planned_steps(args, sampled.trained / episodes),
-            seconds=(first.seconds + later.seconds.times(episodes - 1)).times(per_episode),
+            trained_tokens=epochs * sum(i.epoch.tokens for i in run),
+            distinct_tokens=epochs * sum(i.epoch.distinct for i in run),
+            computed_tokens=epochs * sum(i.epoch.computed for i in run),
+            optimizer_steps=self._steps(args, run),
+            seconds=reduce(add, (i.seconds for i in run)),
             usages=tuple(usages),
             cached_tokens=memory.cached_tokens,
             misfit=memory.misfit(usages),
-            disk=disk_of(
-                args, self.shape, devices, per_episode * episodes, sampled.tokens, self.pilot.bytes_per_token
-            ),
+            disk=disk_of(args, self.shape, devices, len(run), sampled.tokens, self.pilot.bytes_per_token),
         )
+
+    def _episode(self, args: Any, visits: Sequence[SampledVisit]) -> list[Iteration]:
+        """Its iterations, the last of which may have fewer problems."""
+        size = min(args.rollout.batch_size, self.problems)
+        whole, rest = divmod(self.problems, size)
+        iterations = [self.iteration(args, visits, size)] * whole
+        return [*iterations, self.iteration(args, visits, rest)] if rest else iterations
+
+    def _steps(self, args: Any, run: Sequence[Iteration]) -> int:
+        """Optimizer steps: of whole batches over the run, with OpenRLHF's own methods of every rollout."""
+        if method_of(args) is not None:
+            return planned_steps(args, sum(i.sampled.trained for i in run) / args.train.num_episodes)
+        return sum(round(i.sampled.trained) // args.train.batch_size for i in run) * args.train.max_epochs
+
+    def without_candidates(self) -> Planner:
+        """The same with guidance from the visit itself: problems without any are sampled from s_0 alone."""
+        first = tuple(
+            replace(visit, untrained=(), states=visit.states or tuple(trained(s) for s in visit.untrained[:1]))
+            for visit in self.pilot.first
+        )
+        return replace(self, pilot=replace(self.pilot, first=first, later=()))
 
     def _visits(self, args: Any) -> tuple[Sequence[SampledVisit], Sequence[SampledVisit]]:
         """Of the first episode and of the others."""
@@ -111,11 +127,10 @@ class Planner:
         both = self.pilot.first, later_visits(self.pilot, repeats)
         return tuple([adapted(visit, args) for visit in visits] for visits in both)  # type: ignore[return-value]
 
-    def iteration(self, args: Any, visits: Sequence[SampledVisit]) -> Iteration:
-        """Of ``--rollout.batch_size`` problems like those of the visits."""
+    def iteration(self, args: Any, visits: Sequence[SampledVisit], problems: int) -> Iteration:
+        """Of so many problems like those of the visits."""
         devices = devices_of(args)
         memory = Memory(args=args, shape=self.shape, machine=self.machine, devices=devices)
-        problems = min(args.rollout.batch_size, self.problems)
         engines = args.vllm.num_engines
         sampled = sampled_of(visits, self._block(args)).times(problems / len(visits))
         steps = engine_steps(visits, math.ceil(problems / engines), self._sequences(memory, sampled))
@@ -147,6 +162,11 @@ def _scaled(passes: Passes, factor: float) -> Passes:
         passes, **{n: getattr(passes, n) * factor for n in ("per_rank", "tokens", "distinct", "computed", "logits",
                                                            "pairs")},
     )  # fmt: skip
+
+
+def trained(state: SampledState) -> SampledState:
+    """The same state with its completions trained on."""
+    return replace(state, trained=state.completions)
 
 
 def adapted(visit: SampledVisit, args: Any) -> SampledVisit:

@@ -68,18 +68,21 @@ class Clock:
         )
 
     def engine(self, sampled: Sampled, steps: int) -> float:
-        """Each step reads the weights, each token its context's keys and values; products come on top."""
+        """The slowest engine's seconds.
+
+        A step reads the weights while its tokens are multiplied with them, so the slower of both counts; each token
+        reads its context's keys and values; prompts are multiplied on top.
+        """
         machine, fixed, parallel = self.machine, self.machine.fixed, self.args.vllm.tensor_parallel_size
-        weight = number_bytes(self.args)
-        bandwidth = machine.bandwidth * machine.reached.bandwidth
+        weight, engines = number_bytes(self.args), self.devices.engines // parallel
+        bandwidth = machine.bandwidth * machine.reached.bandwidth * parallel
+        flops = machine.flops * machine.reached.engine * parallel * engines
         step = fixed.engine_step + (fixed.engine_layer * self.shape.layers if self.args.vllm.enforce_eager else 0)
-        step += self.shape.parameters * weight / parallel / bandwidth
-        cache = sampled.looked_at * self.shape.cache_bytes(weight) / self.devices.engines / bandwidth
-        through = sampled.prefill_tokens + sampled.tokens
-        flops = self.shape.forward(through, sampled.tokens, sampled.looked_at)
-        compute = flops / self.devices.engines / (machine.flops * machine.reached.engine)
-        engines = self.devices.engines // parallel
-        return steps * step + fixed.token * sampled.tokens / engines + cache + compute
+        reading = steps * self.shape.parameters * weight / bandwidth
+        cache = sampled.looked_at / engines * self.shape.cache_bytes(weight) / bandwidth
+        decoded = self.shape.forward(sampled.tokens, sampled.tokens, sampled.looked_at) / flops
+        read = self.shape.forward(sampled.prefill_tokens, 0, 0) / flops
+        return steps * step + fixed.token * sampled.tokens / engines + max(reading, decoded) + cache + read
 
     def log_probs(self, passes: Passes, rows: float) -> float:
         """Of the policy, and of a reference beside it or after it, and of a critic."""
