@@ -13,10 +13,10 @@ from scipy.optimize import nnls
 from openrlhf_marge.data.dump import candidates_path, dump_files, read_groups
 from openrlhf_marge.method.metrics import GENERATED_TOKENS
 from openrlhf_marge.planning.devices import devices_of
-from openrlhf_marge.planning.machines import Machine
+from openrlhf_marge.planning.machines import Fixed, Machine, Reached
 from openrlhf_marge.planning.pilot import Pilot, visits_of
-from openrlhf_marge.planning.planner import Iteration, Planner
-from openrlhf_marge.planning.seconds import Clock
+from openrlhf_marge.planning.planner import Iteration, Planner, scaled
+from openrlhf_marge.planning.seconds import Clock, Seconds
 from openrlhf_marge.planning.shape import ModelShape
 from openrlhf_marge.runs.log import SAMPLES, TIMING, TRAIN, read_series
 
@@ -70,9 +70,11 @@ def fitted(observed: Sequence[Observed], args: Any, shape: ModelShape, machine: 
     clock = Clock(args=args, shape=shape, machine=machine, devices=devices_of(args))
     fixed, reached = machine.fixed, machine.reached
     eager = shape.layers if args.vllm.enforce_eager else 0
-    free = replace(machine, fixed=replace(fixed, engine_step=0.0, engine_layer=0.0, token=0.0))
-    free = replace(free, reached=replace(reached, engine=1e9))
-    reading = replace(clock, machine=free)
+    bare = replace(
+        machine, fixed=Fixed(**dict.fromkeys(Fixed.__dataclass_fields__, 0.0)),
+        reached=Reached(log_probs=1.0, training=1.0, engine=1.0, bandwidth=reached.bandwidth),
+    )  # fmt: skip
+    least = [_seconds(replace(clock, machine=bare), o) for o in observed]
     engines = args.vllm.num_engines
 
     def columns(o: Observed) -> dict[str, list[float]]:
@@ -94,18 +96,15 @@ def fitted(observed: Sequence[Observed], args: Any, shape: ModelShape, machine: 
         }  # fmt: skip
 
     def fit(phase: str) -> list[float]:
-        """Factors of the columns; that of the products is at least 1, which is the device at its best."""
-        there = [columns(o)[phase] for o in observed]
-        known = [of[PRODUCTS] for of in there]
-        if phase == "generation":
-            known = [k + reading.engine(o.iteration.sampled, o.iteration.steps) for k, o in zip(known, observed, strict=True)]
-        factors = _fit(there, [o.seconds[phase] for o in observed], known)
+        """Factors of the columns, by what the phase took more than with no other cost and the device at its best."""
+        known = [getattr(seconds, phase) for seconds in least]
+        factors = _fit([columns(o)[phase] for o in observed], [o.seconds[phase] for o in observed], known)
         factors[PRODUCTS] += 1
         return factors
 
     found = {phase: fit(phase) for phase in ("generation", "log_probs", "training")}
     generation, log_probs, training = found["generation"], found["log_probs"], found["training"]
-    sync = float(np.mean([o.seconds["sync"] for o in observed]))
+    sync = max(0.0, float(np.mean([o.seconds["sync"] - known.sync for o, known in zip(observed, least, strict=True)])))
     return replace(
         machine,
         name=name,
@@ -120,6 +119,14 @@ def fitted(observed: Sequence[Observed], args: Any, shape: ModelShape, machine: 
             tensor=sync / shape.tensors,
         ),
     )  # fmt: skip
+
+
+def _seconds(clock: Clock, observed: Observed) -> Seconds:
+    """What the clock says of an iteration with its rows."""
+    i, part = observed.iteration, observed.rows / observed.iteration.sampled.trained
+    experience, epoch = (scaled(passes, part) for passes in (i.experience, i.epoch))
+    sampled = replace(i.sampled, trained=observed.rows)
+    return clock.of(sampled, i.steps, experience, epoch, i.optimizer_steps * part)
 
 
 def _fit(columns: Sequence[Sequence[float]], seconds: Sequence[float], known: Sequence[float]) -> list[float]:

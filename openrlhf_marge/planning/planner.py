@@ -137,7 +137,7 @@ class Planner:
         per_problem = max(1.0, sampled.trained / problems)
         looked_at = min(problems, max(1, round(MOST_ROWS / per_problem)))
         rows = Rows(*rows_of(visits, looked_at), args)
-        experience, epoch = (_scaled(p, sampled.trained / len(rows.ids)) for p in (rows.log_probs(), rows.training()))
+        experience, epoch = (scaled(p, sampled.trained / len(rows.ids)) for p in (rows.log_probs(), rows.training()))
         optimizer_steps = sampled.trained / args.train.batch_size * args.train.max_epochs
         clock = Clock(args=args, shape=self.shape, machine=self.machine, devices=devices)
         return Iteration(
@@ -157,7 +157,8 @@ class Planner:
         return max(1, min(SEQUENCES, int(memory.cached_tokens / context)))
 
 
-def _scaled(passes: Passes, factor: float) -> Passes:
+def scaled(passes: Passes, factor: float) -> Passes:
+    """The pass over so many times the rows; micro-batches stay as large as they are."""
     return replace(
         passes, **{n: getattr(passes, n) * factor for n in ("per_rank", "tokens", "distinct", "computed", "logits",
                                                            "pairs")},
