@@ -20,7 +20,7 @@ from openrlhf_marge.planning.disk import disk_of
 from openrlhf_marge.planning.fitting import Observed, fitted
 from openrlhf_marge.planning.machines import GIB, PRESETS, Fixed, Machine, Reached, find_machine, write_machine
 from openrlhf_marge.planning.memory import Memory
-from openrlhf_marge.planning.pilot import Pilot, check_pilot, read_pilot
+from openrlhf_marge.planning.pilot import Pilot, check_pilot, check_prompt, read_pilot
 from openrlhf_marge.planning.planner import Planner, baseline_of
 from openrlhf_marge.planning.sampling import Sampled, engine_steps, sampled_of
 from openrlhf_marge.planning.seconds import Clock
@@ -168,9 +168,9 @@ def misfit(**changed) -> str | None:
 def test_what_does_not_fit_is_named():
     fits = dict(ds__zero_stage=3, actor__gradient_checkpointing_enable=True)
     assert misfit(**fits) is None
-    assert misfit(**fits | dict(actor__num_gpus_per_node=1)).startswith("optimizer does not fit: the pass for log-probs takes 110.4 GiB")
-    assert misfit(ds__zero_stage=3, train__micro_batch_size=8).startswith("activations does not fit")
-    assert misfit(**fits | dict(vllm__gpu_memory_utilization=0.2)).startswith("KV cache does not fit")
+    assert misfit(**fits | dict(actor__num_gpus_per_node=1)).startswith("there is no room for optimizer: the pass for log-probs takes 110.4 GiB")
+    assert misfit(ds__zero_stage=3, train__micro_batch_size=8).startswith("there is no room for activations: training")
+    assert misfit(**fits | dict(vllm__gpu_memory_utilization=0.2)).startswith("there is no room for the KV cache: --vllm.gpu_memory_utilization 0.2 of 79.2")
 
 
 def test_devices_that_are_shared_count_once():
@@ -393,6 +393,9 @@ def test_a_pilot_of_another_model_or_of_other_flags_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"sampled with --marge\.n_states 4, the launch has 5"):
         check_pilot(pilot, launch(MargeConfig()), 11)
     check_pilot(pilot, launch(MargeConfig(n_states=4)), 12)
+    check_prompt(pilot, lambda text: [1, 2, 3])
+    with pytest.raises(ValueError, match="whose first prompt .* encodes as other tokens"):
+        check_prompt(pilot, lambda text: [1, 2, 4])
     with pytest.raises(ValueError, match=r"of --actor\.model_name_or_path x/m, the launch of y"):
         check_pilot(pilot, launch(MargeConfig(n_states=4), actor__model_name_or_path="y"), 12)
 

@@ -24,6 +24,7 @@ from typing import Any
 from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.data.files import check_out, write_json
 from openrlhf_marge.data.redaction import redacted_words
+from openrlhf_marge.models import load_tokenizer
 from openrlhf_marge.planning.machines import PRESETS, Machine, find_machine, write_machine
 from openrlhf_marge.planning.shape import read_shape
 
@@ -60,8 +61,9 @@ def plan(args: argparse.Namespace) -> str:
     from openrlhf_marge.host.launch.planned_launch import read_launch
     from openrlhf_marge.planning.advice import advice
     from openrlhf_marge.planning.planner import Planner, baseline_of
-    from openrlhf_marge.planning.text import memory_lines, table
+    from openrlhf_marge.planning.text import amount, memory_lines, table
 
+    check_given(args)
     if not args.machine:
         raise ValueError(f"--machine is not set; give {', '.join(PRESETS)}, or a file that --measure wrote")
     machine = find_machine(args.machine)
@@ -72,7 +74,7 @@ def plan(args: argparse.Namespace) -> str:
     planner = Planner(problems=problems, shape=shape, machine=machine, pilot=pilot_of(args, launch, shape.vocab))
     planned = planner.plan(launch)
     stock = planner.plan(baseline_of(launch))
-    head = f"{problems:,} problems, {launch.train.num_episodes} episodes, {shape.parameters / 1e9:.3g} B parameters"
+    head = f"{problems:,} problems, {launch.train.num_episodes} episodes, {amount(shape.parameters)} parameters"
     print(f"{launch.actor.model_name_or_path} on {machine.name}, lengths from {planner.pilot.name}: {head}\n")
     print(f"{'':38}{'this launch':>20}{'GRPO':>20}")
     print("\n".join([*table([planned, stock], launch), "", *memory_lines(planned, machine)]))
@@ -86,11 +88,17 @@ def plan(args: argparse.Namespace) -> str:
     return hours if args.out is None else f"{hours}; {args.out}"
 
 
+def check_given(args: argparse.Namespace) -> None:
+    """ValueError without a launch."""
+    if not args.flags:
+        raise ValueError("there is no launch; give the flags of your script after --")
+
+
 def pilot_of(args: argparse.Namespace, launch: Any, vocab: int) -> Any:
     """The pilot, checked, or one made from lengths."""
     from openrlhf_marge.planning.by_hand import Lengths, pilot_by_hand
     from openrlhf_marge.planning.devices import method_of
-    from openrlhf_marge.planning.pilot import check_pilot, read_pilot
+    from openrlhf_marge.planning.pilot import check_pilot, check_prompt, read_pilot
 
     by_hand = args.prompt_tokens is not None and args.response_tokens is not None
     if (args.pilot is not None) == by_hand:
@@ -98,6 +106,9 @@ def pilot_of(args: argparse.Namespace, launch: Any, vocab: int) -> Any:
     if args.pilot:
         pilot = read_pilot(args.pilot)
         check_pilot(pilot, launch, vocab)
+        if (Path(launch.actor.model_name_or_path) / "tokenizer_config.json").is_file():
+            tokenizer = load_tokenizer(launch.actor.model_name_or_path)
+            check_prompt(pilot, lambda text: tokenizer(text, add_special_tokens=False)["input_ids"])
         return pilot
     config = method_of(launch)
     s0 = round(len(config.cot_prefix) / 3) if config and config.split == "step" else 0  # letters of a token
@@ -117,6 +128,7 @@ def measure(args: argparse.Namespace) -> str:
     from openrlhf_marge.planning.fitting import fitted, observe
     from openrlhf_marge.runs.processes import Bars
 
+    check_given(args)
     check_out(args.measure)
     launch, _ = read_launch(args.flags)
     if method_of(launch) is None:

@@ -14,7 +14,7 @@ from openrlhf_marge.planning.devices import method_of
 from openrlhf_marge.seeds import stable_hash
 
 MOST_BATCHES = 64  # that are looked at; the others are taken to be like them
-MOST_ROWS = 4096
+MOST_ROWS = 2048
 LEAST_RATIO = 1.1  # tokens per distinct one, below which every row is computed (host/training/shared_prefix.py)
 
 

@@ -51,7 +51,7 @@ class Usage:
             if used > memory:
                 listed = ", ".join(f"{p.name} {p.bytes / GIB:.1f}" for p in self.parts)
                 return (
-                    f"{part.name} does not fit: {self.phase} takes {self.total / GIB:.1f} GiB on {self.where}, which "
+                    f"there is no room for {part.name}: {self.phase} takes {self.total / GIB:.1f} GiB on {self.where}, which "
                     f"has {memory / GIB:.1f} ({listed})"
                 )
         return None
@@ -115,8 +115,8 @@ class Memory:
         share = self.args.vllm.gpu_memory_utilization
         weights = self._weights() / self.args.vllm.tensor_parallel_size
         return (
-            f"KV cache does not fit: --vllm.gpu_memory_utilization {share:g} of {self.machine.memory / GIB:.1f} GiB "
-            f"leaves {max(0.0, self._cache()) / GIB:.1f} GiB after an engine's weights ({weights / GIB:.1f}), room for "
+            f"there is no room for the KV cache: --vllm.gpu_memory_utilization {share:g} of {self.machine.memory / GIB:.1f} GiB "
+            f"leaves {max(0.0, self._cache()) / GIB:.1f} GiB beside an engine's weights ({weights / GIB:.1f}), which is "
             f"{self.cached_tokens} tokens, and --data.max_len is {self.args.data.max_len}"
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ class Pilot:
     first: tuple[SampledVisit, ...]
     later: tuple[SampledVisit, ...] = ()
     bytes_per_token: float | None = None  # of the dump, per sampled token
+    prompt: str = ""  # of the first visit
 
 
 def read_pilot(folder: Path) -> Pilot:
@@ -53,6 +54,7 @@ def read_pilot(folder: Path) -> Pilot:
         raise ValueError(f"--pilot {folder} has no completion that is trained on; explore more problems")
     return Pilot(
         name=str(folder), first=tuple(first.values()), later=tuple(later), bytes_per_token=size / tokens,
+        prompt=visits[0].text,
     )  # fmt: skip
 
 
@@ -64,17 +66,24 @@ def visits_of(trained: Iterator[StateGroup], untrained: Iterator[StateGroup] = i
     aside: dict[str, list[SampledState]] = {}
     for group in untrained:
         aside.setdefault(group.problem.id, []).append(_state(group, is_trained=False))
+    texts: dict[str, str] = {}
+
+    def visit(problem: str, states: Sequence[SampledState]) -> SampledVisit:
+        beside = tuple(aside.pop(problem, ()))
+        return SampledVisit(problem=problem, states=tuple(states), untrained=beside, text=texts.get(problem, ""))
+
     problem, states = "", []
     for group in trained:
         if group.state.index == 0 and states:
-            yield SampledVisit(problem=problem, states=tuple(states), untrained=tuple(aside.pop(problem, ())))
+            yield visit(problem, states)
             states = []
         problem = group.problem.id
+        texts[problem] = group.problem.prompt
         states.append(_state(group, is_trained=True))
     if states:
-        yield SampledVisit(problem=problem, states=tuple(states), untrained=tuple(aside.pop(problem, ())))
-    for problem, groups in aside.items():
-        yield SampledVisit(problem=problem, states=(), untrained=tuple(groups))
+        yield visit(problem, states)
+    for problem in list(aside):
+        yield visit(problem, ())
 
 
 def _state(group: StateGroup, is_trained: bool) -> SampledState:
@@ -115,6 +124,16 @@ def check_pilot(pilot: Pilot, args: Any, vocab: int) -> None:
             f"{'with' if wants_s0 else 'without'} it; give a pilot with this launch's --marge.split"
         )
     check_flags(Path(pilot.name), args)
+
+
+def check_prompt(pilot: Pilot, encode: Callable[[str], Sequence[int]]) -> None:
+    """ValueError where the model's tokenizer makes other tokens of the pilot's first prompt, so of another model."""
+    visit = pilot.first[0]
+    if pilot.prompt and list(encode(pilot.prompt)) != visit.prompt.tolist():
+        raise ValueError(
+            f"--pilot {pilot.name} is of another model, whose first prompt {pilot.prompt[-40:]!r} the tokenizer of "
+            "--actor.model_name_or_path encodes as other tokens; give a pilot of this model"
+        )
 
 
 def check_flags(folder: Path, args: Any) -> None:

@@ -15,7 +15,7 @@ PHASE_NAMES = {
     "generation": "generation, grading", "log_probs": "log-probs of old policy, reference", "training": "training",
     "sync": "weight sync",
 }  # fmt: skip
-UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+UNITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 
 
 def amount(value: float) -> str:

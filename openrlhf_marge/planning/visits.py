@@ -46,6 +46,7 @@ class SampledVisit:
     problem: str
     states: tuple[SampledState, ...]
     untrained: tuple[SampledState, ...] = ()
+    text: str = ""  # of the prompt, where it is known
 
     @property
     def prompt(self) -> np.ndarray:
