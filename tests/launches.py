@@ -9,7 +9,8 @@ from openrlhf_marge import MargeConfig
 
 DEFAULTS = {
     "actor": dict(num_nodes=1, num_gpus_per_node=8, gradient_checkpointing_enable=False, entropy_coef=None,
-                  gradient_checkpointing_reentrant=False, aux_loss_coef=0, model_name_or_path="m"),
+                  gradient_checkpointing_reentrant=False, aux_loss_coef=0, model_name_or_path="m",
+                  lr_scheduler="cosine_with_min_lr"),
     "ref": dict(num_nodes=1, num_gpus_per_node=8, offload=False),
     "critic": dict(num_nodes=1, num_gpus_per_node=8, model_name_or_path=None),
     "reward": dict(remote_url=["r.py"]),
@@ -25,7 +26,8 @@ DEFAULTS = {
                     max_new_tokens=None),
     "data": dict(max_len=2048, apply_chat_template=False, input_template=None),
     "ckpt": dict(save_steps=-1, max_num=3, disable_ds=False, save_hf=False),
-    "algo": dict(kl=SimpleNamespace(init_coef=0.01), advantage=SimpleNamespace(estimator="group_norm")),
+    "algo": dict(kl=SimpleNamespace(init_coef=0.01), advantage=SimpleNamespace(estimator="group_norm"),
+                 dynamic_filtering_enable=False),
 }  # fmt: skip
 
 

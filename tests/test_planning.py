@@ -13,6 +13,7 @@ from factories import completion, group, problem
 from launches import launch
 from openrlhf_marge import MargeConfig, State, StateGroup
 from openrlhf_marge.data.dump import DumpWriter
+from openrlhf_marge.planning.advice import advice
 from openrlhf_marge.planning.batches import Passes, Rows
 from openrlhf_marge.planning.by_hand import Lengths, length_factors, pilot_by_hand
 from openrlhf_marge.planning.devices import devices_of
@@ -184,6 +185,10 @@ def test_devices_that_are_shared_count_once():
     for flag, named in (("actor__num_gpus_per_node", "the policy"), ("vllm__num_engines", "vllm.num_engines")):
         with pytest.raises(ValueError, match=named):
             devices_of(launch(**{flag: 0}))
+    with pytest.raises(ValueError, match=r"--marge\.replay_dir samples nothing"):
+        devices_of(launch(MargeConfig(replay_dir="d")))
+    with pytest.raises(ValueError, match="which no pilot tells"):
+        devices_of(launch(algo__dynamic_filtering_enable=True))
 
 
 def test_tokens_of_a_visit():
@@ -466,6 +471,43 @@ def test_sharing_computes_the_distinct_tokens_alone():
     assert stock.computed_tokens == pytest.approx(stock.trained_tokens)
     assert shared.computed_tokens == pytest.approx(shared.distinct_tokens)
     assert shared.distinct_tokens < 0.6 * shared.trained_tokens and shared.seconds.training < stock.seconds.training
+
+
+def told(config, **changed) -> list[str]:
+    args = launch(config, **changed)
+    pilot = pilot_by_hand(Lengths(prompt=100, response=400, states=4.0, without_guidance=0.2), args)
+    planner = Planner(problems=100, shape=shape(), machine=PRESETS["H100"], pilot=pilot)
+    return list(advice(planner, args, planner.plan(args)))
+
+
+def test_what_binds_and_what_would_help():
+    many = dict(rollout__batch_size=50, train__batch_size=512, rollout__n_samples_per_prompt=8)
+    said = told(MargeConfig(split="tokens", n_states=4, expected_states=3.2), **many)
+    assert len(said) in (2, 3) and "bind" in said[0]
+    assert said[1].startswith("the flag that would help most: --train.colocate_all --vllm.enable_sleep")
+    asleep = many | dict(train__colocate_all=True, vllm__enable_sleep=True, ds__enable_sleep=True)
+    padded = told(MargeConfig(split="tokens", n_states=4, expected_states=3.2), **asleep)
+    assert "the flag that would help most: --train.dynamic_batch_enable" in padded[1]
+
+
+def test_the_schedule_is_told_where_the_pilot_brings_other_states():
+    many = dict(rollout__batch_size=50, train__batch_size=16)
+    said = told(MargeConfig(split="tokens"), **many)  # counts on 5, and 4 of 80 % come
+    assert said[1] == (
+        "the learning-rate schedule counts on 5.00 states a problem and 125 optimizer steps, and 80 come: set "
+        "--marge.expected_states 3.20"
+    )
+    for right in (told(MargeConfig(split="tokens", expected_states=3.2), **many),
+                  told(MargeConfig(split="tokens"), actor__lr_scheduler="constant", **many)):  # fmt: skip
+        assert not any("schedule" in sentence for sentence in right)
+
+
+def test_the_grader_binds_where_it_is_slow():
+    slow = replace(PRESETS["H100"], graders=1, fixed=replace(PRESETS["H100"].fixed, grading=5.0))
+    args = launch(MargeConfig(split="tokens"))
+    pilot = pilot_by_hand(Lengths(prompt=100, response=400, states=4.0), args)
+    planner = Planner(problems=8, shape=shape(), machine=slow, pilot=pilot)
+    assert next(advice(planner, args, planner.plan(args))).startswith("the grader binds (generation)")
 
 
 def test_groups_without_signal_are_left_out_where_the_launch_says_so(tmp_path):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from openrlhf_marge.method.schedule import TOLERANCE, can_miss_plan, planned_steps
 from openrlhf_marge.planning.devices import Devices, devices_of, has_reference, method_of
 from openrlhf_marge.planning.planner import Planner, RunPlan
 from openrlhf_marge.planning.seconds import PHASES
@@ -117,6 +118,8 @@ CHANGES = (
 def advice(planner: Planner, args: Any, plan: RunPlan) -> Iterator[str]:
     """What binds; the flag that would help most, and one that changes the method where it helps more still."""
     yield binds(plan)
+    if sentence := schedule_sentence(planner, args, plan):
+        yield sentence
     tried = list(_tried(planner, args))
     fitting = [(change, other) for change, other in tried if other.misfit is None]
     best = min((pair for pair in fitting if pair[0].same_method), key=lambda p: p[1].device_hours, default=None)
@@ -136,6 +139,21 @@ def advice(planner: Planner, args: Any, plan: RunPlan) -> Iterator[str]:
         saved = 1 - other.device_hours / plan.device_hours
         if not change.same_method and saved > max(gain, LEAST_GAIN):
             yield f"another way to explore would save more: {change.flags}, {saved:.0%} fewer device-hours"
+
+
+def schedule_sentence(planner: Planner, args: Any, plan: RunPlan) -> str | None:
+    """What to set where the learning-rate schedule counts on other states than the pilot's; None where it is right."""
+    config = method_of(args)
+    if config is None or not can_miss_plan(args):
+        return None
+    counted = planned_steps(args, planner.problems * config.scheduled_states * args.rollout.n_samples_per_prompt)
+    states = config.scheduled_states * plan.optimizer_steps / counted
+    if abs(plan.optimizer_steps / counted - 1) <= TOLERANCE:
+        return None
+    return (
+        f"the learning-rate schedule counts on {config.scheduled_states:.2f} states a problem and {counted:,} optimizer "
+        f"steps, and {plan.optimizer_steps:,} come: set --marge.expected_states {states:.2f}"
+    )
 
 
 def _tried(planner: Planner, args: Any) -> Iterator[tuple[Change, RunPlan]]:

@@ -54,6 +54,13 @@ def devices_of(args: Any) -> Devices:
         raise ValueError("--actor.num_nodes x --actor.num_gpus_per_node is 0; give the policy a GPU")
     if engines < 1:
         raise ValueError("--vllm.num_engines is not set or 0; a plan counts on engines")
+    config = method_of(args)
+    if config and config.replay_dir:
+        raise ValueError("--marge.replay_dir samples nothing, and a plan counts on sampling; leave it out")
+    if args.algo.dynamic_filtering_enable:
+        raise ValueError(
+            "--algo.dynamic_filtering_enable samples until enough prompts have passed, which no pilot tells; leave it out"
+        )
     if not args.reward.remote_url:
         raise ValueError("--reward.remote_url is not set; a plan does not count a reward model")
     if args.train.colocate_all:

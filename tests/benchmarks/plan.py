@@ -1,10 +1,13 @@
 """What cli.plan says of a run against what the run then took: planned / measured, by phase, and of tokens.
 
-    python tests/benchmarks/plan.py [--out DIR] [--runs quickstart grpo tokens] [--problems 240] [--rounds 1]
+    python tests/benchmarks/plan.py --out DIR [--runs quickstart grpo tokens] [--problems 240]
 
-Measures this machine with the quickstart's flags (cli.plan --measure), then plans each run, trains it, and compares.
-Runs: the quickstart; the same with OpenRLHF's own GRPO; and MARGE with 3 states by tokens, 4 completions each, prefixes
-shared. The last one has a pilot of its own, a training over 24 problems; the others have the measurement's.
+Measures this machine with the quickstart's flags (cli.plan --measure), then plans each run and trains it. Runs: the
+quickstart; the same with OpenRLHF's own GRPO; and MARGE with 3 states by tokens, 4 completions each, prefixes shared.
+The last one has a pilot of its own, a training over 24 problems; the others have the measurement's.
+
+Other programs change how fast a shared machine is. So it is measured again after every run, and a second plan is made
+of both measurements, those before and after the run: "in turn".
 """
 
 from __future__ import annotations
@@ -12,8 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import tempfile
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +26,11 @@ from quickstart import make_base_model, train_flags
 from openrlhf_marge.arithmetic import pretrain
 from openrlhf_marge.cli import plan as command
 from openrlhf_marge.data.files import read_object
+from openrlhf_marge.host.launch.launch_check import parsed
 from openrlhf_marge.host.standalone.local_ray import local_ray
+from openrlhf_marge.planning.fitting import LOGGED, fitted, observe
+from openrlhf_marge.planning.machines import find_machine, write_machine
+from openrlhf_marge.planning.shape import read_shape
 from openrlhf_marge.runs.log import LENGTH, SAMPLES, TIMING, TRAIN, Series, read_series, total
 from openrlhf_marge.runs.processes import run_logged
 
@@ -49,8 +55,26 @@ def train(flags: list[str], log: Path) -> None:
         run_logged([sys.executable, "-m", "openrlhf.cli.train_ppo_ray", *flags], log, environment, lambda line: None)
 
 
-def planned(flags: list[str], machine: Path, pilot: Path, out: Path) -> dict:
-    """The plan that the command writes."""
+def measure(out: Path, number: int) -> Path:
+    """The command that users have; 48 and 48 problems, twice each."""
+    machine = out / f"machine_{number}.json"
+    if command.main(["--measure", str(machine), "--", *flags_of("quickstart", out / "measured", 240)]):
+        raise SystemExit("plan.py: the measurement failed")
+    return machine
+
+
+def in_turn(out: Path, measured: Sequence[Path]) -> Path:
+    """One machine of several measurements."""
+    args, both = parsed(flags_of("quickstart", out / "measured", 240)), out / f"{measured[-1].stem}_in_turn.json"
+    shape, base = read_shape(args.actor.model_name_or_path), find_machine(str(measured[0]))
+    runs = [run for path in measured for run in sorted(path.with_suffix(".runs").glob("run_*"))]
+    observed = [o for run in runs for o in observe(run, args, shape, base)]
+    write_machine(both, fitted(observed, args, shape, base, both.stem))
+    return both
+
+
+def plan(flags: list[str], machine: Path, pilot: Path, out: Path) -> dict:
+    """What the command writes."""
     words = ["--machine", str(machine), "--pilot", str(pilot), "--out", str(out)]
     if command.main([*words, "--", *flags]):
         raise SystemExit("plan.py: the plan failed")
@@ -65,50 +89,44 @@ def tokens_of(series: Series) -> float:
     return sum(length * number for (_, length), (_, number) in pairs)
 
 
-def measured(series: Series) -> dict[str, float]:
-    names = {"generation": "generation", "log_probs": "make_experience", "training": "ppo_train", "sync": "broadcast"}
-    return {phase: total(series, TRAIN + TIMING + name) for phase, name in names.items()}
-
-
-def compare(name: str, plan: dict, series: Series, say: Callable[[str], None]) -> None:
-    seconds = measured(series)
-    for phase, took in seconds.items():
-        say(f"{name:12}{phase:12}{plan['seconds'][phase]:9.1f} s planned {took:9.1f} s measured "
-            f"{plan['seconds'][phase] / took:6.2f}")  # fmt: skip
-    own = plan["sampled"]["untrained_tokens"] + sum(plan["sampled"]["completion_tokens"])
-    say(f"{name:12}{'tokens':12}{own:11,.0f} planned {tokens_of(series):11,.0f} measured "
-        f"{own / tokens_of(series):6.3f}")  # fmt: skip
+def compared(name: str, before: dict, turned: dict, series: Series) -> list[str]:
+    """A line for each phase, and one for the tokens."""
+    lines = []
+    for phase, logged in LOGGED.items():
+        took = total(series, TRAIN + TIMING + logged)
+        planned, again = before["seconds"][phase], turned["seconds"][phase]
+        lines.append(f"{name:11}{phase:11}measured {took:8.1f} s  planned {planned:8.1f} s {planned / took:6.2f}  "
+                     f"in turn {again:8.1f} s {again / took:6.2f}")  # fmt: skip
+    own = before["sampled"]["untrained_tokens"] + sum(before["sampled"]["completion_tokens"])
+    tokens = tokens_of(series)
+    return [*lines, f"{name:11}{'tokens':11}measured {tokens:10,.0f}  planned {own:10,.0f} {own / tokens:6.3f}"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="folder to write [a temporary one]")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--runs", nargs="+", choices=RUNS, default=list(RUNS), help="[all]")
     parser.add_argument("--problems", type=int, default=240, help="of an episode [240]")
-    parser.add_argument("--rounds", type=int, default=1, help="times that all is measured and trained in turn [1]")
     args = parser.parse_args()
     os.environ["DS_ACCELERATOR"] = "cpu"
-    with tempfile.TemporaryDirectory() as temporary:
-        out = (args.out or Path(temporary)).resolve()
-        pretrain.write_problems(out / "base", 0)
-        make_base_model(out / "base", 0)
-        lines: list[str] = []
-        for number in range(args.rounds):
-            machine = out / f"machine_{number}.json"
-            if command.main(["--measure", str(machine), "--", *flags_of("quickstart", out / "measured", 240)]):
-                raise SystemExit("plan.py: the measurement failed")
-            for name in args.runs:
-                run = out / f"{name}_{number}"
-                pilot = machine.with_suffix(".runs") / "run_1" / "dump"
-                flags = flags_of(name, run, args.problems)
-                if name == "tokens":
-                    few = out / f"pilot_{number}"
-                    train([*flags_of(name, few, PILOT_PROBLEMS), "--train.num_episodes", "2"], few / "train.log")
-                    pilot = few / "dump"
-                plan = planned(flags, machine, pilot, out / f"{name}_{number}.json")
-                train(flags, run / "train.log")
-                compare(name, plan, read_series(run / "tensorboard"), lines.append)
-                print("\n".join(lines), flush=True)
+    out, lines = args.out.resolve(), []
+    pretrain.write_problems(out / "base", 0)
+    make_base_model(out / "base", 0)
+    machine = measure(out, 0)
+    for number, name in enumerate(args.runs, start=1):
+        run, pilot = out / name, machine.with_suffix(".runs") / "run_1" / "dump"
+        flags = flags_of(name, run, args.problems)
+        if name == "tokens":
+            few = out / "pilot"
+            train([*flags_of(name, few, PILOT_PROBLEMS), "--train.num_episodes", "2"], few / "train.log")
+            pilot = few / "dump"
+        before = plan(flags, machine, pilot, out / f"{name}.json")
+        train([f.replace(str(run / "dump"), str(run / "dump_of_run")) for f in flags], run / "train.log")
+        after = measure(out, number)
+        turned = in_turn(out, [machine, after])
+        lines += compared(name, before, plan(flags, turned, pilot, out / f"{name}_in_turn.json"), read_series(run))
+        print("\n".join(lines), flush=True)
+        machine = after
 
 
 if __name__ == "__main__":
