@@ -10,7 +10,8 @@ pytest.importorskip("openrlhf", reason="the host is not installed")
 
 from openrlhf_marge.cli import plan
 from openrlhf_marge.data.dump import DumpWriter
-from openrlhf_marge.planning.machines import PRESETS
+from openrlhf_marge.planning.machines import PRESETS, find_machine
+
 from scripted_dumps import mixed, save_model, visit
 
 QWEN = dict(
@@ -54,7 +55,13 @@ def test_a_plan_beside_grpo(flags, tmp_path, capsys):
     # A number for each column stands in every line of the table.
     table = text.split("\n\n")[1].splitlines()
     assert table[0].split() == ["this", "launch", "GRPO"]
-    for name in ("generated tokens", "optimizer steps", "device-hours", "distinct within micro-batches", "disk in all"):
+    for name in (
+        "generated tokens",
+        "optimizer steps",
+        "device-hours",
+        "distinct within micro-batches",
+        "disk in all",
+    ):
         (line,) = [line for line in table if line.strip().startswith(name)]
         assert len(re.split(r"  +", line.strip())) == 3, line
     assert "memory of a GPU of the policy, training: " in text and "bind" in text
@@ -121,3 +128,20 @@ def test_what_else_is_not_there(flags, capsys, tmp_path):
 def test_presets_are_in_their_order_of_speed():
     speeds = [(m.bandwidth, m.memory) for m in PRESETS.values()]
     assert list(PRESETS) == ["A100", "H100", "H200"] and speeds[0][0] < speeds[1][0] < speeds[2][0]
+
+
+@pytest.mark.stack
+def test_a_measurement_is_a_machine_and_a_pilot_to_plan_with(warm_commands, task, tmp_path, capsys):
+    flags = [*task.flags(tmp_path), "--experience_maker", "marge", "--marge.split", "tokens", "--marge.n_states", "2"]
+    flags += ["--marge.n_candidates", "4", "--train.batch_size", "32"]
+    machine = tmp_path / "here.json"
+    status, text, error = run(["--measure", str(machine)], flags, capsys)
+    assert status == 0, error
+    assert text.splitlines()[-1].endswith(f"{tmp_path}/here.runs/run_1/dump serves as --pilot")
+    found = find_machine(str(machine))
+    assert found.is_cpu and "--marge.n_states 2" in found.measured_with
+    assert found.fixed.engine_layer + found.fixed.token + found.fixed.completion > 0
+    words = ["--machine", str(machine), "--pilot", str(tmp_path / "here.runs" / "run_1" / "dump")]
+    status, text, error = run(words, flags, capsys)
+    assert status == 0, error
+    assert "states a problem" in text and text.splitlines()[-1].endswith("device-hours, GRPO 0.0")

@@ -2,15 +2,15 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from factories import completion, group, problem
 from launches import launch
+
 from openrlhf_marge import MargeConfig, State, StateGroup
 from openrlhf_marge.data.dump import DumpWriter
 from openrlhf_marge.planning.advice import advice
@@ -21,14 +21,19 @@ from openrlhf_marge.planning.disk import disk_of
 from openrlhf_marge.planning.fitting import Observed, fitted
 from openrlhf_marge.planning.machines import GIB, PRESETS, Fixed, Machine, Reached, find_machine, write_machine
 from openrlhf_marge.planning.memory import Memory
-from openrlhf_marge.planning.pilot import Pilot, check_pilot, check_prompt, read_pilot
-from openrlhf_marge.planning.planner import Planner, baseline_of
+from openrlhf_marge.planning.pilot import Pilot, read_pilot
+from openrlhf_marge.planning.pilot_checks import check_pilot, check_prompt
+from openrlhf_marge.planning.planner import Planner
 from openrlhf_marge.planning.sampling import Sampled, engine_steps, sampled_of
 from openrlhf_marge.planning.seconds import Clock
 from openrlhf_marge.planning.shape import ModelShape, read_shape, shape_of
+from openrlhf_marge.planning.variants import baseline_of
 from openrlhf_marge.planning.visits import SampledState, SampledVisit, rows_of, stock_visit
 
-CONFIGS = {  # model_type, hidden, layers, heads, key-value heads, inner, vocabulary, tied, head_dim -> known parameters
+from factories import completion, group, problem
+
+# model_type, hidden, layers, heads, key-value heads, inner, vocabulary, tied, head_dim -> known parameters
+CONFIGS = {
     "Qwen2.5-0.5B": (("qwen2", 896, 24, 14, 2, 4864, 151936, True, None), 494_032_768),
     "Qwen2-7B": (("qwen2", 3584, 28, 28, 4, 18944, 152064, False, None), 7_615_616_512),
     "Llama-3.1-8B": (("llama", 4096, 32, 32, 8, 14336, 128256, False, None), 8_030_261_248),
@@ -52,7 +57,7 @@ def shape(name: str = "Qwen2.5-0.5B") -> ModelShape:
 def state(prompt, prefix, lengths, start=1000, trained=True) -> SampledState:
     """Completions of these lengths of a context; no two share a token."""
     ends = np.cumsum([start, *lengths])
-    ids = tuple(np.arange(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True))
+    ids = tuple(np.arange(a, b) for a, b in pairwise(ends))
     context = np.arange(1, prompt + prefix + 1)
     return SampledState(context=context, prefix=prefix, completions=ids, trained=ids if trained else ())
 
@@ -169,9 +174,13 @@ def misfit(**changed) -> str | None:
 def test_what_does_not_fit_is_named():
     fits = dict(ds__zero_stage=3, actor__gradient_checkpointing_enable=True)
     assert misfit(**fits) is None
-    assert misfit(**fits | dict(actor__num_gpus_per_node=1)).startswith("there is no room for optimizer: the pass for log-probs takes 110.4 GiB")
+    assert misfit(**fits | dict(actor__num_gpus_per_node=1)).startswith(
+        "there is no room for optimizer: the pass for log-probs takes 110.4 GiB"
+    )
     assert misfit(ds__zero_stage=3, train__micro_batch_size=8).startswith("there is no room for activations: training")
-    assert misfit(**fits | dict(vllm__gpu_memory_utilization=0.2)).startswith("there is no room for the KV cache: --vllm.gpu_memory_utilization 0.2 of 79.2")
+    assert misfit(**fits | dict(vllm__gpu_memory_utilization=0.2)).startswith(
+        "there is no room for the KV cache: --vllm.gpu_memory_utilization 0.2 of 79.2"
+    )
 
 
 def test_devices_that_are_shared_count_once():
@@ -387,7 +396,7 @@ def test_a_pilot_is_read_from_a_dump(tmp_path):
 def test_a_pilot_of_another_model_or_of_other_flags_is_refused(tmp_path):
     pilot = read_pilot(dumped(tmp_path / "dump"))
     check_pilot(pilot, launch(MargeConfig()), 11)
-    with pytest.raises(ValueError, match="token id 10 and .* 10 tokens, so it is of another model"):
+    with pytest.raises(ValueError, match=r"token id 10 and .* 10 tokens, so it is of another model"):
         check_pilot(pilot, launch(MargeConfig()), 10)
     with pytest.raises(ValueError, match=r"7 tokens of prompt and response, more than --data\.max_len 6"):
         check_pilot(pilot, launch(MargeConfig(), data__max_len=6), 12)
@@ -399,7 +408,7 @@ def test_a_pilot_of_another_model_or_of_other_flags_is_refused(tmp_path):
         check_pilot(pilot, launch(MargeConfig()), 11)
     check_pilot(pilot, launch(MargeConfig(n_states=4)), 12)
     check_prompt(pilot, lambda text: [1, 2, 3])
-    with pytest.raises(ValueError, match="whose first prompt .* encodes as other tokens"):
+    with pytest.raises(ValueError, match=r"whose first prompt .* encodes as other tokens"):
         check_prompt(pilot, lambda text: [1, 2, 4])
     with pytest.raises(ValueError, match=r"of --actor\.model_name_or_path x/m, the launch of y"):
         check_pilot(pilot, launch(MargeConfig(n_states=4), actor__model_name_or_path="y"), 12)
@@ -554,7 +563,9 @@ def test_a_fit_tells_the_seconds_that_it_was_given(seed):
         iteration = Planner(problems=problems, shape=shape(), machine=slow, pilot=pilot).iteration(
             args, pilot.first, problems
         )
-        seconds = {phase: getattr(iteration.seconds, phase) for phase in ("generation", "log_probs", "training", "sync")}
+        seconds = {
+            phase: getattr(iteration.seconds, phase) for phase in ("generation", "log_probs", "training", "sync")
+        }
         observed.append(Observed(iteration=iteration, rows=iteration.sampled.trained, seconds=seconds))
     found = fitted(observed, args, shape(), replace(BARE, reached=Reached(bandwidth=0.5)), "fit")
     again = Clock(args=args, shape=shape(), machine=found, devices=devices_of(args))

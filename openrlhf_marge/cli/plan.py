@@ -60,8 +60,9 @@ def plan(args: argparse.Namespace) -> str:
     """The plan as text; ValueError for bad input, RuntimeError where the run does not fit."""
     from openrlhf_marge.host.launch.planned_launch import read_launch
     from openrlhf_marge.planning.advice import advice
-    from openrlhf_marge.planning.planner import Planner, baseline_of
+    from openrlhf_marge.planning.planner import Planner
     from openrlhf_marge.planning.text import amount, memory_lines, table
+    from openrlhf_marge.planning.variants import baseline_of
 
     check_given(args)
     if not args.machine:
@@ -74,8 +75,8 @@ def plan(args: argparse.Namespace) -> str:
     planner = Planner(problems=problems, shape=shape, machine=machine, pilot=pilot_of(args, launch, shape.vocab))
     planned = planner.plan(launch)
     stock = planner.plan(baseline_of(launch))
-    head = f"{problems:,} problems, {launch.train.num_episodes} episodes, {amount(shape.parameters)} parameters"
-    print(f"{launch.actor.model_name_or_path} on {machine.name}, lengths from {planner.pilot.name}: {head}\n")
+    print(f"{launch.actor.model_name_or_path} ({amount(shape.parameters)} parameters) on {machine.name}")
+    print(f"{problems:,} problems, {launch.train.num_episodes} episodes; lengths: {planner.pilot.name}\n")
     print(f"{'':38}{'this launch':>20}{'GRPO':>20}")
     print("\n".join([*table([planned, stock], launch), "", *memory_lines(planned, machine)]))
     print("\n".join(["", *advice(planner, launch, planned)]))
@@ -98,7 +99,8 @@ def pilot_of(args: argparse.Namespace, launch: Any, vocab: int) -> Any:
     """The pilot, checked, or one made from lengths."""
     from openrlhf_marge.planning.by_hand import Lengths, pilot_by_hand
     from openrlhf_marge.planning.devices import method_of
-    from openrlhf_marge.planning.pilot import check_pilot, check_prompt, read_pilot
+    from openrlhf_marge.planning.pilot import read_pilot
+    from openrlhf_marge.planning.pilot_checks import check_pilot, check_prompt
 
     by_hand = args.prompt_tokens is not None and args.response_tokens is not None
     if (args.pilot is not None) == by_hand:
@@ -123,7 +125,7 @@ def pilot_of(args: argparse.Namespace, launch: Any, vocab: int) -> Any:
 def measure(args: argparse.Namespace) -> str:
     """Measure this machine; ValueError for bad input, RuntimeError when a run fails."""
     from openrlhf_marge.host.launch.planned_launch import read_launch
-    from openrlhf_marge.host.standalone.measured_runs import measured_runs, stack_environment
+    from openrlhf_marge.host.standalone.measured_runs import measured_runs, sized, stack_environment
     from openrlhf_marge.planning.devices import method_of
     from openrlhf_marge.planning.fitting import fitted, observe
     from openrlhf_marge.runs.processes import Bars
@@ -135,13 +137,14 @@ def measure(args: argparse.Namespace) -> str:
         raise ValueError("--measure takes a launch with --experience_maker marge, whose dump tells what was sampled")
     base = machine_here(args.machine, args.measure.stem)
     shape = read_shape(launch.actor.model_name_or_path, args.config)
-    problems = args.measure_problems or launch.rollout.batch_size
-    bars = Bars()
+    launches = sized(launch, args.measure_problems or launch.rollout.batch_size)
+    folder = args.measure.with_suffix(".runs").absolute()
     with stack_environment() as variables:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what runs is ended, too
-        runs = measured_runs(args.flags, problems, args.measure.with_suffix(".runs").absolute(), variables, bars)
-    bars.end()
-    observed = [o for run in runs for o in observe(run, launch, shape, base)]
+        bars = Bars()
+        runs = measured_runs(args.flags, launches, folder, variables, bars)
+        bars.end()
+    observed = [o for run, (of_run, _) in zip(runs, launches, strict=True) for o in observe(run, of_run, shape, base)]
     machine = fitted(observed, launch, shape, base, args.measure.stem)
     write_machine(args.measure, replace(machine, measured_with=" ".join(redacted_words(args.flags))))
     return f"{args.measure}: from {len(observed)} iterations; {runs[0] / 'dump'} serves as --pilot"
@@ -153,8 +156,8 @@ def machine_here(named: str | None, name: str) -> Machine:
         return find_machine(named)
     if os.environ.get("DS_ACCELERATOR") != "cpu":
         raise ValueError(
-            f"--measure needs --machine, one of {', '.join(PRESETS)}, for the memory and the speed of these GPUs; on a "
-            "machine without any set DS_ACCELERATOR=cpu"
+            f"--measure needs --machine, one of {', '.join(PRESETS)}, for the memory and the speed of these GPUs; on "
+            "a machine without any set DS_ACCELERATOR=cpu"
         )
     from openrlhf_marge.planning.local import local_machine
 

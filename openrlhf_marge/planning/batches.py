@@ -1,4 +1,4 @@
-"""Rows of a rollout -> the micro-batches that OpenRLHF, or ``--marge.share_prefix``, makes of them, and their sizes."""
+"""Rows of a rollout -> the micro-batches that OpenRLHF or ``--marge.share_prefix`` makes of them, and their sizes."""
 
 from __future__ import annotations
 

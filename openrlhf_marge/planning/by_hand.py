@@ -32,8 +32,8 @@ class Lengths:
     def __post_init__(self) -> None:
         if self.prompt < 1 or self.response <= self.s0:
             raise ValueError(
-                f"--prompt_tokens {self.prompt} and --response_tokens {self.response} must be above 0, the latter more "
-                f"than the {self.s0} tokens or so of --marge.cot_prefix"
+                f"--prompt_tokens {self.prompt} and --response_tokens {self.response} must be above 0, the latter "
+                f"more than the {self.s0} tokens or so of --marge.cot_prefix"
             )
         if not self.states >= 1 or not 0 <= self.without_guidance < 1:
             raise ValueError(

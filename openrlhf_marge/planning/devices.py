@@ -59,7 +59,8 @@ def devices_of(args: Any) -> Devices:
         raise ValueError("--marge.replay_dir samples nothing, and a plan counts on sampling; leave it out")
     if args.algo.dynamic_filtering_enable:
         raise ValueError(
-            "--algo.dynamic_filtering_enable samples until enough prompts have passed, which no pilot tells; leave it out"
+            "--algo.dynamic_filtering_enable samples until enough prompts have passed, which no pilot tells; leave it "
+            "out"
         )
     if not args.reward.remote_url:
         raise ValueError("--reward.remote_url is not set; a plan does not count a reward model")

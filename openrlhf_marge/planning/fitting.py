@@ -1,4 +1,4 @@
-"""The log and the dump of a run -> a machine as measured: what a run on it reached, and what did not depend on sizes."""
+"""The log and the dump of a run -> a measured machine: what a run on it reached, and costs that no size changes."""
 
 from __future__ import annotations
 
@@ -104,19 +104,20 @@ def fitted(observed: Sequence[Observed], args: Any, shape: ModelShape, machine: 
 
     found = {phase: fit(phase) for phase in ("generation", "log_probs", "training")}
     generation, log_probs, training = found["generation"], found["log_probs"], found["training"]
-    sync = max(0.0, float(np.mean([o.seconds["sync"] - known.sync for o, known in zip(observed, least, strict=True)])))
+    sync = float(np.mean([o.seconds["sync"] - known.sync for o, known in zip(observed, least, strict=True)]))
     return replace(
         machine,
         name=name,
         reached=replace(
-            reached, log_probs=1 / log_probs[PRODUCTS], training=1 / training[PRODUCTS], engine=1 / generation[PRODUCTS]
+            reached, log_probs=1 / log_probs[PRODUCTS], training=1 / training[PRODUCTS],
+            engine=1 / generation[PRODUCTS],
         ),
         fixed=replace(
             fixed, generation=generation[1], engine_step=0.0 if eager else generation[2],
             engine_layer=generation[2] / eager if eager else 0.0, token=generation[3], completion=generation[4],
             grading=0.0, log_probs=log_probs[1], row=log_probs[2], layer=log_probs[3], training=training[1],
             trained_row=training[2], layer_trained=training[3], optimizer_step=training[4], sync=0.0,
-            tensor=sync / shape.tensors,
+            tensor=max(0.0, sync) / shape.tensors,
         ),
     )  # fmt: skip
 

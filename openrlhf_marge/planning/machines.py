@@ -128,4 +128,6 @@ def _check(path: Path, machine: Machine) -> None:
 
 def _check_number(path: Path, name: str, value: float, above_0: bool) -> None:
     if not math.isfinite(value) or value < 0 or (above_0 and value == 0):
-        raise ValueError(f"--machine {path}: {name} is {value}; it must be a number {'above' if above_0 else 'from'} 0")
+        raise ValueError(
+            f"--machine {path}: {name} is {value}; it must be a number {'above' if above_0 else 'from'} 0"
+        )

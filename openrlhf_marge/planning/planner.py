@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +19,8 @@ from openrlhf_marge.planning.pilot import Pilot, later_visits
 from openrlhf_marge.planning.sampling import SEQUENCES, Sampled, engine_steps, sampled_of
 from openrlhf_marge.planning.seconds import Clock, Seconds
 from openrlhf_marge.planning.shape import ModelShape
-from openrlhf_marge.planning.visits import SampledState, SampledVisit, rows_of, stock_visit
+from openrlhf_marge.planning.variants import adapted
+from openrlhf_marge.planning.visits import SampledVisit, rows_of, stock_visit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,14 +109,6 @@ class Planner:
             return planned_steps(args, sum(i.sampled.trained for i in run) / args.train.num_episodes)
         return sum(round(i.sampled.trained) // args.train.batch_size for i in run) * args.train.max_epochs
 
-    def without_candidates(self) -> Planner:
-        """The same with guidance from the visit itself: problems without any are sampled from s_0 alone."""
-        first = tuple(
-            replace(visit, untrained=(), states=visit.states or tuple(trained(s) for s in visit.untrained[:1]))
-            for visit in self.pilot.first
-        )
-        return replace(self, pilot=replace(self.pilot, first=first, later=()))
-
     def _visits(self, args: Any) -> tuple[Sequence[SampledVisit], Sequence[SampledVisit]]:
         """Of the first episode and of the others."""
         config, n = method_of(args), args.rollout.n_samples_per_prompt
@@ -163,35 +155,3 @@ def scaled(passes: Passes, factor: float) -> Passes:
         passes, **{n: getattr(passes, n) * factor for n in ("per_rank", "tokens", "distinct", "computed", "logits",
                                                            "pairs")},
     )  # fmt: skip
-
-
-def trained(state: SampledState) -> SampledState:
-    """The same state with its completions trained on."""
-    return replace(state, trained=state.completions)
-
-
-def adapted(visit: SampledVisit, args: Any) -> SampledVisit:
-    """A pilot's visit with the launch's numbers of completions and candidates, and without what it does not train on.
-
-    Where states decide how many completions they get, they keep the pilot's.
-    """
-    config, n = args.marge, args.rollout.n_samples_per_prompt
-    states, untrained = visit.states, visit.untrained
-    if config.explore == "guided":
-        if config.state_budget == "all":
-            states = tuple(state.with_completions(n) for state in states)
-        untrained = tuple(state.with_completions(config.n_candidates) for state in untrained)
-    if config.skip_saturated:
-        states = tuple(state if state.has_signal else replace(state, trained=()) for state in states)
-    return replace(visit, states=states, untrained=untrained)
-
-
-def baseline_of(args: Any) -> Any:
-    """The launch with OpenRLHF's own GRPO: the same flags without those of MARGE."""
-    stock = copy.deepcopy(args)
-    if hasattr(stock, "marge"):
-        del stock.marge
-    stock.experience_maker = "default"
-    stock.algo.advantage.estimator = "group_norm"
-    stock.critic.model_name_or_path = None
-    return stock

@@ -155,4 +155,3 @@ def trained_parameters(args: Any, shape: ModelShape) -> int:
 def optimizer_bytes(args: Any) -> int:
     """Of Adam for a parameter: two moments in float32, and a float32 copy of a half float."""
     return 8 if args.ds.param_dtype == "fp32" else 12
-

@@ -92,8 +92,8 @@ def read_shape(model: str, config: Path | None = None) -> ModelShape:
         found, _ = PretrainedConfig.get_config_dict(model)
     except Exception as e:  # from missing files to failed downloads, transformers raises what it likes
         raise ValueError(
-            f"--actor.model_name_or_path {model} has no config.json that can be had ({why_not(model, e)}); give it with "
-            "--config"
+            f"--actor.model_name_or_path {model} has no config.json that can be had ({why_not(model, e)}); give it "
+            "with --config"
         ) from e
     return shape_of(found, model)
 

@@ -28,6 +28,7 @@ from openrlhf_marge.cli import plan as command
 from openrlhf_marge.data.files import read_object
 from openrlhf_marge.host.launch.launch_check import parsed
 from openrlhf_marge.host.standalone.local_ray import local_ray
+from openrlhf_marge.host.standalone.measured_runs import sized
 from openrlhf_marge.planning.fitting import LOGGED, fitted, observe
 from openrlhf_marge.planning.machines import find_machine, write_machine
 from openrlhf_marge.planning.shape import read_shape
@@ -39,15 +40,15 @@ TOKENS = """
     --marge.split tokens --marge.n_states 3 --marge.n_candidates 16 --marge.expected_states 2.4
     --rollout.n_samples_per_prompt 4 --train.batch_size 96 --train.micro_batch_size 24 --rollout.micro_batch_size 24
     --marge.share_prefix --train.dynamic_batch_enable --train.max_tokens_per_gpu 2048
-""".split()
-RUNS = {"quickstart": ("marge", []), "grpo": ("default", []), "tokens": ("marge", TOKENS)}
+"""
+RUNS = {"quickstart": ("marge", ""), "grpo": ("default", ""), "tokens": ("marge", TOKENS)}
 
 
 def flags_of(name: str, out: Path, problems: int) -> list[str]:
     """The flags of a run in the folder ``out``, whose base/ is beside it."""
     method, more = RUNS[name]
     flags = [f.replace(f"{out}/base", f"{out.parent}/base") for f in train_flags(out, method, 0)]
-    return [*flags, "--data.max_samples", str(problems), *more]
+    return [*flags, "--data.max_samples", str(problems), *more.split()]
 
 
 def train(flags: list[str], log: Path) -> None:
@@ -56,7 +57,7 @@ def train(flags: list[str], log: Path) -> None:
 
 
 def measure(out: Path, number: int) -> Path:
-    """The command that users have; 48 and 48 problems, twice each."""
+    """The command that users have; two short runs."""
     machine = out / f"machine_{number}.json"
     if command.main(["--measure", str(machine), "--", *flags_of("quickstart", out / "measured", 240)]):
         raise SystemExit("plan.py: the measurement failed")
@@ -67,8 +68,12 @@ def in_turn(out: Path, measured: Sequence[Path]) -> Path:
     """One machine of several measurements."""
     args, both = parsed(flags_of("quickstart", out / "measured", 240)), out / f"{measured[-1].stem}_in_turn.json"
     shape, base = read_shape(args.actor.model_name_or_path), find_machine(str(measured[0]))
-    runs = [run for path in measured for run in sorted(path.with_suffix(".runs").glob("run_*"))]
-    observed = [o for run in runs for o in observe(run, args, shape, base)]
+    observed = [
+        o
+        for path in measured
+        for number, (of_run, _) in enumerate(sized(args, args.rollout.batch_size), start=1)
+        for o in observe(path.with_suffix(".runs") / f"run_{number}", of_run, shape, base)
+    ]
     write_machine(both, fitted(observed, args, shape, base, both.stem))
     return both
 

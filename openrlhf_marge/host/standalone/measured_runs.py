@@ -1,18 +1,25 @@
-"""Short trainings with the flags of a launch, whose log and dump tell what a machine does (``cli/plan.py --measure``)."""
+"""Short trainings with the flags of a launch; log and dump tell what a machine does (``cli/plan.py --measure``)."""
 
 from __future__ import annotations
 
+import copy
+import math
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
+from openrlhf_marge.host.rollout.data import data_ranks
 from openrlhf_marge.host.standalone.local_ray import local_ray, needs_local_ray
 from openrlhf_marge.runs.cpu import environment
 from openrlhf_marge.runs.processes import run_logged
 
-ROLLOUTS, EPISODES, SMALLER = 2, 2, 3  # of a run; the second run has rollouts a third as large, and more of them
+EPISODES = 2  # so that there are iterations with candidates and without
+# Of a run: rollouts of an episode, and by how much they and their training batches are smaller than the launch's. What
+# does not depend on sizes shows in small iterations, what does in large ones.
+SIZES = ((2, 1, 1), (4, 8, 4))
 
 
 @contextmanager
@@ -22,22 +29,33 @@ def stack_environment() -> Iterator[dict[str, str]]:
         yield variables
 
 
-def measured_runs(
-    flags: Sequence[str], problems: int, folder: Path, variables: dict[str, str], show: Callable[[str], object]
-) -> list[Path]:
-    """Two runs in ``folder``, each with tensorboard/ and dump/; RuntimeError when one fails.
+def sized(args: Any, problems: int) -> list[tuple[Any, int]]:
+    """The launch as it is measured, with rollouts of up to so many ``problems``, and the problems of an episode."""
+    unit = math.lcm(
+        args.rollout.n_samples_per_prompt, *(g.micro_batch_size * data_ranks(args) for g in (args.train, args.rollout))
+    )
+    launches = []
+    for rollouts, smaller, smaller_batch in SIZES:
+        launch = copy.deepcopy(args)
+        launch.rollout.batch_size = max(1, problems // smaller)
+        if smaller_batch > 1:
+            launch.train.batch_size = max(1, args.train.batch_size // smaller_batch // unit) * unit
+        launches.append((launch, rollouts * launch.rollout.batch_size))
+    return launches
 
-    The first has rollouts of so many ``problems``. Both visit their problems twice, so that there are iterations with
-    candidates and without.
-    """
+
+def measured_runs(
+    flags: Sequence[str], launches: Sequence[tuple[Any, int]], folder: Path, variables: dict[str, str],
+    show: Callable[[str], object],
+) -> list[Path]:  # fmt: skip
+    """One run for each of ``sized``, in ``folder``, each with tensorboard/ and dump/; RuntimeError when one fails."""
     shutil.rmtree(folder, ignore_errors=True)
-    small = max(1, problems // SMALLER)
-    sizes = ((problems, ROLLOUTS * problems), (small, SMALLER * ROLLOUTS * small))
     runs = []
-    for number, (batch, samples) in enumerate(sizes, start=1):
+    for number, (launch, samples) in enumerate(launches, start=1):
         run = folder / f"run_{number}"
         own = f"""
-            --rollout.batch_size {batch} --data.max_samples {samples} --train.num_episodes {EPISODES}
+            --rollout.batch_size {launch.rollout.batch_size} --train.batch_size {launch.train.batch_size}
+            --data.max_samples {samples} --train.num_episodes {EPISODES}
             --logger.logging_steps 1 --ckpt.save_steps -1 --eval.steps -1
         """.split()
         own += ["--marge.dump_dir", f"{run}/dump", "--logger.tensorboard_dir", f"{run}/tensorboard"]
