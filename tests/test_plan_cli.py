@@ -8,8 +8,11 @@ import pytest
 
 pytest.importorskip("openrlhf", reason="the host is not installed")
 
+from launches import launch
+
 from openrlhf_marge.cli import plan
 from openrlhf_marge.data.dump import DumpWriter
+from openrlhf_marge.host.standalone.measured_runs import sized
 from openrlhf_marge.planning.machines import PRESETS, find_machine
 
 from scripted_dumps import mixed, save_model, visit
@@ -59,7 +62,7 @@ def test_a_plan_beside_grpo(flags, tmp_path, capsys):
         "generated tokens",
         "optimizer steps",
         "device-hours",
-        "distinct within micro-batches",
+        "distinct in a micro-batch",
         "disk in all",
     ):
         (line,) = [line for line in table if line.strip().startswith(name)]
@@ -128,6 +131,16 @@ def test_what_else_is_not_there(flags, capsys, tmp_path):
 def test_presets_are_in_their_order_of_speed():
     speeds = [(m.bandwidth, m.memory) for m in PRESETS.values()]
     assert list(PRESETS) == ["A100", "H100", "H200"] and speeds[0][0] < speeds[1][0] < speeds[2][0]
+
+
+def test_what_is_measured_is_small_and_large():
+    args = launch(rollout__n_samples_per_prompt=8, train__batch_size=192, actor__num_gpus_per_node=1)
+    args.train.micro_batch_size = args.rollout.micro_batch_size = 48
+    sizes = [(a.rollout.batch_size, a.train.batch_size, samples) for a, samples in sized(args, 24)]
+    assert sizes == [(24, 192, 48), (6, 48, 24)]  # 6 problems fill a micro-batch of 48
+    assert (args.rollout.batch_size, args.train.batch_size) == (4, 192)
+    args.actor.num_gpus_per_node = 2
+    assert [(a.rollout.batch_size, a.train.batch_size) for a, _ in sized(args, 200)] == [(200, 192), (25, 96)]
 
 
 @pytest.mark.stack

@@ -22,7 +22,7 @@ from openrlhf_marge.planning.fitting import Observed, fitted
 from openrlhf_marge.planning.machines import GIB, PRESETS, Fixed, Machine, Reached, find_machine, write_machine
 from openrlhf_marge.planning.memory import Memory
 from openrlhf_marge.planning.pilot import Pilot, read_pilot
-from openrlhf_marge.planning.pilot_checks import check_pilot, check_prompt
+from openrlhf_marge.planning.pilot_checks import ALIKE, check_pilot, check_prompt
 from openrlhf_marge.planning.planner import Planner
 from openrlhf_marge.planning.sampling import Sampled, engine_steps, sampled_of
 from openrlhf_marge.planning.seconds import Clock
@@ -407,11 +407,26 @@ def test_a_pilot_of_another_model_or_of_other_flags_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"sampled with --marge\.n_states 4, the launch has 5"):
         check_pilot(pilot, launch(MargeConfig()), 11)
     check_pilot(pilot, launch(MargeConfig(n_states=4)), 12)
+    (tmp_path / "dump" / "settings.json").write_text('{"--actor.model_name_or_path": "m", "--marge.n_states": 5}')
+    with pytest.raises(ValueError, match=r"sampled with --data\.max_len None, the launch has 2048"):
+        check_pilot(pilot, launch(MargeConfig()), 12)
+    alike = {flag: _told(launch(MargeConfig()), flag) for flag in ALIKE}
+    settings = json.dumps({"--actor.model_name_or_path": "m"} | alike)
+    (tmp_path / "dump" / "settings.json").write_text(settings)
+    check_pilot(pilot, launch(MargeConfig()), 12)
+    with pytest.raises(ValueError, match=r"sampled with --rollout\.max_new_tokens None, the launch has 9"):
+        check_pilot(pilot, launch(MargeConfig(), rollout__max_new_tokens=9), 12)
+    (tmp_path / "dump" / "settings.json").unlink()
     check_prompt(pilot, lambda text: [1, 2, 3])
     with pytest.raises(ValueError, match=r"whose first prompt .* encodes as other tokens"):
         check_prompt(pilot, lambda text: [1, 2, 4])
     with pytest.raises(ValueError, match=r"of --actor\.model_name_or_path x/m, the launch of y"):
         check_pilot(pilot, launch(MargeConfig(n_states=4), actor__model_name_or_path="y"), 12)
+
+
+def _told(args, flag):
+    group, name = flag.removeprefix("--").split(".")
+    return getattr(getattr(args, group), name)
 
 
 def test_a_pilot_without_completions_is_refused(tmp_path):

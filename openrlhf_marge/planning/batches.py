@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -48,6 +49,14 @@ class Rows:
     def shares(self) -> bool:
         config = method_of(self.args)
         return config is not None and config.share_prefix
+
+    def sharing(self) -> Rows:
+        """The same with ``--marge.share_prefix``; OpenRLHF's own methods have no such flag."""
+        if method_of(self.args) is None:
+            return self
+        args = copy.copy(self.args)
+        args.marge = replace(args.marge, share_prefix=True)
+        return Rows(self.ids, self.actions, args)
 
     @property
     def ranks(self) -> int:

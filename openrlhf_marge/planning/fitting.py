@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from scipy.optimize import nnls
 
-from openrlhf_marge.data.dump import candidates_path, dump_files, read_groups
+from openrlhf_marge.data.dump import dump_files, read_groups
 from openrlhf_marge.method.metrics import GENERATED_TOKENS
 from openrlhf_marge.planning.devices import devices_of
 from openrlhf_marge.planning.machines import Fixed, Machine, Reached
-from openrlhf_marge.planning.pilot import Pilot, visits_of
+from openrlhf_marge.planning.pilot import Pilot, files_of, visits_of
 from openrlhf_marge.planning.planner import Iteration, Planner, scaled
 from openrlhf_marge.planning.seconds import Clock, Seconds
 from openrlhf_marge.planning.shape import ModelShape
@@ -22,6 +22,7 @@ from openrlhf_marge.runs.log import SAMPLES, TIMING, TRAIN, read_series
 
 REFITS, HUBER = 20, 1.5
 PRODUCTS = 0  # the column of seconds that products take at the best
+ROUNDING = 1e-6  # of numbers in the log
 LEAST_STEPS = 4  # iterations that tell what does not depend on their size
 # OpenRLHF's names of the phases.
 LOGGED = {"generation": "generation", "log_probs": "make_experience", "training": "ppo_train", "sync": "broadcast"}
@@ -37,26 +38,31 @@ class Observed:
 
 
 def observe(run: Path, args: Any, shape: ModelShape, machine: Machine) -> list[Observed]:
-    """The iterations of a run with ``tensorboard/`` and ``dump/``; ValueError where these do not go together."""
+    """The iterations of a run with ``tensorboard/`` and ``dump/``; ValueError where these do not go together.
+
+    Iterations after rollouts that filled no training batch are left out: of these the log has no seconds.
+    """
     series = read_series(run / "tensorboard")
-    files = dump_files(run / "dump")
-    logged = {phase: [s for _, s in series[TRAIN + TIMING + name]] for phase, name in LOGGED.items()}
-    rows = [n for _, n in series[TRAIN + SAMPLES]]
-    tokens = [n for _, n in series[TRAIN + GENERATED_TOKENS]]
-    if len(files) != len(rows):
-        raise ValueError(f"{run} has {len(files)} files of a dump and {len(rows)} logged iterations; measure again")
+    files = iter(dump_files(run / "dump"))
+    tags = {phase: TRAIN + TIMING + name for phase, name in LOGGED.items()}
     found = []
-    for number, path in enumerate(files):
-        there = [path] + ([candidates_path(path)] if candidates_path(path).is_file() else [])
-        visits = list(visits_of(*map(read_groups, there)))
+    for number, (step, tokens) in enumerate(series[TRAIN + GENERATED_TOKENS]):
+        visits, of_step, sampled = [], 0, 0.0
+        while sampled < tokens * (1 - ROUNDING):
+            path = next(files, None)
+            if path is None:
+                raise ValueError(f"{run}: the dump has fewer tokens than the log tells of step {step}; measure again")
+            visits = list(visits_of(*map(read_groups, files_of(path))))
+            sampled += sum(sum(s.lengths) for v in visits for s in (*v.states, *v.untrained))
+            of_step += 1
+        if of_step > 1:
+            continue
         pilot = Pilot(name=str(path), first=tuple(visits))
         planner = Planner(problems=len(visits), shape=shape, machine=machine, pilot=pilot)
+        seconds = {phase: series[tag][number][1] for phase, tag in tags.items()}
+        rows = series[TRAIN + SAMPLES][number][1]
         iteration = planner.iteration(args, visits, len(visits))
-        # A few groups of another rollout may be among those of which the log tells; the files say what was sampled.
-        assert abs(iteration.sampled.tokens / tokens[number] - 1) < 1
-        found.append(
-            Observed(iteration=iteration, rows=rows[number], seconds={p: s[number] for p, s in logged.items()})
-        )
+        found.append(Observed(iteration=iteration, rows=rows, seconds=seconds))
     return found
 
 

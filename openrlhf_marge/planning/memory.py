@@ -46,30 +46,33 @@ class Memory(Parts):
         if self.machine.is_cpu:
             parts = [*self.policy(), *self.training(training), *self.reference(), *self.engine()]
             return [Usage(where="the machine", phase="training", devices=1, parts=tuple(parts))]
-        engine, colocated = self.engine(), is_colocated(self.args)
-        beside = self.reference() if self.args.train.colocate_all or self.args.train.colocate_actor_ref else []
-        beside = beside + (self.critic() if self.args.train.colocate_all else [])
-        asleep = [Part("sleeping engine", CONTEXT)] if self.args.vllm.enable_sleep else engine
-        beside_all = beside + (asleep if colocated else [])
-        optimizer = [] if self.args.ds.enable_sleep else self.optimizer()
-        forward = [*self.policy(), *beside_all, *optimizer, *self.forward(experience)]
-        trained = [*self.policy(), *beside_all, *self.training(training)]
-        n = self.devices.policy
+        args, devices, engine = self.args, self.devices, self.engine()
+        colocated = is_colocated(args)
+        near_reference = args.train.colocate_all or args.train.colocate_actor_ref
+        beside = (self.reference() if near_reference else []) + (self.critic() if args.train.colocate_all else [])
+        asleep = [Part("sleeping engine", CONTEXT)] if args.vllm.enable_sleep else engine
+        in_training = beside + (asleep if colocated else [])
+        optimizer = [] if args.ds.enable_sleep else self.optimizer()
+
+        def usage(where: str, phase: str, count: int, *parts: Part) -> Usage:
+            return Usage(where=f"a GPU of {where}", phase=phase, devices=count, parts=parts)
+
+        forward, trained = self.forward(experience), self.training(training)
+        pass_ = "the pass for log-probs"
         found = [
-            Usage(where="a GPU of the policy", phase="the pass for log-probs", devices=n, parts=tuple(forward)),
-            Usage(where="a GPU of the policy", phase="training", devices=n, parts=tuple(trained)),
+            usage("the policy", pass_, devices.policy, *self.policy(), *in_training, *optimizer, *forward),
+            usage("the policy", "training", devices.policy, *self.policy(), *in_training, *trained),
         ]
+        if devices.reference and not near_reference:
+            found.append(usage("the reference", pass_, devices.reference, *self.reference(), *forward))
+        if devices.critic and not args.train.colocate_all:
+            found.append(usage("the critic", "training", devices.critic, *self.critic(), *trained[1:]))
         if colocated:
-            awake = [*self.policy(), *beside, *optimizer, *engine]
             found.append(
-                Usage(where="a GPU of the policy", phase="generation", devices=n, parts=tuple(awake)),
+                usage("the policy", "generation", devices.policy, *self.policy(), *beside, *optimizer, *engine)
             )
         else:
-            found.append(
-                Usage(
-                    where="a GPU of an engine", phase="generation", devices=self.devices.engines, parts=tuple(engine)
-                ),
-            )
+            found.append(usage("an engine", "generation", devices.engines, *engine))
         return found
 
     def misfit(self, usages: list[Usage]) -> str | None:

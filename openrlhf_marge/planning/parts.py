@@ -73,7 +73,8 @@ class Parts:
     def reference(self) -> list[Part]:
         if not has_reference(self.args):
             return []
-        weights = 0.0 if self.args.ref.offload else self.weights() / self._ranks(3)
+        among = self.devices.reference if self.args.ds.zero_stage == 3 else 1
+        weights = 0.0 if self.args.ref.offload else self.weights() / among
         return [Part("reference's process", self.context()), Part("reference's weights", weights)]
 
     def critic(self) -> list[Part]:

@@ -32,7 +32,7 @@ def read_pilot(folder: Path) -> Pilot:
     visits: list[SampledVisit] = []
     size = tokens = 0
     for path in dump_files(folder):
-        there = [path] + ([candidates_path(path)] if candidates_path(path).is_file() else [])
+        there = files_of(path)
         of_file = list(visits_of(*map(read_groups, there)))
         size += sum(file.stat().st_size for file in there)
         tokens += sum(sum(s.lengths) for v in of_file for s in (*v.states, *v.untrained))
@@ -47,6 +47,11 @@ def read_pilot(folder: Path) -> Pilot:
         name=str(folder), first=tuple(first.values()), later=tuple(later), bytes_per_token=size / tokens,
         prompt=visits[0].text,
     )  # fmt: skip
+
+
+def files_of(path: Path) -> list[Path]:
+    """A rollout's file, and that of what it did not train on, where there is one."""
+    return [file for file in (path, candidates_path(path)) if file.is_file()]
 
 
 def visits_of(trained: Iterable[StateGroup], untrained: Iterable[StateGroup] = ()) -> Iterator[SampledVisit]:

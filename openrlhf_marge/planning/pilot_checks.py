@@ -58,7 +58,8 @@ def check_prompt(pilot: Pilot, encode: Callable[[str], Sequence[int]]) -> None:
 
 def check_flags(folder: Path, args: Any) -> None:
     """ValueError naming a flag that differs, where settings.json or the run's summary.json tells the pilot's flags."""
-    told = explored_with(folder) or flag_values(find_summary(folder.parent).training_flags)
+    explored = explored_with(folder)
+    told = explored or flag_values(find_summary(folder.parent).training_flags)
     if not told:
         return
     model = told.get("--actor.model_name_or_path", "")
@@ -68,10 +69,13 @@ def check_flags(folder: Path, args: Any) -> None:
             f"{args.actor.model_name_or_path}; give a pilot of this model"
         )
     for flag in ALIKE:
-        if flag in told and not _same(told[flag], here := _value(args, flag)):
+        there, here = told.get(flag), _value(args, flag)
+        # Of an exploration all flags are told, but those that are not set; of a run those that were given.
+        differs = bool(explored) and here not in (None, False) if there is None else not _same(there, here)
+        if differs:
             raise ValueError(
-                f"--pilot {folder} was sampled with {flag} {told[flag]}, the launch has {here}; give a pilot with "
-                "this launch's flags"
+                f"--pilot {folder} was sampled with {flag} {there}, the launch has {here}; give a pilot with this "
+                "launch's flags"
             )
 
 

@@ -31,6 +31,7 @@ class Iteration:
     steps: int  # of each engine
     experience: Passes
     epoch: Passes
+    distinct: float  # tokens of an epoch within the micro-batches of --marge.share_prefix; of stock, within its own
     optimizer_steps: float
     seconds: Seconds
 
@@ -86,7 +87,7 @@ class Planner:
             later=of_later[0],
             sampled=sampled,
             trained_tokens=epochs * sum(i.epoch.tokens for i in run),
-            distinct_tokens=epochs * sum(i.epoch.distinct for i in run),
+            distinct_tokens=epochs * sum(i.distinct for i in run),
             computed_tokens=epochs * sum(i.epoch.computed for i in run),
             optimizer_steps=self._steps(args, run),
             seconds=reduce(add, (i.seconds for i in run)),
@@ -126,16 +127,27 @@ class Planner:
         engines = args.vllm.num_engines
         sampled = sampled_of(visits, self._block(args)).times(problems / len(visits))
         steps = engine_steps(visits, math.ceil(problems / engines), self._sequences(memory, sampled))
-        per_problem = max(1.0, sampled.trained / problems)
-        looked_at = min(problems, max(1, round(MOST_ROWS / per_problem)))
-        rows = Rows(*rows_of(visits, looked_at), args)
+        rows = self._rows(args, visits, problems)
         experience, epoch = (scaled(p, sampled.trained / len(rows.ids)) for p in (rows.log_probs(), rows.training()))
+        shared = epoch if rows.shares else scaled(rows.sharing().training(), sampled.trained / len(rows.ids))
         optimizer_steps = sampled.trained / args.train.batch_size * args.train.max_epochs
         clock = Clock(args=args, shape=self.shape, machine=self.machine, devices=devices)
         return Iteration(
             sampled=sampled, steps=steps, experience=experience, epoch=epoch, optimizer_steps=optimizer_steps,
+            distinct=shared.distinct,
             seconds=clock.of(sampled, steps, experience, epoch, optimizer_steps),
         )  # fmt: skip
+
+    @staticmethod
+    def _rows(args: Any, visits: Sequence[SampledVisit], problems: int) -> Rows:
+        """Enough rows of the problems to look at; ValueError where there are none."""
+        trained = [visit for visit in visits if visit.actions]
+        if not trained:
+            raise ValueError("no completion of the pilot would be trained on; explore more problems for it")
+        per_problem = sum(len(visit.actions) for visit in trained) / len(trained)
+        share = len(trained) / len(visits)
+        looked_at = min(math.ceil(problems * share), max(1, round(MOST_ROWS / per_problem)))
+        return Rows(*rows_of(trained, looked_at), args)
 
     def _block(self, args: Any) -> int | None:
         """Of the engines' prefix cache; engines that are deterministic on a CPU have none."""

@@ -57,7 +57,6 @@ def table(plans: Sequence[RunPlan], args: Any) -> Iterator[str]:
     if states > SHOWN_STATES:
         rest = [amount(sum(s.completion_tokens[SHOWN_STATES:])) for s in sampled]
         yield _line("  completions of later states", rest)
-    shares = method_of(args) is not None and args.marge.share_prefix
     yield from _rows(
         plans,
         ("states a problem", lambda p: f"{p.sampled.states / p.sampled.problems:.2f}"),
@@ -66,11 +65,13 @@ def table(plans: Sequence[RunPlan], args: Any) -> Iterator[str]:
         ("  and find in their cache", lambda p: amount(p.sampled.cached_tokens)),
         ("completions trained on", lambda p: amount(p.sampled.trained)),
         ("training tokens, all epochs", lambda p: amount(p.trained_tokens)),
-        ("  distinct within micro-batches", lambda p: amount(p.distinct_tokens)),
+        ("  distinct in a micro-batch", lambda p: amount(p.distinct_tokens)),
         ("  computed, padding included", lambda p: amount(p.computed_tokens)),
         ("optimizer steps", lambda p: f"{p.optimizer_steps:,}"),
     )
-    yield f"(distinct ones are what --marge.share_prefix computes, which this launch has{'' if shares else ' not'})"
+    if config := method_of(args):
+        has = "which this launch has" if config.share_prefix else "which this launch has not"
+        yield f"(--marge.share_prefix, {has}, computes the distinct ones)"
     for phase in PHASES:
         yield _line(f"seconds, {PHASE_NAMES[phase]}", [_phase(plan, phase) for plan in plans])
     yield from _rows(

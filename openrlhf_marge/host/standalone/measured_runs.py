@@ -31,13 +31,13 @@ def stack_environment() -> Iterator[dict[str, str]]:
 
 def sized(args: Any, problems: int) -> list[tuple[Any, int]]:
     """The launch as it is measured, with rollouts of up to so many ``problems``, and the problems of an episode."""
-    unit = math.lcm(
-        args.rollout.n_samples_per_prompt, *(g.micro_batch_size * data_ranks(args) for g in (args.train, args.rollout))
-    )
+    n, ranks = args.rollout.n_samples_per_prompt, data_ranks(args)
+    unit = math.lcm(n, args.train.micro_batch_size * ranks, args.rollout.micro_batch_size * ranks)
+    least = math.ceil(args.rollout.micro_batch_size * ranks / n)  # OpenRLHF wants a micro-batch of s_0 for each rank
     launches = []
     for rollouts, smaller, smaller_batch in SIZES:
         launch = copy.deepcopy(args)
-        launch.rollout.batch_size = max(1, problems // smaller)
+        launch.rollout.batch_size = max(least, problems // smaller)
         if smaller_batch > 1:
             launch.train.batch_size = max(1, args.train.batch_size // smaller_batch // unit) * unit
         launches.append((launch, rollouts * launch.rollout.batch_size))
