@@ -61,7 +61,7 @@ def test_a_plan_beside_grpo(flags, tmp_path, capsys):
     for name in (
         "generated tokens",
         "optimizer steps",
-        "device-hours",
+        "GPU-hours",
         "distinct in a micro-batch",
         "disk in all",
     ):
@@ -157,4 +157,4 @@ def test_a_measurement_is_a_machine_and_a_pilot_to_plan_with(warm_commands, task
     words = ["--machine", str(machine), "--pilot", str(tmp_path / "here.runs" / "run_1" / "dump")]
     status, text, error = run(words, flags, capsys)
     assert status == 0, error
-    assert "states a problem" in text and text.splitlines()[-1].endswith("device-hours, GRPO 0.0")
+    assert "states a problem" in text and text.splitlines()[-1].endswith("machine-hours, GRPO 0.0")

@@ -13,7 +13,7 @@ from launches import launch
 
 from openrlhf_marge import MargeConfig, State, StateGroup
 from openrlhf_marge.data.dump import DumpWriter
-from openrlhf_marge.planning.advice import advice
+from openrlhf_marge.planning.advice import advice, tried
 from openrlhf_marge.planning.batches import Passes, Rows
 from openrlhf_marge.planning.by_hand import Lengths, length_factors, pilot_by_hand
 from openrlhf_marge.planning.devices import devices_of
@@ -111,7 +111,7 @@ def parts(args, phase, passes=None) -> dict[str, float]:
     return {p.name: p.bytes for u in usages if u.phase == phase for p in u.parts}
 
 
-PASSES = Passes(per_rank=1, tokens=10, distinct=10, computed=10, logits=10, pairs=55, largest=10, largest_logits=10)
+PASSES = Passes(per_rank=1, tokens=10, distinct=10, computed=10, logits=10, pairs=55)
 N = 494_032_768
 
 
@@ -278,7 +278,7 @@ def test_dynamic_micro_batches_hold_so_many_tokens():
     many = visit(state(10, 0, [40] * 8))  # 8 rows of 50
     args = launch(train__dynamic_batch_enable=True, ds__packing_samples=True, rollout__max_tokens_per_gpu=100)
     found = rows(args, many).log_probs()
-    assert (found.per_rank, found.computed, found.largest) == (4 / 8, 400, 100)
+    assert (found.per_rank, found.computed) == (4 / 8, 400)
 
 
 def test_copies_of_a_pilot_share_nothing():
@@ -524,6 +524,18 @@ def test_the_schedule_is_told_where_the_pilot_brings_other_states():
     for right in (told(MargeConfig(split="tokens", expected_states=3.2), **many),
                   told(MargeConfig(split="tokens"), actor__lr_scheduler="constant", **many)):  # fmt: skip
         assert not any("schedule" in sentence for sentence in right)
+
+
+def test_only_what_can_be_given_is_tried():
+    fixed = told(MargeConfig(split="tokens", guidance_rule="fixed", expected_states=3.2))
+    assert not any("guidance_source" in sentence for sentence in fixed)
+    window = shape_of(config_of("Mistral-7B-v0.1") | {"sliding_window": 4096}, "x")
+    assert window.slides and not shape_of(config_of("Qwen2-7B") | {"use_sliding_window": False}, "x").slides
+    args = launch(MargeConfig(split="tokens", expected_states=3.2), rollout__n_samples_per_prompt=8)
+    pilot = pilot_by_hand(Lengths(prompt=100, response=400, states=4.0), args)
+    for seen, is_tried in ((shape(), True), (window, False)):
+        planner = Planner(problems=8, shape=seen, machine=PRESETS["H200"], pilot=pilot)
+        assert any(c.flags == "--marge.share_prefix" for c, _ in tried(planner, args)) == is_tried
 
 
 def test_the_grader_binds_where_it_is_slow():

@@ -78,14 +78,14 @@ def plan(args: argparse.Namespace) -> str:
     print(f"{launch.actor.model_name_or_path} ({amount(shape.parameters)} parameters) on {machine.name}")
     print(f"{problems:,} problems, {launch.train.num_episodes} episodes; lengths: {planner.pilot.name}\n")
     print(f"{'':38}{'this launch':>20}{'GRPO':>20}")
-    print("\n".join([*table([planned, stock], launch), "", *memory_lines(planned, machine)]))
+    print("\n".join([*table([planned, stock], launch, machine.noun), "", *memory_lines(planned, machine)]))
     print("\n".join(["", *advice(planner, launch, planned)]))
     if args.out:
         both = {"launch": asdict(planned), "grpo": asdict(stock)}
         write_json(args.out, {"machine": asdict(machine), "model": asdict(shape), "problems": problems, **both})
     if planned.misfit:
         raise RuntimeError(f"the run does not fit: {planned.misfit}")
-    hours = f"{planned.device_hours:,.1f} device-hours, GRPO {stock.device_hours:,.1f}"
+    hours = f"{planned.device_hours:,.1f} {machine.noun}-hours, GRPO {stock.device_hours:,.1f}"
     return hours if args.out is None else f"{hours}; {args.out}"
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from openrlhf_marge.method.schedule import TOLERANCE, can_miss_plan, planned_steps
-from openrlhf_marge.planning.changes import CHANGES, FRESH, Change
+from openrlhf_marge.planning.changes import CHANGES, FRESH, SHARE, Change
 from openrlhf_marge.planning.devices import devices_of, method_of
 from openrlhf_marge.planning.planner import Planner, RunPlan
 from openrlhf_marge.planning.seconds import PHASES
@@ -27,25 +27,25 @@ def advice(planner: Planner, args: Any, plan: RunPlan) -> Iterator[str]:
     yield binds(plan)
     if sentence := schedule_sentence(planner, args, plan):
         yield sentence
-    tried = list(_tried(planner, args))
-    fitting = [(change, other) for change, other in tried if other.misfit is None]
+    fitting = [(change, other) for change, other in tried(planner, args) if other.misfit is None]
     best = min((pair for pair in fitting if pair[0].same_method), key=lambda p: p[1].device_hours, default=None)
     if plan.misfit is not None:
         if best is None:
             yield "no single flag that is tried here makes it fit; more GPUs, or a smaller --data.max_len, do"
         else:
-            yield f"it fits with {best[0].flags}: {best[1].device_hours:,.1f} device-hours"
+            yield f"it fits with {best[0].flags}: {best[1].device_hours:,.1f} {planner.machine.noun}-hours"
         return
     gain = 1 - best[1].device_hours / plan.device_hours if best else 0.0
     yield (
-        f"the flag that would help most: {best[0].flags}, {gain:.0%} fewer device-hours"
+        f"the flag that would help most: {best[0].flags}, {gain:.0%} fewer {planner.machine.noun}-hours"
         if best and gain >= LEAST_GAIN
-        else "no flag that is tried here would save 3 % of the device-hours"
+        else f"no flag that is tried here would save 3 % of the {planner.machine.noun}-hours"
     )
     for change, other in fitting:
         saved = 1 - other.device_hours / plan.device_hours
         if not change.same_method and saved > max(gain, LEAST_GAIN):
-            yield f"another way to explore would save more: {change.flags}, {saved:.0%} fewer device-hours"
+            said = f"{change.flags}, {saved:.0%} fewer {planner.machine.noun}-hours"
+            yield f"another way to explore would save more: {said}"
 
 
 def schedule_sentence(planner: Planner, args: Any, plan: RunPlan) -> str | None:
@@ -63,9 +63,10 @@ def schedule_sentence(planner: Planner, args: Any, plan: RunPlan) -> str | None:
     )
 
 
-def _tried(planner: Planner, args: Any) -> Iterator[tuple[Change, RunPlan]]:
+def tried(planner: Planner, args: Any) -> Iterator[tuple[Change, RunPlan]]:
+    """The launch with each change that can be given."""
     for change in CHANGES:
-        if change.can(args, devices_of(args)):
+        if change.can(args, devices_of(args)) and not (change.flags == SHARE and planner.shape.slides):
             other = copy.deepcopy(args)
             change.apply(other)
             pilot = with_fresh_guidance(planner.pilot) if change.flags == FRESH else planner.pilot

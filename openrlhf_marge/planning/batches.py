@@ -29,8 +29,6 @@ class Passes:
     computed: float  # through the model: padded, packed or distinct
     logits: float
     pairs: float  # of attention
-    largest: int  # computed tokens of the largest micro-batch
-    largest_logits: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +114,7 @@ class Rows:
         tokens, distinct, computed, logits, pairs = sizes.sum(axis=0) * scale
         return Passes(
             per_rank=len(batches) * scale / self.ranks, tokens=tokens, distinct=distinct, computed=computed,
-            logits=logits, pairs=pairs, largest=int(sizes[:, 2].max()), largest_logits=int(sizes[:, 3].max()),
+            logits=logits, pairs=pairs,
         )  # fmt: skip
 
     def _size(self, batch: np.ndarray) -> tuple[float, ...]:

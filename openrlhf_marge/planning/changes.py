@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from openrlhf_marge.method.config import MargeConfig
+from openrlhf_marge.method.guidance_rules import GUIDANCE_RULES
 from openrlhf_marge.planning.devices import Devices, has_reference, method_of
 
-FRESH = "--marge.guidance_source fresh"
+FRESH, SHARE = "--marge.guidance_source fresh", "--marge.share_prefix"
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,15 @@ def _can_share(args: Any, devices: Devices) -> bool:
     return config is not None and not config.share_prefix and alone and plain
 
 
+def _can_be_fresh(config: MargeConfig | None) -> bool:
+    """Rules that pick once do not go with fresh guidance."""
+    if config is None or config.explore != "guided" or config.guidance_source != "carried":
+        return False
+    return not GUIDANCE_RULES.load(config.guidance_rule).picks_once
+
+
 CHANGES = (
-    Change("--marge.share_prefix", _can_share, _option(share_prefix=True)),
+    Change(SHARE, _can_share, _option(share_prefix=True)),
     Change(
         "--train.dynamic_batch_enable --train.max_tokens_per_gpu 16384",
         lambda a, d: not a.train.dynamic_batch_enable and "flash" in a.ds.attn_implementation,
@@ -60,7 +69,7 @@ CHANGES = (
     ),
     Change("--ds.packing_samples", lambda a, d: not a.ds.packing_samples and "flash" in a.ds.attn_implementation,
            _setter(ds__packing_samples=True)),
-    Change("no --actor.gradient_checkpointing_enable", lambda a, d: a.actor.gradient_checkpointing_enable,
+    Change("leave out --actor.gradient_checkpointing_enable", lambda a, d: a.actor.gradient_checkpointing_enable,
            _setter(actor__gradient_checkpointing_enable=False)),
     Change("--actor.gradient_checkpointing_enable", lambda a, d: not a.actor.gradient_checkpointing_enable,
            _setter(actor__gradient_checkpointing_enable=True)),
@@ -74,7 +83,7 @@ CHANGES = (
            lambda a, d: a.train.colocate_all and not a.train.async_enable
            and not (a.vllm.enable_sleep and a.ds.enable_sleep) and a.vllm.sync_backend == "nccl",
            _setter(vllm__enable_sleep=True, ds__enable_sleep=True)),
-    Change("no --vllm.enforce_eager", lambda a, d: a.vllm.enforce_eager and a.vllm.sync_backend == "nccl",
+    Change("leave out --vllm.enforce_eager", lambda a, d: a.vllm.enforce_eager and a.vllm.sync_backend == "nccl",
            _setter(vllm__enforce_eager=False)),
     Change("--vllm.enable_prefix_caching", lambda a, d: not a.vllm.enable_prefix_caching,
            _setter(vllm__enable_prefix_caching=True)),
@@ -95,7 +104,7 @@ CHANGES = (
            _setter(train__micro_batch_size=1, rollout__micro_batch_size=1)),
     Change(
         FRESH,
-        lambda a, d: (c := method_of(a)) is not None and c.explore == "guided" and c.guidance_source == "carried",
+        lambda a, d: _can_be_fresh(method_of(a)),
         _option(guidance_source="fresh"),
         same_method=False,
     ),

@@ -62,6 +62,11 @@ class Machine:
     fixed: Fixed = field(default_factory=Fixed)
     measured_with: str = ""  # the launch that it was measured with
 
+    @property
+    def noun(self) -> str:
+        """What is paid for by the hour."""
+        return "machine" if self.is_cpu else "GPU"
+
     def between(self, devices: int) -> float:
         """Bytes a second of a device that talks to so many others."""
         return self.link if devices <= self.devices_per_node else self.network

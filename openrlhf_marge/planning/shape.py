@@ -33,6 +33,7 @@ class ModelShape:
     output_bias: bool = False
     mlp_bias: bool = False
     norm_of_heads: int = 0  # head_dim where queries and keys are normalized (Qwen3)
+    slides: bool = False  # whether attention has a window, with which --marge.share_prefix does not work
 
     @property
     def layer_weights(self) -> int:
@@ -121,4 +122,5 @@ def shape_of(config: Mapping[str, Any], name: str) -> ModelShape:
         output_bias=bias and kind != "qwen2",
         mlp_bias=bool(config.get("mlp_bias")),
         norm_of_heads=head_dim if kind == "qwen3" else 0,
+        slides=bool(config.get("sliding_window")) and config.get("use_sliding_window", True),
     )

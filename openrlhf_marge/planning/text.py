@@ -42,8 +42,8 @@ def size(value: float) -> str:
     return f"{value / 1e6:.3g} MB"
 
 
-def table(plans: Sequence[RunPlan], args: Any) -> Iterator[str]:
-    """The rows that the plans have in common; ``args`` is the launch."""
+def table(plans: Sequence[RunPlan], args: Any, noun: str) -> Iterator[str]:
+    """The rows that the plans have in common; ``args`` is the launch, ``noun`` what is paid for."""
     sampled = [plan.sampled for plan in plans]
     yield from _rows(
         plans,
@@ -79,9 +79,9 @@ def table(plans: Sequence[RunPlan], args: Any) -> Iterator[str]:
         ("  an iteration of the first episode", lambda p: duration(p.first.seconds.total)),
         ("  one of a later episode", lambda p: duration(p.later.seconds.total)),
         ("the run, without start and evaluation", lambda p: duration(p.seconds.total)),
-        ("devices", lambda p: str(p.device_count)),
-        ("device-hours", lambda p: f"{p.device_hours:,.1f}"),
-        ("peak memory of a device, GiB", lambda p: f"{max(u.total for u in p.usages) / GIB:.1f}"),
+        (f"{noun}s", lambda p: str(p.device_count)),
+        (f"{noun}-hours", lambda p: f"{p.device_hours:,.1f}"),
+        (f"peak memory of a {noun}, GiB", lambda p: f"{max(u.total for u in p.usages) / GIB:.1f}"),
         ("checkpoints kept", lambda p: f"{p.disk.checkpoints} x {size(p.disk.checkpoint_bytes)}"),
         ("dump", lambda p: size(p.disk.dump_bytes)),
         ("disk in all", lambda p: size(p.disk.total)),
