@@ -133,14 +133,21 @@ def test_presets_are_in_their_order_of_speed():
     assert list(PRESETS) == ["A100", "H100", "H200"] and speeds[0][0] < speeds[1][0] < speeds[2][0]
 
 
+def sizes_of(args, problems):
+    return [
+        (a.rollout.batch_size, a.train.batch_size, a.train.micro_batch_size, a.train.max_tokens_per_gpu, samples)
+        for a, samples in sized(args, problems)
+    ]
+
+
 def test_what_is_measured_is_small_and_large():
     args = launch(rollout__n_samples_per_prompt=8, train__batch_size=192, actor__num_gpus_per_node=1)
     args.train.micro_batch_size = args.rollout.micro_batch_size = 48
-    sizes = [(a.rollout.batch_size, a.train.batch_size, samples) for a, samples in sized(args, 24)]
-    assert sizes == [(24, 192, 48), (6, 48, 24)]  # 6 problems fill a micro-batch of 48
+    assert sizes_of(args, 24) == [(24, 192, 48, 16384, 48), (3, 48, 12, 4096, 12)]
+    assert sizes_of(args, 8) == [(8, 192, 48, 16384, 16), (2, 48, 12, 4096, 8)]  # 2 problems fill a micro-batch of 12
+    args.actor.num_gpus_per_node = 4
+    assert sizes_of(args, 200) == [(200, 192, 48, 16384, 400), (25, 48, 12, 4096, 100)]
     assert (args.rollout.batch_size, args.train.batch_size) == (4, 192)
-    args.actor.num_gpus_per_node = 2
-    assert [(a.rollout.batch_size, a.train.batch_size) for a, _ in sized(args, 200)] == [(200, 192), (25, 96)]
 
 
 @pytest.mark.stack

@@ -20,7 +20,7 @@ from openrlhf_marge.planning.seconds import Clock, Seconds
 from openrlhf_marge.planning.shape import ModelShape
 from openrlhf_marge.runs.log import SAMPLES, TIMING, TRAIN, read_series
 
-REFITS, HUBER = 20, 1.5
+REFITS, HUBER, LEAST_OFF = 20, 1.5, 0.05  # nearer than that no iteration is taken for a disturbed one
 PRODUCTS = 0  # the column of seconds that products take at the best
 ROUNDING = 1e-6  # of numbers in the log
 LEAST_STEPS = 4  # iterations that tell what does not depend on their size
@@ -96,7 +96,7 @@ def fitted(observed: Sequence[Observed], args: Any, shape: ModelShape, machine: 
                 forward * models / machine.flops, 1, o.rows, i.experience.per_rank * part * shape.layers * models
             ],
             "training": [
-                trained * epochs / machine.flops, 1, o.rows * epochs, i.epoch.per_rank * part * epochs * shape.layers,
+                trained * epochs / machine.flops, 1, i.epoch.per_rank * part * epochs * shape.layers,
                 i.optimizer_steps * part,
             ],
         }  # fmt: skip
@@ -122,8 +122,7 @@ def fitted(observed: Sequence[Observed], args: Any, shape: ModelShape, machine: 
             fixed, generation=generation[1], engine_step=0.0 if eager else generation[2],
             engine_layer=generation[2] / eager if eager else 0.0, token=generation[3], completion=generation[4],
             grading=0.0, log_probs=log_probs[1], row=log_probs[2], layer=log_probs[3], training=training[1],
-            trained_row=training[2], layer_trained=training[3], optimizer_step=training[4], sync=0.0,
-            tensor=max(0.0, sync) / shape.tensors,
+            layer_trained=training[2], optimizer_step=training[3], sync=0.0, tensor=max(0.0, sync) / shape.tensors,
         ),
     )  # fmt: skip
 
@@ -148,5 +147,5 @@ def _fit(columns: Sequence[Sequence[float]], seconds: Sequence[float], known: Se
     for _ in range(REFITS):
         factors, _ = nnls(x * weights[:, None], target * weights)
         off = np.abs(x @ factors - target)
-        weights = np.sqrt(np.minimum(1, HUBER * np.median(off) / np.maximum(off, 1e-12)))
+        weights = np.sqrt(np.minimum(1, HUBER * max(np.median(off), LEAST_OFF) / np.maximum(off, LEAST_OFF)))
     return [float(f) for f in factors / np.where(scale > 0, scale, 1)]

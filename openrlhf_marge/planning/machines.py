@@ -34,7 +34,6 @@ class Fixed:
     token: float = 0.00001  # a generated token, in the step that generates it
     completion: float = 0.00025  # of the one process that hands out problems and collects completions
     row: float = 0.00035  # of the same, handing a row to the policy and taking its log-probs
-    trained_row: float = 0.0  # a row in an epoch, of the policy's process
     tensor: float = 0.005  # a tensor that goes to the engines
     grading: float = 0.002  # a completion, of one of ``graders``
     generation: float = 0.2  # these four: once an iteration

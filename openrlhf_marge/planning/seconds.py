@@ -60,7 +60,7 @@ class Clock:
         return Seconds(
             generation=fixed.generation + max(engine, grader) + host,
             log_probs=self.log_probs(experience, sampled.trained),
-            training=self.training(epoch, sampled.trained, optimizer_steps),
+            training=self.training(epoch, optimizer_steps),
             sync=self.sync(),
             engine=engine,
             grader=grader,
@@ -101,11 +101,11 @@ class Clock:
         """Forward passes that training takes: the gradients of inputs and of weights, and what is checkpointed."""
         return (2.0 if self.args.ds.lora.rank else 3.0) + bool(self.args.actor.gradient_checkpointing_enable)
 
-    def training(self, passes: Passes, rows: float, optimizer_steps: float) -> float:
-        """All epochs of the rows; a critic is trained beside the policy, or after it where they sleep in turns."""
+    def training(self, passes: Passes, optimizer_steps: float) -> float:
+        """All epochs; a critic is trained beside the policy, or after it where they sleep in turns."""
         fixed, args = self.machine.fixed, self.args
         flops = self.machine.flops * self.machine.reached.training
-        epoch = self._pass(passes, fixed.layer_trained, flops, self.backward, 3) + fixed.trained_row * rows
+        epoch = self._pass(passes, fixed.layer_trained, flops, self.backward, 3)
         models = 1 + bool(self.devices.critic and self.args.train.colocate_all)
         seconds = (epoch * args.train.max_epochs + optimizer_steps * self.optimizer_step()) * models
         return fixed.training + seconds + self._sleep()

@@ -17,8 +17,8 @@ from openrlhf_marge.runs.cpu import environment
 from openrlhf_marge.runs.processes import run_logged
 
 EPISODES = 2  # so that there are iterations with candidates and without
-# Of a run: rollouts of an episode, and by how much they and their training batches are smaller than the launch's. What
-# does not depend on sizes shows in small iterations, what does in large ones.
+# Of a run: rollouts of an episode, by how much they are smaller than the launch's, and by how much batches and
+# micro-batches are. What no size changes shows in small ones, what every token costs in large ones.
 SIZES = ((2, 1, 1), (4, 8, 4))
 
 
@@ -31,17 +31,24 @@ def stack_environment() -> Iterator[dict[str, str]]:
 
 def sized(args: Any, problems: int) -> list[tuple[Any, int]]:
     """The launch as it is measured, with rollouts of up to so many ``problems``, and the problems of an episode."""
+    launches = [(_smaller(args, problems // by, batches), rollouts) for rollouts, by, batches in SIZES]
+    return [(launch, rollouts * launch.rollout.batch_size) for launch, rollouts in launches]
+
+
+def _smaller(args: Any, problems: int, by: int) -> Any:
+    """The launch with smaller rollouts, batches and micro-batches, as far as these must be whole."""
+    launch = copy.deepcopy(args)
     n, ranks = args.rollout.n_samples_per_prompt, data_ranks(args)
-    unit = math.lcm(n, args.train.micro_batch_size * ranks, args.rollout.micro_batch_size * ranks)
-    least = math.ceil(args.rollout.micro_batch_size * ranks / n)  # OpenRLHF wants a micro-batch of s_0 for each rank
-    launches = []
-    for rollouts, smaller, smaller_batch in SIZES:
-        launch = copy.deepcopy(args)
-        launch.rollout.batch_size = max(least, problems // smaller)
-        if smaller_batch > 1:
-            launch.train.batch_size = max(1, args.train.batch_size // smaller_batch // unit) * unit
-        launches.append((launch, rollouts * launch.rollout.batch_size))
-    return launches
+    for group, own in ((launch.train, args.train), (launch.rollout, args.rollout)):
+        group.micro_batch_size = max(1, own.micro_batch_size // by)
+        if own.max_tokens_per_gpu:
+            group.max_tokens_per_gpu = max(args.data.max_len, own.max_tokens_per_gpu // by)
+    unit = math.lcm(n, launch.train.micro_batch_size * ranks, launch.rollout.micro_batch_size * ranks)
+    if by > 1:
+        launch.train.batch_size = max(1, args.train.batch_size // by // unit) * unit
+    # OpenRLHF wants a micro-batch of s_0 for each rank.
+    launch.rollout.batch_size = max(1, problems, math.ceil(launch.rollout.micro_batch_size * ranks / n))
+    return launch
 
 
 def measured_runs(
@@ -55,9 +62,14 @@ def measured_runs(
         run = folder / f"run_{number}"
         own = f"""
             --rollout.batch_size {launch.rollout.batch_size} --train.batch_size {launch.train.batch_size}
+            --rollout.micro_batch_size {launch.rollout.micro_batch_size}
+            --train.micro_batch_size {launch.train.micro_batch_size}
+            --train.max_tokens_per_gpu {launch.train.max_tokens_per_gpu}
             --data.max_samples {samples} --train.num_episodes {EPISODES}
             --logger.logging_steps 1 --ckpt.save_steps -1 --eval.steps -1
         """.split()
+        if launch.rollout.max_tokens_per_gpu:
+            own += ["--rollout.max_tokens_per_gpu", str(launch.rollout.max_tokens_per_gpu)]
         own += ["--marge.dump_dir", f"{run}/dump", "--logger.tensorboard_dir", f"{run}/tensorboard"]
         own += ["--ckpt.output_dir", f"{run}/model", "--ckpt.path", f"{run}/checkpoints"]
         command = [sys.executable, "-u", "-m", "openrlhf.cli.train_ppo_ray", *flags, *own]
