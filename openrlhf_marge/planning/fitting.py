@@ -21,7 +21,14 @@ from openrlhf_marge.planning.shape import ModelShape
 from openrlhf_marge.runs.log import SAMPLES, TIMING, TRAIN, read_series
 
 REFITS, HUBER, LEAST_OFF = 20, 1.5, 0.05  # nearer than that no iteration is taken for a disturbed one
-PRODUCTS = 0  # the column of seconds that products take at the best
+# Of each phase: the fixed costs that are fitted, and the share of the device's FLOP/s.
+COSTS = {
+    "generation": ("generation", "engine_step", "engine_layer", "token", "completion"),
+    "log_probs": ("log_probs", "row", "layer"),
+    "training": ("training", "layer_trained", "optimizer_step"),
+    "sync": ("sync", "tensor"),
+}
+SHARES = {"generation": "engine", "log_probs": "log_probs", "training": "training"}
 ROUNDING = 1e-6  # of numbers in the log
 LEAST_STEPS = 4  # iterations that tell what does not depend on their size
 # OpenRLHF's names of the phases.
@@ -69,70 +76,41 @@ def observe(run: Path, args: Any, shape: ModelShape, machine: Machine) -> list[O
 def fitted(observed: Sequence[Observed], args: Any, shape: ModelShape, machine: Machine, name: str) -> Machine:
     """The machine with what the iterations tell; ValueError where these are too few.
 
-    Seconds of a phase are a sum with factors from 0 on (non-negative least squares of relative errors).
+    The seconds of a phase are those of the device at its best, and a sum of what each cost adds, with factors from 0
+    on. What a cost adds is what the clock says of a machine that has it alone.
     """
     if len(observed) < LEAST_STEPS:
         raise ValueError(f"{len(observed)} iterations were measured; a machine takes at least {LEAST_STEPS}")
     clock = Clock(args=args, shape=shape, machine=machine, devices=devices_of(args))
-    fixed, reached = machine.fixed, machine.reached
-    eager = shape.layers if args.vllm.enforce_eager else 0
-    bare = replace(
-        machine, fixed=Fixed(**dict.fromkeys(Fixed.__dataclass_fields__, 0.0)),
-        reached=Reached(log_probs=1.0, training=1.0, engine=1.0, bandwidth=reached.bandwidth),
-    )  # fmt: skip
-    least = [_seconds(replace(clock, machine=bare), o) for o in observed]
-    engines = args.vllm.num_engines
-
-    def columns(o: Observed) -> dict[str, list[float]]:
-        i, part = o.iteration, o.rows / o.iteration.sampled.trained
-        epochs, n, models = args.train.max_epochs, clock.devices.policy, clock.forward_models
-        s = i.sampled
-        compute = shape.forward(s.prefill_tokens + s.tokens, s.tokens, s.looked_at) / clock.devices.engines
-        forward = shape.forward(i.experience.computed, i.experience.logits, i.experience.pairs) * part / n
-        trained = shape.forward(i.epoch.computed, i.epoch.logits, i.epoch.pairs) * part / n * clock.backward
-        return {
-            "generation": [compute / machine.flops, 1, i.steps, s.tokens / engines, s.completions + s.untrained],
-            "log_probs": [
-                forward * models / machine.flops, 1, o.rows, i.experience.per_rank * part * shape.layers * models
-            ],
-            "training": [
-                trained * epochs / machine.flops, 1, i.epoch.per_rank * part * epochs * shape.layers,
-                i.optimizer_steps * part,
-            ],
-        }  # fmt: skip
-
-    def fit(phase: str) -> list[float]:
-        """Factors of the columns, by what the phase took more than with no other cost and the device at its best."""
+    best = Reached(log_probs=1.0, training=1.0, engine=1.0, bandwidth=machine.reached.bandwidth)
+    bare = replace(machine, fixed=Fixed(**dict.fromkeys(Fixed.__dataclass_fields__, 0.0)), reached=best)
+    least = [_seconds(clock, bare, o) for o in observed]
+    fixed: dict[str, float] = {}
+    reached: dict[str, float] = {}
+    for phase, costs in COSTS.items():
+        costs = [cost for cost in costs if cost != ("engine_step" if args.vllm.enforce_eager else "engine_layer")]
+        machines = [replace(bare, fixed=replace(bare.fixed, **{cost: 1.0})) for cost in costs]
+        if share := SHARES.get(phase):
+            machines.append(replace(bare, reached=replace(best, **{share: 0.5})))
         known = [getattr(seconds, phase) for seconds in least]
-        factors = _fit([columns(o)[phase] for o in observed], [o.seconds[phase] for o in observed], known)
-        factors[PRODUCTS] += 1
-        return factors
-
-    found = {phase: fit(phase) for phase in ("generation", "log_probs", "training")}
-    generation, log_probs, training = found["generation"], found["log_probs"], found["training"]
-    sync = float(np.mean([o.seconds["sync"] - known.sync for o, known in zip(observed, least, strict=True)]))
+        columns = [
+            [getattr(_seconds(clock, m, o), phase) - k for m in machines] for o, k in zip(observed, known, strict=True)
+        ]
+        factors = _fit(columns, [o.seconds[phase] for o in observed], known)
+        fixed |= dict(zip(costs, factors, strict=False))
+        if share:
+            reached[share] = 1 / (1 + factors[-1])
     return replace(
-        machine,
-        name=name,
-        reached=replace(
-            reached, log_probs=1 / log_probs[PRODUCTS], training=1 / training[PRODUCTS],
-            engine=1 / generation[PRODUCTS],
-        ),
-        fixed=replace(
-            fixed, generation=generation[1], engine_step=0.0 if eager else generation[2],
-            engine_layer=generation[2] / eager if eager else 0.0, token=generation[3], completion=generation[4],
-            grading=0.0, log_probs=log_probs[1], row=log_probs[2], layer=log_probs[3], training=training[1],
-            layer_trained=training[2], optimizer_step=training[3], sync=0.0, tensor=max(0.0, sync) / shape.tensors,
-        ),
+        machine, name=name, fixed=replace(bare.fixed, **fixed), reached=replace(machine.reached, **reached)
     )  # fmt: skip
 
 
-def _seconds(clock: Clock, observed: Observed) -> Seconds:
-    """What the clock says of an iteration with its rows."""
+def _seconds(clock: Clock, machine: Machine, observed: Observed) -> Seconds:
+    """What the clock says of an iteration with its rows on this machine."""
     i, part = observed.iteration, observed.rows / observed.iteration.sampled.trained
     experience, epoch = (scaled(passes, part) for passes in (i.experience, i.epoch))
     sampled = replace(i.sampled, trained=observed.rows)
-    return clock.of(sampled, i.steps, experience, epoch, i.optimizer_steps * part)
+    return replace(clock, machine=machine).of(sampled, i.steps, experience, epoch, i.optimizer_steps * part)
 
 
 def _fit(columns: Sequence[Sequence[float]], seconds: Sequence[float], known: Sequence[float]) -> list[float]:
