@@ -10,6 +10,7 @@ pytest.importorskip("openrlhf", reason="the host is not installed")
 
 from launches import launch
 
+from openrlhf_marge import MargeConfig
 from openrlhf_marge.cli import plan
 from openrlhf_marge.data.dump import DumpWriter
 from openrlhf_marge.host.standalone.measured_runs import sized
@@ -113,6 +114,15 @@ def test_bad_input_is_one_sentence(words, more, said, flags, capsys, tmp_path, m
     monkeypatch.chdir(tmp_path)
     status, _, error = run(words, [*flags, *more.split()], capsys)
     assert status == 2 and said in error and len(error.strip().splitlines()) == 1
+
+
+def test_states_are_those_that_the_flags_count_on():
+    assert (
+        plan.states_of(None, 0.2) == plan.states_of(MargeConfig(explore="frontier", guidance_source="fresh"), 0) == 1
+    )
+    assert plan.states_of(MargeConfig(), 0.2) == 4.42
+    assert plan.states_of(MargeConfig(expected_states=4.0), 0.2) == 5.0
+    assert plan.states_of(MargeConfig(expected_states=0.4), 0.2) == 1.0
 
 
 def test_what_else_is_not_there(flags, capsys, tmp_path):

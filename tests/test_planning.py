@@ -162,9 +162,10 @@ def test_sharing_computes_the_distinct_tokens_alone():
     assert shared.distinct_tokens < 0.6 * shared.trained_tokens and shared.seconds.training < stock.seconds.training
 
 
-def told(config, **changed) -> list[str]:
+def told(config, assumed=False, **changed) -> list[str]:
     args = launch(config, **changed)
     pilot = pilot_by_hand(Lengths(prompt=100, response=400, states=4.0, without_guidance=0.2), args)
+    pilot = replace(pilot, is_assumed=assumed)
     planner = Planner(problems=100, shape=shape(), machine=PRESETS["H100"], pilot=pilot)
     return list(advice(planner, args, planner.plan(args)))
 
@@ -187,6 +188,7 @@ def test_the_schedule_is_told_where_the_pilot_brings_other_states():
         "--marge.expected_states 3.20"
     )
     for right in (told(MargeConfig(split="tokens", expected_states=3.2), **many),
+                  told(MargeConfig(split="tokens"), assumed=True, **many),  # of assumed lengths nothing is concluded
                   told(MargeConfig(split="tokens"), actor__lr_scheduler="constant", **many)):  # fmt: skip
         assert not any("schedule" in sentence for sentence in right)
 

@@ -24,6 +24,7 @@ from typing import Any
 from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.data.files import check_out, write_json
 from openrlhf_marge.data.redaction import redacted_words
+from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.models import load_tokenizer
 from openrlhf_marge.planning.machines import PRESETS, Machine, find_machine, write_machine
 from openrlhf_marge.planning.shape import read_shape
@@ -76,7 +77,7 @@ def plan(args: argparse.Namespace) -> str:
     planned = planner.plan(launch)
     stock = planner.plan(baseline_of(launch))
     print(f"{launch.actor.model_name_or_path} ({amount(shape.parameters)} parameters) on {machine.name}")
-    print(f"{problems:,} problems, {launch.train.num_episodes} episodes; lengths: {planner.pilot.name}\n")
+    print(f"{problems:,} problems, {launch.train.num_episodes} episodes; lengths from {planner.pilot.name}\n")
     print(f"{'':38}{'this launch':>20}{'GRPO':>20}")
     print("\n".join([*table([planned, stock], launch, machine.noun), "", *memory_lines(planned, machine)]))
     print("\n".join(["", *advice(planner, launch, planned)]))
@@ -114,12 +115,21 @@ def pilot_of(args: argparse.Namespace, launch: Any, vocab: int) -> Any:
         return pilot
     config = method_of(launch)
     s0 = round(len(config.cot_prefix) / 3) if config and config.split == "step" else 0  # letters of a token
-    states = args.states or (config.scheduled_states if config and config.explore != "frontier" else 1.0)
+    states = args.states or states_of(config, args.without_guidance)
     lengths = Lengths(
         prompt=args.prompt_tokens, response=args.response_tokens, s0=s0, states=states,
         without_guidance=args.without_guidance,
     )  # fmt: skip
     return pilot_by_hand(lengths, launch)
+
+
+def states_of(config: MargeConfig | None, without_guidance: float) -> float:
+    """States of a problem with guidance, as the flags count on; --marge.expected_states is the mean of all."""
+    if config is None or config.explore == "frontier":
+        return 1.0
+    if config.expected_states is not None and without_guidance < 1:
+        return max(1.0, config.expected_states / (1 - without_guidance))
+    return config.scheduled_states
 
 
 def measure(args: argparse.Namespace) -> str:

@@ -51,7 +51,7 @@ def advice(planner: Planner, args: Any, plan: RunPlan) -> Iterator[str]:
 def schedule_sentence(planner: Planner, args: Any, plan: RunPlan) -> str | None:
     """What to set where the learning-rate schedule counts on other states than the pilot's; None where it is right."""
     config = method_of(args)
-    if config is None or not can_miss_plan(args):
+    if config is None or planner.pilot.is_assumed or not can_miss_plan(args):
         return None
     counted = planned_steps(args, planner.problems * config.scheduled_states * args.rollout.n_samples_per_prompt)
     states = config.scheduled_states * plan.optimizer_steps / counted

@@ -25,6 +25,7 @@ class Pilot:
     later: tuple[SampledVisit, ...] = ()
     bytes_per_token: float | None = None  # of the dump, per sampled token
     prompt: str = ""  # of the first visit
+    is_assumed: bool = False  # made from mean lengths
 
 
 def read_pilot(folder: Path) -> Pilot:
