@@ -20,7 +20,7 @@ from openrlhf_marge.planning.seconds import Clock, Seconds
 from openrlhf_marge.planning.shape import ModelShape
 from openrlhf_marge.runs.log import SAMPLES, TIMING, TRAIN, read_series
 
-REFITS, HUBER, LEAST_OFF = 20, 1.5, 0.05  # nearer than that no iteration is taken for a disturbed one
+REFITS = 20
 # Of each phase: the fixed costs that are fitted, and the share of the device's FLOP/s.
 COSTS = {
     "generation": ("generation", "engine_step", "engine_layer", "token", "completion"),
@@ -114,16 +114,14 @@ def _seconds(clock: Clock, machine: Machine, observed: Observed) -> Seconds:
 
 
 def _fit(columns: Sequence[Sequence[float]], seconds: Sequence[float], known: Sequence[float]) -> list[float]:
-    """Factors from 0 on; iterations during which the machine was busy with something else count less.
+    """Factors from 0 on, by least squares of errors relative to what the factors found before say.
 
-    Those are the ones that are farther off than most: Huber's weights, found by repeated least squares.
+    Relative to what was measured, slow iterations would count less than fast ones, and all predictions be too low.
     """
-    y = np.array(seconds)
-    x, target = np.array(columns, dtype=float) / y[:, None], np.maximum(y - np.array(known), 0) / y
+    x, y, least = np.array(columns, dtype=float), np.array(seconds), np.array(known)
     scale = x.max(axis=0)
-    x, weights = x / np.where(scale > 0, scale, 1), np.ones(len(y))
+    x, expected = x / np.where(scale > 0, scale, 1), y
     for _ in range(REFITS):
-        factors, _ = nnls(x * weights[:, None], target * weights)
-        off = np.abs(x @ factors - target)
-        weights = np.sqrt(np.minimum(1, HUBER * max(np.median(off), LEAST_OFF) / np.maximum(off, LEAST_OFF)))
+        factors, _ = nnls(x / expected[:, None], np.maximum(y - least, 0) / expected)
+        expected = least + x @ factors
     return [float(f) for f in factors / np.where(scale > 0, scale, 1)]

@@ -7,7 +7,7 @@ quickstart; the same with OpenRLHF's own GRPO; and MARGE with 3 states by tokens
 The last one has a pilot of its own, a training over 24 problems; the others have the measurement's.
 
 Other programs change how fast a shared machine is. So it is measured again after every run, and a second plan is made
-of both measurements, those before and after the run: "in turn".
+of both measurements, those before and after the run: "in turn". What DIR has of an earlier start is kept.
 """
 
 from __future__ import annotations
@@ -56,17 +56,24 @@ def train(flags: list[str], log: Path) -> None:
         run_logged([sys.executable, "-m", "openrlhf.cli.train_ppo_ray", *flags], log, environment, lambda line: None)
 
 
+def done(run: Path) -> bool:
+    """Whether it was trained: the model is saved last."""
+    return (run / "trained" / "config.json").is_file()
+
+
 def measure(out: Path, number: int) -> Path:
-    """The command that users have; two short runs."""
+    """The command that users have; what was measured before is fitted again."""
     machine = out / f"machine_{number}.json"
+    if machine.is_file():
+        return fit_again(out, [machine], machine)
     if command.main(["--measure", str(machine), "--", *flags_of("quickstart", out / "measured", 240)]):
         raise SystemExit("plan.py: the measurement failed")
     return machine
 
 
-def in_turn(out: Path, measured: Sequence[Path]) -> Path:
-    """One machine of several measurements."""
-    args, both = parsed(flags_of("quickstart", out / "measured", 240)), out / f"{measured[-1].stem}_in_turn.json"
+def fit_again(out: Path, measured: Sequence[Path], to: Path) -> Path:
+    """One machine of one or several measurements."""
+    args = parsed(flags_of("quickstart", out / "measured", 240))
     shape, base = read_shape(args.actor.model_name_or_path), find_machine(str(measured[0]))
     observed = [
         o
@@ -74,8 +81,8 @@ def in_turn(out: Path, measured: Sequence[Path]) -> Path:
         for number, (of_run, _) in enumerate(sized(args, args.rollout.batch_size), start=1)
         for o in observe(path.with_suffix(".runs") / f"run_{number}", of_run, shape, base)
     ]
-    write_machine(both, fitted(observed, args, shape, base, both.stem))
-    return both
+    write_machine(to, fitted(observed, args, shape, base, to.stem))
+    return to
 
 
 def plan(flags: list[str], machine: Path, pilot: Path, out: Path) -> dict:
@@ -123,12 +130,12 @@ def main() -> None:
         flags = flags_of(name, run, args.problems)
         if name == "tokens":
             few = out / "pilot"
-            train([*flags_of(name, few, PILOT_PROBLEMS), "--train.num_episodes", "2"], few / "train.log")
+            done(few) or train([*flags_of(name, few, PILOT_PROBLEMS), "--train.num_episodes", "2"], few / "train.log")
             pilot = few / "dump"
         before = plan(flags, machine, pilot, out / f"{name}.json")
-        train([f.replace(str(run / "dump"), str(run / "dump_of_run")) for f in flags], run / "train.log")
+        done(run) or train([f.replace(str(run / "dump"), str(run / "dump_of_run")) for f in flags], run / "train.log")
         after = measure(out, number)
-        turned = in_turn(out, [machine, after])
+        turned = fit_again(out, [machine, after], out / f"in_turn_{number}.json")
         lines += compared(name, before, plan(flags, turned, pilot, out / f"{name}_in_turn.json"), read_series(run))
         print("\n".join(lines), flush=True)
         machine = after
