@@ -96,7 +96,7 @@ class Trainer(KeepsRecords, ScriptedHost):
         self.prompts_dataloader = RecordingLoader(loader, generator.take_record)
 
     def _restore(self, record: RolloutRecord) -> None:
-        self.samples_generator.restore(record)
+        self.samples_generator.restore(record, self._trained_steps)
 
     def _taken_steps(self) -> int:
         return 0

@@ -14,7 +14,7 @@ LAYERS = """
 cli
 compare
 loop host
-exploration figures report model_card
+exploration figures report model_card planning
 runs pairs
 evaluation
 data

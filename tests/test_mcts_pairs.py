@@ -211,7 +211,7 @@ def test_a_response_that_a_stop_text_ended_ends_with_eos(build):
 def test_a_dump_that_lacks_a_state_is_refused(build):
     first, *_ = searched(known, mcts_depth=2)
     status, said = build("mcts", [first])
-    assert status == 2 and "is 1 state of a visit of the problem" in said
+    assert status == 2 and "has 1 state, where the run wrote 5" in said
 
 
 def test_steps_alone_have_no_eos_and_a_smoothing_by_their_visits(build):

@@ -24,8 +24,8 @@ READERS = {
     "report": find_visits,
     "figures": read_totals,
 }
-GROUP = "from row {} on there are {} of a state of the problem 'What is 3+4+1+1?', where the run wrote {}: rows are"
-VISIT = "from row {} on there are {} of a visit of the problem 'What is 3+4+1+1?', where the run wrote {}: rows are"
+GROUP = "from row {} on a state of the problem 'What is 3+4+1+1?' has {}, where the run wrote {}: rows are"
+VISIT = "from row {} on a visit of the problem 'What is 3+4+1+1?' has {}, where the run wrote {}: rows are"
 ROWS = list(range(18))
 BAD = {
     "cut inside the last group": (ROWS[:17], GROUP.format(17, "1 completion", 2)),

@@ -55,7 +55,8 @@ def _check_counts(table: pa.Table, part: str, whole: str, starts: np.ndarray, fo
         row = int(wrong[0])
         place = np.searchsorted(starts, row, side="right") - 1
         raise ValueError(
-            f"from row {before + int(starts[place]) + 1} on there are {counted(int(found[place]), part)} of a {whole} "
-            f"of the problem {table['problem_id'][row].as_py()!r:.80}, where the run wrote {said[row]}: rows are "
-            "missing, doubled or in another order; copy the file again, or leave out whole visits only"
+            f"from row {before + int(starts[place]) + 1} on a {whole} of the problem "
+            f"{table['problem_id'][row].as_py()!r:.80} has {counted(int(found[place]), part)}, where the run wrote "
+            f"{said[row]}: rows are missing, doubled or in another order; copy the file again, or leave out whole "
+            "visits only"
         )

@@ -47,7 +47,7 @@ class SimulatedEngine:
     ``hangs``: for ever; ``late``: this answer comes ``LATE`` seconds later; ``twice``: it holds each output twice.
     """
 
-    STALL, LATE = 120.0, 30.0
+    STALL, LATE = 90.0, 30.0  # a stall is shorter than what EngineWatch takes for a hang
 
     def __init__(
         self, clock: VirtualClock, meter: CpuMeter, responses: Responses, speed: Speed, prompt_tokens: int,
@@ -57,6 +57,7 @@ class SimulatedEngine:
         self._prompt_tokens, self.faults = prompt_tokens, faults or {}
         self.cache = PrefixBlocks(speed.cached_tokens)
         self.generate = SimpleNamespace(remote=self._generate)
+        self.reset_prefix_cache = SimpleNamespace(remote=self._when_free)
         self.asked = self.tokens = 0
         self.answers: list[tuple[float, float]] = []  # when each came, and after how many seconds
         self.busy = self.slots = 0.0  # seconds in which it computed; the same, times the sequences that ran
@@ -103,6 +104,17 @@ class SimulatedEngine:
         self._open.add(request)
         self._waiting.extend((request, len(output.token_ids)) for output in outputs)
         self._plan(loop)
+        return answer
+
+    def _when_free(self) -> asyncio.Future:
+        """A question, which it answers between two steps, and does nothing."""
+        loop = asyncio.get_running_loop()
+        answer = loop.create_future()
+        self._advance()
+        if self._is_dead:
+            answer.set_exception(RuntimeError("the actor died unexpectedly before finishing this task"))
+        elif self._debt < math.inf:
+            loop.call_later(self._debt, lambda: answer.done() or answer.set_result(None))
         return answer
 
     def _advance(self) -> None:

@@ -122,6 +122,6 @@ def run_with_faults(n_faults: int, seed: int) -> str:
     kinds = ", ".join(f"{kind} {n} times" for kind, n in sorted(story.injected.items()))
     return (
         f"seed {seed}: {n_faults} faults ({kinds}) ended {story.crashes.total()} processes, {story.crashes['hangs']} "
-        f"of which waited for ever; all {len(story.steps)} steps trained on the same completions in the same order as "
-        "without faults, and the guidance is the same"
+        f"of them by an engine that hung; all {len(story.steps)} steps trained on the same completions in the same "
+        "order as without faults, and the guidance is the same"
     )

@@ -13,6 +13,10 @@ from openrlhf_marge.rewards.domains import MATH
 # Host features that MARGE cannot serve.
 REFUSED: tuple[tuple[Callable[[Any], bool], str], ...] = (
     (
+        lambda a: a.actor.num_nodes * a.actor.num_gpus_per_node < 1,
+        "--actor.num_nodes x --actor.num_gpus_per_node is 0, so nothing trains the policy; give it a GPU",
+    ),
+    (
         lambda a: not a.vllm.num_engines and not a.marge.replay_dir,
         "--vllm.num_engines is not set; MARGE samples through vLLM, so set it",
     ),
