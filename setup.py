@@ -51,5 +51,8 @@ setup(
         "server": ["fastapi", "uvicorn"],  # vLLM brings both
         "test": ["pytest", "pytest-timeout", "pytest-xdist", "hypothesis", "ruff==0.17.6", "psutil", "selenium"],
     },
-    entry_points={"openrlhf.experience_makers": ["marge = openrlhf_marge.host.plugin:MargePlugin"]},
+    entry_points={
+        "openrlhf.experience_makers": ["marge = openrlhf_marge.host.plugin:MargePlugin"],
+        "vllm.general_plugins": ["marge = openrlhf_marge.host.rollout.engine_process:end_with_actor"],
+    },
 )
