@@ -39,7 +39,7 @@ TIERS = {
     1: ("Before", "GRPO", "GRPO, n = 40", "MARGE, paper", "MARGE, fresh", "frontier", "frontier, negatives 0"),
     2: (
         *("REINFORCE++", "PPO", "GRPO, dynamic filtering", "GRPO, negatives 0.25", "GRPO, negatives 0"),
-        "frontier, failures only",
+        *("frontier, failures only", "frontier, correct only"),
     ),
 }
 SEEDS = {1: (0, 1, 2, 3, 4), 2: (0, 1, 2)}
