@@ -1,10 +1,13 @@
 """Settings of all tests."""
 
+import os
+
 import pytest
 from hypothesis import settings
 
-# Machines are shared: a slow example says nothing about the code.
-settings.register_profile("shared", deadline=None)
+# Machines are shared: a slow example says nothing about the code. A commit is tried on the same examples each time,
+# unless MARGE_RANDOM_EXAMPLES is set: to look for faults is another thing than to tell whether a change made one.
+settings.register_profile("shared", deadline=None, derandomize=not os.environ.get("MARGE_RANDOM_EXAMPLES"))
 settings.load_profile("shared")
 
 

@@ -13,6 +13,7 @@ from openrlhf_marge.arithmetic.task import write_jsonl
 from openrlhf_marge.runs.log import Series, read_series
 from openrlhf_marge.runs.warm_client import warmed
 
+PORT_TAKEN = "name: EADDRINUSE"
 RUN_SECONDS = 400  # a run takes about 40; the rest is for a loaded machine
 # An untrained model solves nothing, so half of all responses count as correct, whatever they say. The grader also
 # proves on every call that it is given the bare prompt first and a response that starts with s_0.
@@ -103,7 +104,16 @@ def train(task: TinyTask, out: Path, flags: str | list[str], environment: dict[s
 
 
 def launch(task: TinyTask, out: Path, flags: str | list[str], environment: dict[str, str]) -> Run:
-    """As ``train``, for runs that may fail."""
+    """As ``train``, for runs that may fail.
+
+    OpenRLHF asks for a free port and takes it seconds later. When something else took it meanwhile, which says nothing
+    about the run, there is a second one.
+    """
+    run = _launch(task, out, flags, environment)
+    return _launch(task, out, flags, environment) if run.returncode and PORT_TAKEN in run.log else run
+
+
+def _launch(task: TinyTask, out: Path, flags: str | list[str], environment: dict[str, str]) -> Run:
     more = flags.split() if isinstance(flags, str) else flags
     command = [sys.executable, "-m", "openrlhf.cli.train_ppo_ray", *task.flags(out), *more]
     try:

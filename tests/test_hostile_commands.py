@@ -5,7 +5,7 @@ import json
 import re
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from openrlhf_marge.cli import build_pairs, compare, figures, grade, model_card, report, tune
@@ -117,6 +117,8 @@ def test_any_text_in_a_report_stays_text(title, text):
 
 
 @given(TEXT)
+@example("__0__")
+@example("a_b_ _c_")
 def test_any_text_in_a_model_card_stays_text_of_its_place(text):
     markdown = (
         pytest.importorskip("markdown_it", reason="markdown-it-py is not installed").MarkdownIt().enable("table")

@@ -8,14 +8,13 @@ import pytest
 
 pytest.importorskip("openrlhf", reason="the host is not installed")
 
-from launches import launch
-
 from openrlhf_marge import MargeConfig
 from openrlhf_marge.cli import plan
 from openrlhf_marge.data.dump import DumpWriter
 from openrlhf_marge.host.standalone.measured_runs import sized
 from openrlhf_marge.planning.machines import PRESETS, find_machine
 
+from planned_launches import launch
 from scripted_dumps import mixed, save_model, visit
 
 QWEN = dict(

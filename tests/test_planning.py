@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from launches import BARE, config_of, launch, shape
 
 from openrlhf_marge import MargeConfig, State, StateGroup
 from openrlhf_marge.data.dump import DumpWriter
@@ -24,6 +23,7 @@ from openrlhf_marge.planning.shape import shape_of
 from openrlhf_marge.planning.variants import baseline_of
 
 from factories import completion, group, problem
+from planned_launches import BARE, config_of, launch, shape
 
 
 def dumped(folder, prefix=(7,)):

@@ -4,7 +4,6 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from launches import CONFIGS, PASSES, N, config_of, launch, shape
 
 from openrlhf_marge import MargeConfig
 from openrlhf_marge.planning.devices import devices_of
@@ -12,6 +11,8 @@ from openrlhf_marge.planning.disk import disk_of
 from openrlhf_marge.planning.machines import GIB, PRESETS
 from openrlhf_marge.planning.memory import Memory
 from openrlhf_marge.planning.shape import ModelShape, read_shape, shape_of
+
+from planned_launches import CONFIGS, PASSES, N, config_of, launch, shape
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from launches import BARE, PASSES, N, launch, shape, state, visit
 
 from openrlhf_marge import MargeConfig
 from openrlhf_marge.planning.batches import Rows
@@ -14,6 +13,8 @@ from openrlhf_marge.planning.devices import devices_of
 from openrlhf_marge.planning.sampling import Sampled, engine_steps, sampled_of
 from openrlhf_marge.planning.seconds import Clock
 from openrlhf_marge.planning.visits import SampledState, rows_of, stock_visit
+
+from planned_launches import BARE, PASSES, N, launch, shape, state, visit
 
 
 def test_tokens_of_a_visit():

@@ -8,7 +8,7 @@ from typing import Any
 
 def plain(value: Any) -> str:
     """As text of a line or a table's cell, which no character of it ends, and none of it is markup."""
-    return re.sub(r"[\\`*\[\]<>|~&]|(?<!\w)[_#]|_(?!\w)", r"\\\g<0>", " ".join(str(value).split()))
+    return re.sub(r"[\\`*\[\]<>|~&]|(?<!\w)#|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", " ".join(str(value).split()))
 
 
 def code(text: str) -> str:
