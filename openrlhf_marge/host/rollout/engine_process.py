@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-
-import psutil
+from pathlib import Path
 
 ACTOR = "ray::RolloutRayActor"  # how the actor's title begins
 LOOK_SECONDS = 1.0
@@ -22,10 +21,10 @@ def end_with_actor() -> None:
     an actor alone."""
     parent = os.getppid()
     try:
-        is_of_actor = " ".join(psutil.Process(parent).cmdline()).startswith(ACTOR)
-    except psutil.Error:  # gone, or another user's
+        title = Path("/proc", str(parent), "cmdline").read_bytes()
+    except OSError:  # gone, another user's, or no Linux, without which there is no vLLM
         return
-    if is_of_actor:
+    if title.startswith(ACTOR.encode()):
         threading.Thread(target=_end_after, args=(parent,), name="end with actor", daemon=True).start()
 
 
