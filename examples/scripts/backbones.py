@@ -29,32 +29,27 @@ class Hardware:
     train: str
 
 
-EIGHT = Hardware(
-    name="8 GPUs of 80 GB",
-    launch="""
-        --actor.num_gpus_per_node 8 --ref.num_gpus_per_node 8 --critic.num_gpus_per_node 8
-        --vllm.num_engines 8 --vllm.enable_prefix_caching --vllm.gpu_memory_utilization 0.6
-        --train.colocate_all --vllm.enable_sleep --ds.enable_sleep
-        --ds.zero_stage 3 --ds.packing_samples --actor.gradient_checkpointing_enable
-        --rollout.micro_batch_size 8 --train.micro_batch_size 4
-        --train.dynamic_batch_enable --train.max_tokens_per_gpu 16384
-    """,
-    explore="--vllm.num_engines 8",
-    train="--ds.zero_stage 3 --ds.packing_samples --model.gradient_checkpointing_enable --train.micro_batch_size 2",
-)
-ONE = Hardware(  # the page of this folder has the arithmetic
-    name="1 GPU of 24 GB",
-    launch="""
-        --actor.num_gpus_per_node 1 --ref.num_gpus_per_node 1 --critic.num_gpus_per_node 1
-        --vllm.num_engines 1 --vllm.enable_prefix_caching --vllm.gpu_memory_utilization 0.4
-        --train.colocate_all --vllm.enable_sleep --ds.enable_sleep
-        --ds.zero_stage 3 --ds.packing_samples --actor.gradient_checkpointing_enable
-        --rollout.micro_batch_size 8 --train.micro_batch_size 4
-        --train.dynamic_batch_enable --train.max_tokens_per_gpu 4096
-    """,
-    explore="--vllm.num_engines 1",
-    train="--ds.zero_stage 3 --ds.packing_samples --model.gradient_checkpointing_enable --train.micro_batch_size 1",
-)
+def _hardware(name: str, gpus: int, *, of_engines: float, most_tokens: int, train_rows: int) -> Hardware:
+    """GPUs that engines and training have in turns; ``of_engines`` is the share of the memory that engines take."""
+    return Hardware(
+        name=name,
+        launch=f"""
+            --actor.num_gpus_per_node {gpus} --ref.num_gpus_per_node {gpus} --critic.num_gpus_per_node {gpus}
+            --vllm.num_engines {gpus} --vllm.enable_prefix_caching --vllm.gpu_memory_utilization {of_engines}
+            --train.colocate_all --vllm.enable_sleep --ds.enable_sleep
+            --ds.zero_stage 3 --ds.packing_samples --actor.gradient_checkpointing_enable
+            --rollout.micro_batch_size 8 --train.micro_batch_size 4
+            --train.dynamic_batch_enable --train.max_tokens_per_gpu {most_tokens}
+        """,
+        explore=f"--vllm.num_engines {gpus}",
+        train="--ds.zero_stage 3 --ds.packing_samples --model.gradient_checkpointing_enable "
+        f"--train.micro_batch_size {train_rows}",
+    )
+
+
+EIGHT = _hardware("8 GPUs of 80 GB", 8, of_engines=0.6, most_tokens=16384, train_rows=2)
+# The page of this folder has the arithmetic.
+ONE = _hardware("1 GPU of 24 GB", 1, of_engines=0.4, most_tokens=4096, train_rows=1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,25 +10,13 @@ import numpy as np
 import pyarrow as pa
 
 from openrlhf_marge.data.dump import dump_files
-from openrlhf_marge.data.parquet import check_file, check_values, read_all, reading
 from openrlhf_marge.data.schema import IDS
-from openrlhf_marge.data.visits import OF_WHOLE, check_whole
 from openrlhf_marge.types import TokenIds
 
 
 def find_files(folders: Sequence[str | os.PathLike]) -> list[Path]:
     """The files of the dumps in order of the folders and of their rollouts; ValueError when a folder has none."""
     return [path for folder in folders for path in dump_files(folder)]
-
-
-def read_whole(path: Path) -> pa.Table:
-    """The columns ``OF_WHOLE`` of a file; ValueError naming it when rows of a group or of a visit are missing."""
-    check_file(path, OF_WHOLE)
-    table = read_all(path, OF_WHOLE)
-    with reading(path):
-        check_values(table)
-        check_whole(table)
-    return table
 
 
 def values_of(column: pa.ChunkedArray) -> list:

@@ -24,9 +24,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from openrlhf_marge.data.files import whole
-from openrlhf_marge.data.parquet import check_file, check_values, open_file, read_all, reading
+from openrlhf_marge.data.parquet import open_file, read_all, reading
 from openrlhf_marge.data.schema import SCHEMA, STOP
-from openrlhf_marge.data.visits import check_whole, group_starts
+from openrlhf_marge.data.visits import group_starts, read_whole
 from openrlhf_marge.method.advantages import group_advantages
 from openrlhf_marge.types import Completion, Guidance, Problem, State, StateGroup
 
@@ -127,11 +127,7 @@ def read_groups(path: Path) -> Iterator[StateGroup]:
 
 
 def _read_table(path: Path) -> pa.Table:
-    check_file(path, SCHEMA.names)
-    table = read_all(path)
-    with reading(path):
-        check_values(table)
-        check_whole(table)
+    table = read_whole(path, SCHEMA.names)
     for name in SCHEMA.names:
         if name not in table.column_names:  # of an earlier version
             table = table.append_column(SCHEMA.field(name), pa.nulls(len(table), SCHEMA.field(name).type))

@@ -6,9 +6,13 @@ ends where the next one begins, so a group that lost rows looks like a smaller o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 
+from openrlhf_marge.data.parquet import check_file, check_values, read_all, reading
 from openrlhf_marge.plurals import counted
 
 OF_VISIT = ("group_id", "problem_id", "state_index")  # the columns that tell
@@ -30,6 +34,19 @@ def visit_starts(table: pa.Table) -> np.ndarray:
     starts = group_starts(table["group_id"].to_numpy())
     problem, state = problems.to_numpy()[starts], table["state_index"].to_numpy()[starts]
     return starts[np.concatenate([[True], (problem[1:] != problem[:-1]) | (state[1:] == 0)])[: len(starts)]]
+
+
+def read_whole(path: Path, columns: Sequence[str] = OF_WHOLE) -> pa.Table:
+    """Those of the columns that a file has, with ``OF_WHOLE`` among them.
+
+    ValueError naming the file when it is torn, or when rows of a group or of a visit are missing.
+    """
+    check_file(path, columns)
+    table = read_all(path, columns)
+    with reading(path):
+        check_values(table)
+        check_whole(table)
+    return table
 
 
 def check_whole(table: pa.Table, before: int = 0) -> None:

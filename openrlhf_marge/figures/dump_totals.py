@@ -11,9 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from openrlhf_marge.data.columns import read_whole
 from openrlhf_marge.data.parquet import batches, check_file, check_values, reading
-from openrlhf_marge.data.visits import group_starts
+from openrlhf_marge.data.visits import group_starts, read_whole
 from openrlhf_marge.figures.clustered import Clustered
 from openrlhf_marge.method.metrics import outcome_diversity
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from openrlhf_marge.data.columns import read_whole, values_of
+from openrlhf_marge.data.columns import values_of
 from openrlhf_marge.data.parquet import OF_GUIDANCE, batches, check_file, check_values, reading
-from openrlhf_marge.data.visits import OF_VISIT, OF_WHOLE, group_starts, visit_starts
+from openrlhf_marge.data.visits import OF_VISIT, OF_WHOLE, group_starts, read_whole, visit_starts
 
 BATCH_ROWS = 2048
 OF_GROUP = (
