@@ -1,6 +1,10 @@
 """Settings of all tests."""
 
+import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -71,13 +75,20 @@ def warm_commands(warm_server):
         yield
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory, warm_commands):
-    """The environment of a Ray cluster that all runs of a file share; W&B writes to the folder WANDB_DIR only."""
-    from openrlhf_marge.host.standalone.local_ray import local_ray
+@pytest.fixture(scope="session")
+def ray_cluster(tmp_path_factory, warm_server):
+    """The environment of a Ray cluster that all runs of a session share; W&B writes to the folder WANDB_DIR only."""
+    wandb = {"WANDB_MODE": "offline", "WANDB_DIR": str(tmp_path_factory.mktemp("wandb"))}
+    started = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("cluster_process.py"))],
+        env={**os.environ, "DS_ACCELERATOR": "cpu", **warm_server, **wandb}, stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with started:  # which closes its input, and waits for it
+        yield json.loads(started.stdout.readline())
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WANDB_MODE", "offline")
-        patch.setenv("WANDB_DIR", str(tmp_path_factory.mktemp("wandb")))
-        with local_ray(num_gpus=6) as environment:
-            yield environment
+
+@pytest.fixture
+def cluster(ray_cluster, warm_commands):
+    """The environment of the cluster, for a test whose commands begin loaded."""
+    return ray_cluster
