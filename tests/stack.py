@@ -10,6 +10,7 @@ from pathlib import Path
 from openrlhf_marge.arithmetic.model import build_model, build_tokenizer
 from openrlhf_marge.arithmetic.problems import split_problems
 from openrlhf_marge.arithmetic.task import write_jsonl
+from openrlhf_marge.runs.cpu import cpu_environment
 from openrlhf_marge.runs.log import Series, read_series
 from openrlhf_marge.runs.warm_client import warmed
 
@@ -77,6 +78,14 @@ def make_task(folder: Path, num_train: int = 16) -> TinyTask:
     tokenizer.save_pretrained(folder / "model")
     (folder / "reward.py").write_text(REWARD)
     return TinyTask(folder)
+
+
+def warm_run(command: list[str], seconds: float = RUN_SECONDS) -> subprocess.CompletedProcess[str]:
+    """What a command of this Python said on a CPU; with the fixture ``warm_commands`` it begins loaded."""
+    environment = cpu_environment()
+    return subprocess.run(
+        warmed(command, environment), env=environment, capture_output=True, text=True, timeout=seconds
+    )
 
 
 @dataclass(frozen=True)

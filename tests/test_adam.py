@@ -1,6 +1,5 @@
 """An optimizer that goes on from a checkpoint in a new process, against one that was never stopped."""
 
-import subprocess
 import sys
 
 import pytest
@@ -9,9 +8,9 @@ pytest.importorskip("openrlhf", reason="the host is not installed")
 
 import torch
 
-from openrlhf_marge.runs.cpu import cpu_environment
+from stack import warm_run
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("warm_commands")]
 
 # 12 steps, a checkpoint after 6; with a second argument only those after it.
 STEPS = """
@@ -39,6 +38,7 @@ torch.save(weights.data, f"{folder}/{'resumed' if goes_on else 'undisturbed'}")
 
 def test_a_resumed_optimizer_makes_the_steps_of_an_undisturbed_one(tmp_path):
     for more in ([], ["goes on"]):
-        subprocess.run([sys.executable, "-c", STEPS, str(tmp_path), *more], env=cpu_environment(), check=True)
+        done = warm_run([sys.executable, "-c", STEPS, str(tmp_path), *more])
+        assert done.returncode == 0, done.stderr
     undisturbed, resumed = (torch.load(tmp_path / name) for name in ("undisturbed", "resumed"))
     assert torch.equal(undisturbed, resumed), (undisturbed != resumed).sum()

@@ -26,6 +26,8 @@ from openrlhf_marge.evaluation.tasks import Output
 from openrlhf_marge.grading import Grade
 from openrlhf_marge.runs.cpu import cpu_environment
 
+from stack import warm_run
+
 SENTENCE = r"Please reason step by step, and put your final answer within \boxed{}."
 PROBLEMS = [{"input": f"What is {i}+1?", "label": f"{i + 1}"} for i in range(7)]
 ANSWERS = (
@@ -411,14 +413,14 @@ def test_bad_input_is_a_sentence_before_the_engine_starts(engine, task, tmp_path
     assert sentence.format(**places) in capsys.readouterr().err.splitlines()[-1]
 
 
-@pytest.mark.stack
+@pytest.mark.usefixtures("warm_commands")
 def test_with_vllm(task, tmp_path):
     """Two data sets in one engine, resumed with what vLLM sampled."""
     (tmp_path / "more.jsonl").write_text(json.dumps(PROBLEMS[0]) + "\n")
     flags = f"""--model {task.folder}/model --data {task.folder}/heldout.jsonl {tmp_path}/more.jsonl
         --out {tmp_path}/result.json --n 4 --k 4 --greedy_runs 2 --max_len 64 --batch_size 3 --response_prefix step"""
     command = [sys.executable, "-m", "openrlhf_marge.cli.evaluate", *flags.split()]
-    done = subprocess.run(command, env=cpu_environment(), capture_output=True, text=True, timeout=400)
+    done = warm_run(command)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "Evaluate: 100%" in done.stderr
     result = json.loads((tmp_path / "result.json").read_text())

@@ -1,7 +1,6 @@
 """Faults that users of other trainers reported, each looked for here on the host's own classes."""
 
 import json
-import subprocess
 import sys
 from collections import Counter
 from itertools import pairwise
@@ -25,11 +24,10 @@ from openrlhf_marge.data.dump import dump_files, read_groups
 from openrlhf_marge.grading import grade
 from openrlhf_marge.host.rollout.records import RolloutRecord
 from openrlhf_marge.runs.checkpoints import CheckpointStore
-from openrlhf_marge.runs.cpu import cpu_environment
 
 from factories import completion, problem
 from host_objects import batch_of
-from stack import KILL_WORKERS, REWARD, launch, make_task, train
+from stack import KILL_WORKERS, REWARD, launch, make_task, train, warm_run
 
 # In the engine's core, a process that the engine's actor starts: one line per sync, the sum of squares of the weights.
 NORMS = """
@@ -166,10 +164,9 @@ def model(tmp_path_factory):
     return folder
 
 
-def test_however_uneven_groups_are_cut_into_micro_batches_the_gradient_is_the_same(model):
+def test_however_uneven_groups_are_cut_into_micro_batches_the_gradient_is_the_same(model, warm_commands):
     """Under ZeRO 2 and with dynamic batches it was that of the last micro-batch alone (patch 0013)."""
-    command = [sys.executable, str(Path(__file__).with_name("micro_batches.py")), str(model)]
-    done = subprocess.run(command, capture_output=True, text=True, env=cpu_environment(), timeout=400)
+    done = warm_run([sys.executable, str(Path(__file__).with_name("micro_batches.py")), str(model)])
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("RESULTS")] or [done.stderr[-3000:]]
     token_mean, seq_mean, critic = json.loads(line.removeprefix("RESULTS"))
     for one, *more in (token_mean, seq_mean, critic):

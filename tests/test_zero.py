@@ -2,7 +2,6 @@
 
 import inspect
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,7 +13,8 @@ import torch
 from deepspeed.runtime.zero.partition_parameters import Init
 
 from openrlhf_marge.arithmetic.model import build_model, build_tokenizer
-from openrlhf_marge.runs.cpu import cpu_environment
+
+from stack import warm_run
 
 pytestmark = pytest.mark.stack
 
@@ -23,7 +23,7 @@ LOOK_AT = "look at the learning rate and --ds.param_dtype, then at this batch's 
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory):
+def said(tmp_path_factory, warm_commands):
     """By stage and rank what tests/zero.py says."""
     folder = tmp_path_factory.mktemp("zero")
     model = build_model(build_tokenizer(), seed=0)
@@ -35,7 +35,7 @@ def said(tmp_path_factory):
 
     def run(stage):
         command = [sys.executable, str(Path(__file__).with_name("zero.py")), str(folder), str(stage)]
-        done = subprocess.run(command, capture_output=True, text=True, env=cpu_environment(), timeout=SECONDS)
+        done = warm_run(command, SECONDS)
         (line,) = [line for line in done.stdout.splitlines() if line.startswith("RESULTS")] or [done.stderr[-3000:]]
         return json.loads(line.removeprefix("RESULTS"))
 
