@@ -27,7 +27,7 @@ from openrlhf_marge.host.rollout import explorations, samples_generator
 from openrlhf_marge.host.rollout.experiences import GROUP_ID
 from openrlhf_marge.host.rollout.records import RecordingLoader, RolloutRecord
 from openrlhf_marge.host.rollout.samples_generator import GuidedSamplesGenerator
-from openrlhf_marge.host.training.trainer import KeepsRecords
+from openrlhf_marge.host.training.keeps_records import KeepsRecords
 from openrlhf_marge.runs.checkpoints import CheckpointStore, repair
 
 from faults import DAY, Chaos, Engine, Grader, Killed, reward_of

@@ -10,8 +10,8 @@ import torch
 
 from openrlhf_marge import MargeConfig, State, StateGroup
 from openrlhf_marge.host.rollout.training_queue import TrainingQueue
-from openrlhf_marge.host.training import schedule
-from openrlhf_marge.host.training.trainer import KeepsRecords
+from openrlhf_marge.host.training import keeps_records, schedule
+from openrlhf_marge.host.training.keeps_records import KeepsRecords
 from openrlhf_marge.method.schedule import end_of_plan, skipped_steps
 
 from factories import completion, group, problem
@@ -60,7 +60,7 @@ def test_guidance_tokens_that_earn_credit_keep_their_group(options, gain, segmen
 def test_skipped_completions_move_the_schedule_by_whole_steps_once(monkeypatch):
     """Batches of 16, two epochs: 15 completions are no step, 17 are two, and 40 are four in all."""
     moved = []
-    monkeypatch.setattr("openrlhf_marge.host.training.trainer.move_on", lambda _group, steps: moved.append(steps))
+    monkeypatch.setattr(keeps_records, "move_on", lambda _group, steps: moved.append(steps))
     trainer = KeepsRecords.__new__(KeepsRecords)
     trainer.args = SimpleNamespace(**vars(ARGUMENTS), marge=MargeConfig(skip_saturated=True))
     trainer.actor_model_group = None
