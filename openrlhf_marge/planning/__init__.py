@@ -7,7 +7,8 @@ sampling.py            tokens of a rollout, prompts read and cached, steps of th
 batches.py             the micro-batches that its rows make: padded, packed, or with common prefixes once
 devices.py, memory.py  which process is on which GPU, and what it keeps there
 seconds.py, disk.py    how long each phase takes; what is left on disk
-planner.py             all of it for one launch
+iteration.py           all of these for one rollout and the training on it
+planner.py             a launch: its iterations, over the run
 advice.py, text.py     the same launch with one other flag; what is printed
 fitting.py             log and dump of a run -> a measured machine
 """
