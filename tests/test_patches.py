@@ -16,6 +16,7 @@ import pytest
 from openrlhf_marge import patches
 from openrlhf_marge.patches import FileState, Host, PatchError, PatchState, apply, copy_to, report, revert
 from openrlhf_marge.patches.__main__ import main
+from openrlhf_marge.patches.changing import locked
 from openrlhf_marge.patches.installed import checksum
 from openrlhf_marge.patches.series import read_series
 
@@ -285,7 +286,11 @@ def test_a_killed_run_is_completed_by_either(host, site, killed, at, then, there
 
 
 def test_two_at_once_do_what_one_does(host, site):
-    runs = [run(host, "print(patches.apply(host))") for _ in range(3)]
+    with locked(site / "toyhost"):
+        runs = [run(host, "print(patches.apply(host))") for _ in range(3)]
+        with pytest.raises(subprocess.TimeoutExpired):
+            runs[0].wait(timeout=2)
+        assert files(site) == STOCK
     assert sorted(process.communicate()[0] for process in runs) == ["False\n", "False\n", "True\n"]
     assert files(site) == PATCHED
 
