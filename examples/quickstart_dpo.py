@@ -13,7 +13,8 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from quickstart import FLOAT32, MAX_LEN, STACK, make_base_model, phase, print_scores
+from embedded_task import FLOAT32, MAX_LEN, make_base_model
+from quickstart_report import STACK, phase, print_scores
 
 from openrlhf_marge.arithmetic import pretrain
 from openrlhf_marge.data.files import read_object

@@ -9,7 +9,8 @@ from openrlhf.cli.train_ppo_ray import parse_args
 
 from openrlhf_marge.arithmetic.model import build_tokenizer
 
-from faulty_run import KEPT, Setting
+from faulty_run import Setting
+from scripted_trainer import KEPT
 
 EPISODES = 3
 

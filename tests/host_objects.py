@@ -78,7 +78,7 @@ def generator_on(
     generator = GuidedSamplesGenerator(quiet_strategy(args), loader, None, tokenizer, engines)
 
     async def weight_version() -> int:
-        return generator.updates
+        return generator.queue.updates
 
     generator.weight_version = weight_version
     return generator, dict(temperature=0.8, top_p=0.95, max_len=max_len, max_new_tokens=None)

@@ -6,9 +6,10 @@ import pytest
 
 pytest.importorskip("openrlhf", reason="the host is not installed")
 
+from fault_checks import check_whole, outcome
 from fault_setting import setting_of
 from faults import FAULTS, Chaos
-from faulty_run import check_whole, outcome, survive
+from faulty_run import survive
 
 SEEDS = range(2)
 

@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("openrlhf", reason="the host is not installed")
 
+from openrlhf_marge.host.rollout.engine_outputs import check_outputs
 from openrlhf_marge.host.rollout.engine_watch import EngineWatch
-from openrlhf_marge.host.rollout.sampler import check_outputs
 
 from virtual_time import run
 

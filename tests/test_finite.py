@@ -15,7 +15,7 @@ from test_host_adapters import experience_of, group_of
 from openrlhf_marge import MargeConfig
 from openrlhf_marge.host.rollout.experiences import EPISODE
 from openrlhf_marge.host.training.experience_maker import GroupExperienceMaker
-from openrlhf_marge.host.training.trainer import KeepsRecords
+from openrlhf_marge.host.training.keeps_records import KeepsRecords
 
 RANKS = 2
 BIG = 1e38

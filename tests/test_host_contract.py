@@ -35,7 +35,8 @@ from openrlhf_marge.host.plugin import MargePlugin
 from openrlhf_marge.host.rollout.samples_generator import GuidedSamplesGenerator
 from openrlhf_marge.host.training.async_trainer import MargeGeneratorActor, MargeTrainingActor
 from openrlhf_marge.host.training.experience_maker import GroupExperienceMaker
-from openrlhf_marge.host.training.trainer import KeepsRecords, MargeTrainer
+from openrlhf_marge.host.training.keeps_records import KeepsRecords
+from openrlhf_marge.host.training.trainer import MargeTrainer
 from openrlhf_marge.host.training.weight_clock import TellsWeightVersion
 
 ENGINE = RolloutRayActor.__ray_metadata__.modified_class

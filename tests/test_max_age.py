@@ -80,7 +80,7 @@ class Rollouts:
         """Another process that goes on from the record of now."""
         record = self.generator.take_record()
         other = Rollouts.of(rollouts, **options)
-        other.generator.restore(record, self.generator.updates)
+        other.generator.restore(record, self.generator.queue.updates)
         return other
 
 
@@ -120,7 +120,7 @@ def test_what_is_said():
         "Groups were sampled more than --marge.max_age 0 weight updates before they could be trained on, 3 now, and "
         "are left out; train/marge/groups_too_old counts them."
     )
-    assert run.step() == [] and run.generator.skipped == 2
+    assert run.step() == [] and run.generator.queue.skipped == 2
 
 
 def test_without_the_flag_groups_of_any_age_are_trained_on():
@@ -154,8 +154,8 @@ def test_no_group_is_trained_on_that_is_older_and_every_other_one_is_counted(dra
     run, updates, trained, counted, left_out = Rollouts.of(rollouts, **options), 0, [], 0, 0
     for place, rollout in enumerate(drawn):
         if place == stop:
-            left_out += int(run.generator._counts["marge/groups_skipped"])
-            counted += int(run.generator._counts["marge/groups_too_old"])
+            left_out += int(run.generator.queue.counts["marge/groups_skipped"])
+            counted += int(run.generator.queue.counts["marge/groups_too_old"])
             run = run.resumed(rollouts, **options)
         of_rollout = [
             group_of(1000 * place + i, *(versions_of(*c, updates) for c in of_group), unequal=i % 3 > 0)
@@ -168,15 +168,15 @@ def test_no_group_is_trained_on_that_is_older_and_every_other_one_is_counted(dra
         assert all(updates - min(v for v, _ in weights_of(groups[i])) <= max_age for i in step)
         trained += step
         updates += bool(step)
-    left_out += int(run.generator._counts["marge/groups_skipped"])
-    counted += int(run.generator._counts["marge/groups_too_old"])
-    assert run.generator.updates == updates
+    left_out += int(run.generator.queue.counts["marge/groups_skipped"])
+    counted += int(run.generator.queue.counts["marge/groups_too_old"])
+    assert run.generator.queue.updates == updates
     waiting = {g.id for g in run.generator.queue.groups}
     assert {i: trained.count(i) for i in trained} == {i: len(groups[i].completions) for i in set(trained)}
     assert not waiting & set(trained)
     gone = [g for i, g in groups.items() if i not in waiting and i not in trained]
     assert len(gone) == left_out + counted
-    assert run.generator.skipped == sum(len(g.completions) for g in gone)
+    assert run.generator.queue.skipped == sum(len(g.completions) for g in gone)
     assert all(updates - g.weight_version > max_age for g in gone if g.has_signal or not saturated)
     assert all(g.has_signal for i, g in groups.items() if saturated and i in trained)
 

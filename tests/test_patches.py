@@ -9,15 +9,14 @@ import signal
 import stat
 import subprocess
 import sys
-import textwrap
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from openrlhf_marge import patches
-from openrlhf_marge.patches import FileState, Host, PatchError, PatchState
-from openrlhf_marge.patches.cli import main
+from openrlhf_marge.patches import FileState, Host, PatchError, PatchState, apply, copy_to, report, revert
+from openrlhf_marge.patches.__main__ import main
+from openrlhf_marge.patches.changing import locked
 from openrlhf_marge.patches.installed import checksum
 from openrlhf_marge.patches.series import read_series
 
@@ -75,57 +74,6 @@ SECOND = b"""\
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Toy:
-    """A fake site-packages that comes first on sys.path, and a series for its package."""
-
-    site: Path
-    series: Path
-
-    @property
-    def host(self) -> Host:
-        return Host("toyhost", "1.0", self.series)
-
-    def apply(self) -> bool:
-        return patches.apply(self.host)
-
-    def revert(self) -> bool:
-        return patches.revert(self.host)
-
-    def copy(self, folder: Path) -> Path:
-        return patches.copy_to(folder, self.host)
-
-    def state(self) -> PatchState:
-        return patches.report(self.host).state
-
-    def files(self) -> dict[str, bytes]:
-        """Everything in the package's folder but the stock texts kept, which are those of patched files alone."""
-        found = tree(self.site / "toyhost", self.site)
-        kept = {p.replace("/.", "/").removesuffix(".marge-old"): p for p in found if p.endswith(".marge-old")}
-        patched = {path for path in STOCK if found[path] != STOCK[path]}
-        assert {path: found.pop(name) for path, name in kept.items()} == {path: STOCK[path] for path in patched}
-        return found
-
-    def run(self, code: str, *arguments: str) -> subprocess.Popen[str]:
-        """In a process of its own, with ``host`` and ``patches``."""
-        start = f"""
-            import os, signal, sys
-            from pathlib import Path
-            from openrlhf_marge import patches
-            host = patches.Host("toyhost", "1.0", Path({str(self.series)!r}))
-        """
-        command = [sys.executable, "-c", textwrap.dedent(start) + textwrap.dedent(code), *arguments]
-        environment = {"PYTHONPATH": f"{self.site}:{REPOSITORY}"}
-        return subprocess.Popen(command, env=environment, cwd="/", stdout=-1, stderr=-1, text=True)
-
-    def command(self, *arguments: str) -> int:
-        return main(arguments, self.host)
-
-
-def tree(folder: Path, root: Path) -> dict[str, bytes]:
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def install(site: Path, version: str = "1.0") -> Path:
     """As pip does with a wheel."""
     info = f"toyhost-{version}.dist-info"
@@ -138,6 +86,19 @@ def install(site: Path, version: str = "1.0") -> Path:
     return site
 
 
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fake site-packages that comes first on sys.path."""
+    monkeypatch.syspath_prepend(install(tmp_path / "site"))
+    return tmp_path / "site"
+
+
+@pytest.fixture
+def host(site: Path) -> Host:
+    """The package in it, and a series for it."""
+    return Host("toyhost", "1.0", write_series(site.parent / "patches", FIRST, SECOND))
+
+
 def write_series(folder: Path, *texts: bytes) -> Path:
     folder.mkdir()
     for number, text in enumerate(texts, 1):
@@ -145,118 +106,118 @@ def write_series(folder: Path, *texts: bytes) -> Path:
     return folder
 
 
-@pytest.fixture
-def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
-    monkeypatch.syspath_prepend(install(tmp_path / "site"))
-    return Toy(tmp_path / "site", write_series(tmp_path / "patches", FIRST, SECOND))
+def tree(folder: Path, root: Path) -> dict[str, bytes]:
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_apply_and_revert_are_exact_and_twice_is_once(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
-    for word, files in (("revert", STOCK), ("apply", PATCHED), ("apply", PATCHED), ("revert", STOCK)) * 2:
-        assert toy.command(word) == 0
-        assert toy.files() == files
-        assert toy.state() is (PatchState.APPLIED if files is PATCHED else PatchState.NOT_APPLIED)
-    words = [line.split(":")[0] for line in capsys.readouterr().out.splitlines()]
-    assert words == ["already not applied", "now applied", "already applied", "now not applied"] * 2
+def files(site: Path) -> dict[str, bytes]:
+    """Everything in the package's folder but the stock texts kept, which are those of patched files alone."""
+    found = tree(site / "toyhost", site)
+    kept = {p.replace("/.", "/").removesuffix(".marge-old"): p for p in found if p.endswith(".marge-old")}
+    patched = {path for path in STOCK if found[path] != STOCK[path]}
+    assert {path: found.pop(name) for path, name in kept.items()} == {path: STOCK[path] for path in patched}
+    return found
 
 
-def test_status_lists_files_and_exits_zero_only_when_applied(toy: Toy, capsys: pytest.CaptureFixture[str]) -> None:
-    assert toy.command("status") == 1
-    assert capsys.readouterr().out.splitlines()[-1] == "not applied"
-    toy.apply()
-    assert toy.command("status") == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == str(toy.site / "toyhost")
-    assert "  patched toyhost/sub/a.py (0001-change.patch, 0002-change.patch)" in lines
-    assert lines[-1] == "applied"
+def run(host: Host, code: str, *arguments: str) -> subprocess.Popen[str]:
+    """In a process of its own, with ``host`` and ``patches``."""
+    start = "import os, signal, sys\nfrom pathlib import Path\nfrom openrlhf_marge import patches\n"
+    start += f"host = patches.Host('toyhost', '1.0', Path({str(host.patches)!r}))\n"
+    environment = {"PYTHONPATH": f"{host.patches.parent}/site:{REPOSITORY}"}
+    command = [sys.executable, "-c", start + code, *arguments]
+    return subprocess.Popen(command, env=environment, cwd="/", stdout=-1, stderr=-1, text=True)
 
 
-def test_modes_are_kept_a_hard_linked_cache_is_not_written_through_and_stale_bytecode_goes(
-    toy: Toy, tmp_path: Path
-) -> None:
-    path = toy.site / "toyhost/sub/a.py"
+def test_apply_and_revert_are_exact_twice_is_once_and_status_tells(host, site, capsys):
+    done = {"revert": (STOCK, "not applied", 1), "apply": (PATCHED, "applied", 0)}
+    told = {"revert": "stock", "apply": "patched"}
+    for now, word in (("already", "revert"), ("now", "apply"), ("already", "apply"), ("now", "revert")) * 2:
+        there, state, code = done[word]
+        assert main([word], host) == 0
+        assert capsys.readouterr().out == f"{now} {state}: {site}/toyhost\n"
+        assert files(site) == there
+        assert main(["status"], host) == code
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0] == f"{site}/toyhost" and lines[-1] == state
+        assert f"  {told[word]:8}toyhost/sub/a.py (0001-change.patch, 0002-change.patch)" in lines
+
+
+def test_modes_are_kept_a_hard_linked_cache_is_not_written_through_and_stale_bytecode_goes(host, site, tmp_path):
+    path = site / "toyhost/sub/a.py"
     path.chmod(0o750)
     os.link(path, tmp_path / "cache.py")
-    for action in (toy.apply, toy.revert):
+    for action in (apply, revert):
         bytecode = [path.parent / f"__pycache__/{name}.cpython-312.pyc" for name in ("a", "new")]
         for file in bytecode:
             file.parent.mkdir(exist_ok=True)
             file.write_bytes(b"stale")
-        action()
+        action(host)
         assert stat.S_IMODE(path.stat().st_mode) == 0o750
         assert (tmp_path / "cache.py").read_bytes() == STOCK["toyhost/sub/a.py"]
         assert not any(file.exists() for file in bytecode)
 
 
 @pytest.mark.parametrize("path", ["toyhost/sub/a.py", "toyhost/sub/new.py"])
-@pytest.mark.parametrize("before", ["stock", "patched"])
-def test_a_file_changed_by_hand_is_refused_and_nothing_written(toy: Toy, path: str, before: str) -> None:
-    if before == "patched":
-        toy.apply()
-    (toy.site / path).write_bytes(b"mine\n")
-    there = tree(toy.site, toy.site)
-    for action in (toy.apply, toy.revert, lambda: toy.copy(toy.site.parent / "copy")):
+@pytest.mark.parametrize("before", [revert, apply])
+def test_a_file_changed_by_hand_is_refused_and_nothing_written(host, site, path, before):
+    before(host)
+    (site / path).write_bytes(b"mine\n")
+    there = tree(site, site)
+    for action in (apply, revert, lambda host: copy_to(site.parent / "copy", host)):
         with pytest.raises(PatchError, match=f"nothing is changed: {path} is neither"):
-            action()
-    assert tree(toy.site, toy.site) == there
-    assert toy.state() is PatchState.FOREIGN
+            action(host)
+    assert tree(site, site) == there
+    assert report(host).state is PatchState.FOREIGN
 
 
-def test_the_mend_of_foreign_files_names_what_a_reinstall_leaves(toy: Toy) -> None:
+def test_the_mend_of_foreign_files_names_what_a_reinstall_leaves(host, site):
     for path in ("toyhost/sub/a.py", "toyhost/sub/new.py"):
-        (toy.site / path).write_bytes(b"mine\n")
-    assert patches.report(toy.host).mend == (
+        (site / path).write_bytes(b"mine\n")
+    assert report(host).mend == (
         "toyhost/sub/a.py, toyhost/sub/new.py are neither as in toyhost==1.0 nor as this version applies its patches; "
-        f"delete {toy.site}/toyhost/sub/new.py, then run: pip install --force-reinstall --no-deps toyhost==1.0, "
+        f"delete {site}/toyhost/sub/new.py, then run: pip install --force-reinstall --no-deps toyhost==1.0, "
         "then run: python -m openrlhf_marge.patches apply"
     )
 
 
-def test_what_needs_the_series_is_told_how_to_get_it(toy: Toy) -> None:
+def test_what_needs_the_series_is_told_how_to_get_it(host):
     with pytest.raises(ValueError, match=r"^--kind x: OpenRLHF does not carry this package's patches; run: .* apply$"):
-        patches.require("--kind x", toy.host)
-    toy.apply()
-    patches.require("--kind x", toy.host)
+        patches.require("--kind x", host)
+    apply(host)
+    patches.require("--kind x", host)
 
 
-def test_files_of_an_older_series_are_foreign(toy: Toy) -> None:
-    toy.apply()
-    (toy.series / "0002-change.patch").write_bytes(SECOND.replace(b"+four", b"+FOUR"))
-    states = {file.path: file.state for file in patches.report(toy.host).files}
+def test_files_of_an_older_series_are_foreign(host):
+    apply(host)
+    (host.patches / "0002-change.patch").write_bytes(SECOND.replace(b"+four", b"+FOUR"))
+    states = {file.path: file.state for file in report(host).files}
     assert states.pop("toyhost/sub/a.py") is FileState.FOREIGN
     assert set(states.values()) == {FileState.PATCHED}
 
 
-def test_a_package_patched_by_a_version_that_kept_no_stock_texts_is_to_be_reinstalled(toy: Toy) -> None:
+def test_a_package_patched_by_a_version_that_kept_no_stock_texts_is_to_be_reinstalled(host, site):
     for path, content in PATCHED.items():
-        (toy.site / path).write_bytes(content)
-    with pytest.raises(PatchError, match=r"nothing is changed: .*, then run: .* apply$") as e:
-        toy.apply()
-    assert "; run: pip install --force-reinstall --no-deps toyhost==1.0, then run: " in str(e.value)
-    install(toy.site)  # which leaves the created file
-    assert toy.state() is PatchState.PARTLY_APPLIED
-    assert toy.apply() and toy.files() == PATCHED
-    install(toy.site)  # which leaves the stock texts kept, too
-    assert toy.apply() and toy.files() == PATCHED
+        (site / path).write_bytes(content)
+    reinstall = "; run: pip install --force-reinstall --no-deps toyhost==1.0, then run: .* apply$"
+    with pytest.raises(PatchError, match=f"nothing is changed: .*{reinstall}"):
+        apply(host)
+    for what_a_reinstall_leaves in ("the created file", "the stock texts kept, too"):
+        install(site)
+        assert report(host).state is PatchState.PARTLY_APPLIED, what_a_reinstall_leaves
+        assert apply(host) and files(site) == PATCHED
 
 
-def test_another_version_is_refused(toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(install(tmp_path / "newer", version="1.1"))
+def test_only_this_version_installed_from_a_wheel_is_taken(host, site, monkeypatch, capsys):
+    (site / "toyhost-1.0.dist-info/RECORD").unlink()
+    with pytest.raises(PatchError, match=r"not installed from a wheel .*pip install --force-reinstall"):
+        report(host)
+    monkeypatch.syspath_prepend(install(site.parent / "newer", version="1.1"))
     with pytest.raises(PatchError, match=r"toyhost 1\.1 is installed but .* only 1\.0; .* pip install toyhost==1\.0"):
-        toy.apply()
-
-
-def test_not_installed_is_one_sentence_and_exit_1(capsys: pytest.CaptureFixture[str]) -> None:
+        apply(host)
     assert main(["apply"], Host("toyhost-nowhere", "1.0")) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: toyhost-nowhere is not installed for ")
     assert error.endswith("install it with: pip install toyhost-nowhere==1.0\n")
-
-
-def test_no_record_is_refused(toy: Toy) -> None:
-    (toy.site / "toyhost-1.0.dist-info/RECORD").unlink()
-    with pytest.raises(PatchError, match=r"not installed from a wheel .*pip install --force-reinstall"):
-        toy.state()
 
 
 MISFITS = {
@@ -273,151 +234,150 @@ MISFITS = {
 
 
 @pytest.mark.parametrize("second", MISFITS.values(), ids=MISFITS)
-def test_a_patch_that_does_not_fit_is_refused_and_nothing_written(toy: Toy, second: bytes) -> None:
-    (toy.series / "0002-change.patch").write_bytes(second)
+def test_a_patch_that_does_not_fit_is_refused_and_nothing_written(host, site, second):
+    (host.patches / "0002-change.patch").write_bytes(second)
     with pytest.raises(PatchError, match=r"0002-change\.patch .*write .*again"):
-        toy.apply()
-    assert toy.files() == STOCK
+        apply(host)
+    assert files(site) == STOCK
 
 
 @pytest.mark.parametrize("error", [PermissionError(13, "denied"), OSError(28, "no space")])
-@pytest.mark.parametrize(("action", "files"), [("apply", STOCK), ("revert", PATCHED)])
-def test_a_failure_half_way_is_rolled_back(
-    toy: Toy, error: OSError, action: str, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if action == "revert":
-        toy.apply()
+@pytest.mark.parametrize(("action", "before", "there"), [(apply, revert, STOCK), (revert, apply, PATCHED)])
+def test_a_failure_half_way_is_rolled_back(host, site, error, action, before, there, monkeypatch):
+    before(host)
     replace, failures = os.replace, [None, error]
-    monkeypatch.setattr(os, "replace", lambda *paths: replace(*paths) if not failures or fail() else None)
 
-    def fail() -> bool:
-        if (failure := failures.pop(0)) is not None:
+    def failing(*paths: Path) -> None:
+        if failures and (failure := failures.pop(0)) is not None:
             raise failure
-        return True
+        replace(*paths)
 
+    monkeypatch.setattr(os, "replace", failing)
     with pytest.raises(PatchError, match=r"left it as it was \(.*(denied|no space)\); .* copy --to DIR"):
-        getattr(toy, action)()
-    assert toy.files() == files
+        action(host)
+    assert files(site) == there
+
+
+DYING = """
+action, name = sys.argv[1:]
+left = [3 if name == "fsync" else 2]
+def dying(*arguments, do=getattr(os, name)):
+    left[0] -= 1
+    if not left[0]:
+        name == "fsync" and os.truncate(arguments[0], 1)
+        os.kill(os.getpid(), signal.SIGKILL)
+    do(*arguments)
+setattr(os, name, dying)
+getattr(patches, action)(host)
+"""
 
 
 @pytest.mark.parametrize(("killed", "at"), [("apply", "replace"), ("apply", "fsync"), ("revert", "replace")])
-@pytest.mark.parametrize("then", ["apply", "revert"])
-def test_a_killed_run_is_completed_by_either(toy: Toy, killed: str, then: str, at: str) -> None:
+@pytest.mark.parametrize(("then", "there"), [(apply, PATCHED), (revert, STOCK)])
+def test_a_killed_run_is_completed_by_either(host, site, killed, at, then, there):
     """At its third fsync apply has written a stock text, which may not be whole."""
     if killed == "revert":
-        toy.apply()
-    code = """
-        action, name = sys.argv[1:]
-        left = [3 if name == "fsync" else 2]
-        def dying(*arguments, do=getattr(os, name)):
-            left[0] -= 1
-            if not left[0]:
-                name == "fsync" and os.truncate(arguments[0], 1)
-                os.kill(os.getpid(), signal.SIGKILL)
-            do(*arguments)
-        setattr(os, name, dying)
-        getattr(patches, action)(host)
-    """
-    assert toy.run(code, killed, at).wait() == -signal.SIGKILL
-    assert toy.state() is PatchState.PARTLY_APPLIED
-    assert any("b.py.marge" in path for path in tree(toy.site, toy.site))
-    assert getattr(toy, then)()
-    assert toy.files() == (PATCHED if then == "apply" else STOCK)
+        apply(host)
+    assert run(host, DYING, killed, at).wait() == -signal.SIGKILL
+    assert report(host).state is PatchState.PARTLY_APPLIED
+    assert any("b.py.marge" in path for path in tree(site, site))
+    assert then(host)
+    assert files(site) == there
 
 
-def test_two_at_once_do_what_one_does(toy: Toy) -> None:
-    runs = [toy.run("print(patches.apply(host))") for _ in range(3)]
-    assert sorted(run.communicate()[0] for run in runs) == ["False\n", "False\n", "True\n"]
-    assert toy.files() == PATCHED
+def test_two_at_once_do_what_one_does(host, site):
+    with locked(site / "toyhost"):
+        runs = [run(host, "print(patches.apply(host))") for _ in range(3)]
+        with pytest.raises(subprocess.TimeoutExpired):
+            runs[0].wait(timeout=2)
+        assert files(site) == STOCK
+    assert sorted(process.communicate()[0] for process in runs) == ["False\n", "False\n", "True\n"]
+    assert files(site) == PATCHED
 
 
 @pytest.mark.parametrize("suffix", [".marge-new", ".marge-old"])
-def test_links_where_contents_are_written_are_removed_and_not_written_through(
-    toy: Toy, tmp_path: Path, suffix: str
-) -> None:
+def test_links_where_contents_are_written_are_removed_and_not_written_through(host, site, tmp_path, suffix):
     (tmp_path / "elsewhere").write_text("mine")
     for name, target in (("a.py", "elsewhere"), ("new.py", "nowhere")):
-        (toy.site / f"toyhost/sub/.{name}{suffix}").symlink_to(tmp_path / target)
-    assert toy.apply() and toy.files() == PATCHED
+        (site / f"toyhost/sub/.{name}{suffix}").symlink_to(tmp_path / target)
+    assert apply(host) and files(site) == PATCHED
     assert (tmp_path / "elsewhere").read_text() == "mine" and not (tmp_path / "nowhere").exists()
 
 
-def test_read_only_site_packages_points_to_copy(toy: Toy, tmp_path: Path) -> None:
+UNPRIVILEGED = """
+from openrlhf_marge.patches.__main__ import main
+main(["status"], host)  # loads what an interpreter in /root would not let others load
+if os.geteuid() == 0:
+    os.setuid(65534)
+print(main(["apply"], host), main(["copy", "--to", sys.argv[1]], host))
+"""
+
+
+def test_read_only_site_packages_points_to_copy(host, site, tmp_path):
     """As an ordinary user in a process of its own, since root may write everywhere."""
-    code = """
-        from openrlhf_marge.patches.cli import main
-        main(["status"], host)  # loads what an interpreter in /root would not let others load
-        if os.geteuid() == 0:
-            os.setuid(65534)
-        print(main(["apply"], host), main(["copy", "--to", sys.argv[1]], host))
-    """
     (tmp_path / "copy").mkdir()
     (tmp_path / "copy").chmod(0o777)
     for folder in (*tmp_path.parents, tmp_path):  # pytest makes its own for its user alone, one more under xdist
         if "pytest" in str(folder):
             folder.chmod(folder.stat().st_mode | 0o011)
-    folders = [toy.site / "toyhost", toy.site / "toyhost/sub"]
+    folders = [site / "toyhost", site / "toyhost/sub"]
     for folder in folders:
         folder.chmod(0o555)
-    said, errors = toy.run(code, str(tmp_path / "copy")).communicate()
+    said, errors = run(host, UNPRIVILEGED, str(tmp_path / "copy")).communicate()
     for folder in folders:
         folder.chmod(0o755)
     assert "Permission denied" in errors and "mend that, or write a patched copy elsewhere with: python -m" in errors
     assert said.splitlines()[-1] == "1 0"
-    assert toy.files() == STOCK
+    assert files(site) == STOCK
 
 
-def test_copy_is_patched_and_leaves_the_installed_one(
-    toy: Toy, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for files, act in ((STOCK, toy.apply), (PATCHED, toy.revert)):
-        assert toy.command("copy", "--to", str(tmp_path / "my copy")) == 0
+def test_copy_is_patched_and_leaves_the_installed_one(host, site, tmp_path, capsys):
+    for there, act in ((STOCK, apply), (PATCHED, revert)):
+        assert main(["copy", "--to", str(tmp_path / "my copy")], host) == 0
         copied = tree(tmp_path / "my copy", tmp_path / "my copy")
         assert copied.pop("toyhost/.openrlhf-marge-copy")
         assert copied == PATCHED
-        assert toy.files() == files
-        act()
+        assert files(site) == there
+        act(host)
     assert f"export PYTHONPATH='{tmp_path}/my copy'${{PYTHONPATH:+:$PYTHONPATH}}" in capsys.readouterr().out
 
 
-def test_copy_replaces_only_an_earlier_copy(toy: Toy, tmp_path: Path) -> None:
-    target = toy.copy(tmp_path / "copy")
+def test_copy_replaces_only_an_earlier_copy(host, site, tmp_path):
+    target = copy_to(tmp_path / "copy", host)
     (target / "b.py").write_bytes(b"older")
-    toy.copy(tmp_path / "copy")
+    copy_to(tmp_path / "copy", host)
     assert (target / "b.py").read_bytes() == PATCHED["toyhost/b.py"]
     assert [path.name for path in (tmp_path / "copy").iterdir()] == ["toyhost"]
-    with pytest.raises(PatchError, match=r"exists and is no copy .*--to"):
-        toy.copy(toy.site)
-    with pytest.raises(PatchError, match="name a folder you can write to with --to"):
-        toy.copy(toy.site / "toyhost/b.py")
+    for folder, said in (
+        (site, r"exists and is no copy .*--to"),
+        (site / "toyhost/b.py", "you can write to with --to"),
+    ):
+        with pytest.raises(PatchError, match=said):
+            copy_to(folder, host)
 
 
-def test_status_looks_at_the_copy_that_shadows(
-    toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    target = toy.copy(tmp_path / "copy")
+def test_status_looks_at_the_copy_that_shadows(host, tmp_path, monkeypatch, capsys):
+    target = copy_to(tmp_path / "copy", host)
     monkeypatch.syspath_prepend(target.parent)
-    assert patches.report(toy.host).package == target
-    assert toy.state() is PatchState.APPLIED
+    assert report(host).package == target
+    assert report(host).state is PatchState.APPLIED
     (target / "b.py").write_bytes(STOCK["toyhost/b.py"])
-    assert toy.state() is PatchState.PARTLY_APPLIED
-    assert patches.report(toy.host).mend == (
+    assert report(host).state is PatchState.PARTLY_APPLIED
+    assert report(host).mend == (
         f"take {tmp_path}/copy off PYTHONPATH, or write it again with: "
         f"python -m openrlhf_marge.patches copy --to {tmp_path}/copy"
     )
-    toy.command("apply")
+    main(["apply"], host)
     assert f"note: Python imports {target} instead" in capsys.readouterr().out
 
 
-def test_the_module_runs_and_imports_nothing_heavy(toy: Toy) -> None:
-    said, _ = toy.run(
-        "print(sorted({'deepspeed', 'openrlhf', 'ray', 'torch', 'vllm'} & set(sys.modules)))"
+def test_the_module_runs_and_imports_nothing_heavy(host):
+    start = "import atexit, runpy; sys.argv[1:] = ['--help']\n"
+    heavy = "atexit.register(lambda: print({'deepspeed', 'openrlhf', 'ray', 'torch', 'vllm'} & set(sys.modules)))\n"
+    said, _ = run(
+        host, start + heavy + "runpy.run_module('openrlhf_marge.patches', run_name='__main__')"
     ).communicate()
-    assert said == "[]\n"
-    help_, _ = toy.run(
-        "import runpy; sys.argv[1:] = ['--help']; runpy.run_module('openrlhf_marge.patches')"
-    ).communicate()
-    assert "exit code: 0" in help_
+    assert "exit code: 0" in said and said.endswith("\nset()\n")
 
 
 def edited(rng: random.Random, lines: list[bytes]) -> list[bytes]:
@@ -428,7 +388,7 @@ def edited(rng: random.Random, lines: list[bytes]) -> list[bytes]:
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="the oracle is git")
-def test_any_diff_of_git_is_applied_exactly(tmp_path: Path) -> None:
+def test_any_diff_of_git_is_applied_exactly(tmp_path):
     rng, folder = random.Random(0), write_series(tmp_path / "patches")
     words = [b"a\n", b"\n", b"b\r\n", b"\\ c\n", b"--- d\n", b"@@ e\n", b"\x0c\n", b"+\x85\n"]
     command = ["git", "diff", "--no-index", "--text", "--no-prefix", "a/toyhost", "b/toyhost"]

@@ -13,6 +13,7 @@ from openrlhf_marge.cli import plan
 from openrlhf_marge.data.dump import DumpWriter
 from openrlhf_marge.host.standalone.measured_runs import sized
 from openrlhf_marge.planning.machines import PRESETS, find_machine
+from openrlhf_marge.planning.pilot_of_flags import states_of
 
 from planned_launches import launch
 from scripted_dumps import mixed, save_model, visit
@@ -116,12 +117,10 @@ def test_bad_input_is_one_sentence(words, more, said, flags, capsys, tmp_path, m
 
 
 def test_states_are_those_that_the_flags_count_on():
-    assert (
-        plan.states_of(None, 0.2) == plan.states_of(MargeConfig(explore="frontier", guidance_source="fresh"), 0) == 1
-    )
-    assert plan.states_of(MargeConfig(), 0.2) == 4.42
-    assert plan.states_of(MargeConfig(expected_states=4.0), 0.2) == 5.0
-    assert plan.states_of(MargeConfig(expected_states=0.4), 0.2) == 1.0
+    assert states_of(None, 0.2) == states_of(MargeConfig(explore="frontier", guidance_source="fresh"), 0) == 1
+    assert states_of(MargeConfig(), 0.2) == 4.42
+    assert states_of(MargeConfig(expected_states=4.0), 0.2) == 5.0
+    assert states_of(MargeConfig(expected_states=0.4), 0.2) == 1.0
 
 
 def test_what_else_is_not_there(flags, capsys, tmp_path):

@@ -14,6 +14,7 @@ from openrlhf_marge.planning.advice import advice, tried
 from openrlhf_marge.planning.by_hand import Lengths, length_factors, pilot_by_hand
 from openrlhf_marge.planning.devices import devices_of
 from openrlhf_marge.planning.fitting import Observed, fitted
+from openrlhf_marge.planning.iteration import iteration_of
 from openrlhf_marge.planning.machines import PRESETS, Fixed, Reached, find_machine, write_machine
 from openrlhf_marge.planning.pilot import read_pilot
 from openrlhf_marge.planning.pilot_checks import ALIKE, check_pilot, check_prompt
@@ -254,9 +255,7 @@ def test_a_fit_tells_the_seconds_that_it_was_given(seed):
         lengths = Lengths(prompt=100, response=int(rng.integers(100, 900)), states=1 + number % 4)
         pilot = pilot_by_hand(lengths, args)
         problems = int(rng.integers(4, 60))
-        iteration = Planner(problems=problems, shape=shape(), machine=slow, pilot=pilot).iteration(
-            args, pilot.first, problems
-        )
+        iteration = iteration_of(args, shape(), slow, pilot.first, problems)
         seconds = {
             phase: getattr(iteration.seconds, phase) for phase in ("generation", "log_probs", "training", "sync")
         }

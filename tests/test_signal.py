@@ -11,8 +11,8 @@ from openrlhf.trainer.ppo_trainer import BasePPOTrainer
 
 from openrlhf_marge import MargeConfig
 from openrlhf_marge.host.rollout.experiences import EPISODE
-from openrlhf_marge.host.training import trainer as trainer_module
-from openrlhf_marge.host.training.trainer import KeepsRecords
+from openrlhf_marge.host.training import keeps_records as trainer_module
+from openrlhf_marge.host.training.keeps_records import KeepsRecords
 
 from host_objects import batch_of, experience_maker, group_of
 

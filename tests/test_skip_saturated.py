@@ -1,6 +1,5 @@
 """``--marge.skip_saturated``: what is left out of the batches, and a learning rate that moves on all the same."""
 
-from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -10,9 +9,9 @@ pytest.importorskip("openrlhf", reason="the host is not installed")
 import torch
 
 from openrlhf_marge import MargeConfig, State, StateGroup
-from openrlhf_marge.host.rollout.samples_generator import GuidedSamplesGenerator
-from openrlhf_marge.host.training import schedule
-from openrlhf_marge.host.training.trainer import KeepsRecords
+from openrlhf_marge.host.rollout.training_queue import TrainingQueue
+from openrlhf_marge.host.training import keeps_records, schedule
+from openrlhf_marge.host.training.keeps_records import KeepsRecords
 from openrlhf_marge.method.schedule import end_of_plan, skipped_steps
 
 from factories import completion, group, problem
@@ -27,20 +26,21 @@ def segment_group(gain: float, segment: int = 2) -> StateGroup:
     return StateGroup(id=3, problem=problem(), state=state, n_states=2, completions=answers, value_gain=gain)
 
 
-def generator_of(**options) -> GuidedSamplesGenerator:
-    generator = GuidedSamplesGenerator.__new__(GuidedSamplesGenerator)
-    generator.config, generator.skipped, generator._counts = MargeConfig(**options), 0, Counter()
-    return generator
+def queue_of(groups, **options) -> TrainingQueue:
+    queue = TrainingQueue(MargeConfig(**options), 4)
+    queue.put(groups)
+    return queue
 
 
 def test_groups_of_equal_rewards_are_left_out_and_counted():
     groups = [group(0, (1.0, 0.0)), group(1, (1.0, 1.0, 1.0)), group(2, (0.0, 0.0)), group(3, (0.25, 0.5))]
-    generator = generator_of(skip_saturated=True)
-    assert [g.id for g in generator._to_train_on(groups)] == [0, 3]
-    assert (generator.skipped, generator._counts) == (5, {"marge/groups_skipped": 2})
-    generator._to_train_on(groups[2:])
-    assert (generator.skipped, generator._counts) == (7, {"marge/groups_skipped": 3})
-    assert generator_of()._to_train_on(groups) == groups
+    queue = queue_of(groups, skip_saturated=True)
+    assert [g.id for g in queue.groups] == [0, 3]
+    assert (queue.skipped, queue.counts) == (5, {"marge/groups_skipped": 2})
+    queue.put(groups[2:])
+    assert (queue.skipped, queue.take_counts()) == (7, {"marge/groups_skipped": 3})
+    assert queue.take_counts() == {}
+    assert list(queue_of(groups).groups) == groups
 
 
 @pytest.mark.parametrize(
@@ -54,14 +54,13 @@ def test_groups_of_equal_rewards_are_left_out_and_counted():
     ],
 )
 def test_guidance_tokens_that_earn_credit_keep_their_group(options, gain, segment, kept):
-    generator = generator_of(skip_saturated=True, **options)
-    assert bool(generator._to_train_on([segment_group(gain, segment)])) == kept
+    assert bool(queue_of([segment_group(gain, segment)], skip_saturated=True, **options)) == kept
 
 
 def test_skipped_completions_move_the_schedule_by_whole_steps_once(monkeypatch):
     """Batches of 16, two epochs: 15 completions are no step, 17 are two, and 40 are four in all."""
     moved = []
-    monkeypatch.setattr("openrlhf_marge.host.training.trainer.move_on", lambda _group, steps: moved.append(steps))
+    monkeypatch.setattr(keeps_records, "move_on", lambda _group, steps: moved.append(steps))
     trainer = KeepsRecords.__new__(KeepsRecords)
     trainer.args = SimpleNamespace(**vars(ARGUMENTS), marge=MargeConfig(skip_saturated=True))
     trainer.actor_model_group = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from quickstart import make_base_model
+from embedded_task import make_base_model
 
 from openrlhf_marge import REWARD_FILE, countdown
 from openrlhf_marge.arithmetic.levels import LEVELS as ARITHMETIC

@@ -14,19 +14,15 @@ Exit status: 0, 1 where the run does not fit or the measurement fails, 2 for bad
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.data.files import check_out, write_json
 from openrlhf_marge.data.redaction import redacted_words
-from openrlhf_marge.method.config import MargeConfig
-from openrlhf_marge.models import load_tokenizer
-from openrlhf_marge.planning.machines import PRESETS, Machine, find_machine, write_machine
+from openrlhf_marge.planning.machines import PRESETS, find_machine, write_machine
 from openrlhf_marge.planning.shape import read_shape
 
 
@@ -61,6 +57,7 @@ def plan(args: argparse.Namespace) -> str:
     """The plan as text; ValueError for bad input, RuntimeError where the run does not fit."""
     from openrlhf_marge.host.launch.planned_launch import read_launch
     from openrlhf_marge.planning.advice import advice
+    from openrlhf_marge.planning.pilot_of_flags import pilot_of
     from openrlhf_marge.planning.planner import Planner
     from openrlhf_marge.planning.text import amount, memory_lines, table
     from openrlhf_marge.planning.variants import baseline_of
@@ -96,48 +93,13 @@ def check_given(args: argparse.Namespace) -> None:
         raise ValueError("there is no launch; give the flags of your script after --")
 
 
-def pilot_of(args: argparse.Namespace, launch: Any, vocab: int) -> Any:
-    """The pilot, checked, or one made from lengths."""
-    from openrlhf_marge.planning.by_hand import Lengths, pilot_by_hand
-    from openrlhf_marge.planning.devices import method_of
-    from openrlhf_marge.planning.pilot import read_pilot
-    from openrlhf_marge.planning.pilot_checks import check_pilot, check_prompt
-
-    by_hand = args.prompt_tokens is not None and args.response_tokens is not None
-    if (args.pilot is not None) == by_hand:
-        raise ValueError("give either --pilot, or --prompt_tokens and --response_tokens")
-    if args.pilot:
-        pilot = read_pilot(args.pilot)
-        check_pilot(pilot, launch, vocab)
-        if (Path(launch.actor.model_name_or_path) / "tokenizer_config.json").is_file():
-            tokenizer = load_tokenizer(launch.actor.model_name_or_path)
-            check_prompt(pilot, lambda text: tokenizer(text, add_special_tokens=False)["input_ids"])
-        return pilot
-    config = method_of(launch)
-    s0 = round(len(config.cot_prefix) / 3) if config and config.split == "step" else 0  # letters of a token
-    states = args.states or states_of(config, args.without_guidance)
-    lengths = Lengths(
-        prompt=args.prompt_tokens, response=args.response_tokens, s0=s0, states=states,
-        without_guidance=args.without_guidance,
-    )  # fmt: skip
-    return pilot_by_hand(lengths, launch)
-
-
-def states_of(config: MargeConfig | None, without_guidance: float) -> float:
-    """States of a problem with guidance, as the flags count on; --marge.expected_states is the mean of all."""
-    if config is None or config.explore == "frontier":
-        return 1.0
-    if config.expected_states is not None and without_guidance < 1:
-        return max(1.0, config.expected_states / (1 - without_guidance))
-    return config.scheduled_states
-
-
 def measure(args: argparse.Namespace) -> str:
     """Measure this machine; ValueError for bad input, RuntimeError when a run fails."""
     from openrlhf_marge.host.launch.planned_launch import read_launch
     from openrlhf_marge.host.standalone.measured_runs import measured_runs, sized, stack_environment
     from openrlhf_marge.planning.devices import method_of
     from openrlhf_marge.planning.fitting import fitted, observe
+    from openrlhf_marge.planning.local import machine_here
     from openrlhf_marge.runs.processes import Bars
 
     check_given(args)
@@ -158,20 +120,6 @@ def measure(args: argparse.Namespace) -> str:
     machine = fitted(observed, launch, shape, base, args.measure.stem)
     write_machine(args.measure, replace(machine, measured_with=" ".join(redacted_words(args.flags))))
     return f"{args.measure}: from {len(observed)} iterations; {runs[0] / 'dump'} serves as --pilot"
-
-
-def machine_here(named: str | None, name: str) -> Machine:
-    """What is measured: the preset of these GPUs, or a machine without any."""
-    if named:
-        return find_machine(named)
-    if os.environ.get("DS_ACCELERATOR") != "cpu":
-        raise ValueError(
-            f"--measure needs --machine, one of {', '.join(PRESETS)}, for the memory and the speed of these GPUs; on "
-            "a machine without any set DS_ACCELERATOR=cpu"
-        )
-    from openrlhf_marge.planning.local import local_machine
-
-    return local_machine(name)
 
 
 def main(argv: list[str] | None = None) -> int:

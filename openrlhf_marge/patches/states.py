@@ -1,4 +1,4 @@
-"""What state each file is in: `Installed -> inspect -> Report`; reads only.
+"""What state each file is in: `Installed -> _inspect -> Report`; reads only.
 
 The wheel's checksums tell the stock text, which stands in its place or is kept beside, and the series makes the
 patched one from it: there is no state file to go stale.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from .installed import COMMAND, Installed, checksum
+from .installed import COMMAND, OPENRLHF, Host, Installed, PatchError, checksum, locate
 from .series import Change, read_series
 
 
@@ -87,10 +87,28 @@ class Report:
         return f"{cause}{', then '.join([*steps, f'run: {COMMAND} apply'])}"
 
 
-def inspect(installed: Installed, root: Path) -> Report:
-    """Looks at the package in root: the installed one or a copy of it."""
-    series = read_series(installed.host.patches)
-    return Report(installed, root, tuple(_look(installed, root, *item) for item in series.items()))
+def report(host: Host = OPENRLHF) -> Report:
+    """State of the package that `import` takes, installed or a copy on PYTHONPATH, file by file."""
+    installed = locate(host)
+    return _inspect(installed, installed.imported_root)
+
+
+def require(user: str, host: Host = OPENRLHF) -> None:
+    """ValueError, in which ``user`` is what needs it, unless the package is as the series of this version has it."""
+    try:
+        mend = report(host).mend
+    except PatchError as e:
+        raise ValueError(f"{user}: {e}") from e
+    if mend:
+        raise ValueError(f"{user}: OpenRLHF does not carry this package's patches; {mend}")
+
+
+def changeable(installed: Installed) -> Sequence[FileReport]:
+    """The files of the installed package; PatchError when one of them is foreign."""
+    looked = _inspect(installed, installed.root)
+    if looked.state is PatchState.FOREIGN:
+        raise PatchError(f"nothing is changed: {looked.mend}")
+    return looked.files
 
 
 def kept(path: Path) -> Path:
@@ -101,6 +119,11 @@ def kept(path: Path) -> Path:
 def read(path: Path) -> bytes | None:
     """Its content; None when there is no such file."""
     return path.read_bytes() if path.is_file() else None
+
+
+def _inspect(installed: Installed, root: Path) -> Report:
+    series = read_series(installed.host.patches)
+    return Report(installed, root, tuple(_look(installed, root, *item) for item in series.items()))
 
 
 def _look(installed: Installed, root: Path, path: str, changes: Sequence[Change]) -> FileReport:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -29,6 +29,10 @@ class Passes:
     computed: float  # through the model: padded, packed or distinct
     logits: float
     pairs: float  # of attention
+
+    def times(self, factor: float) -> Passes:
+        """The pass over so many times the rows; micro-batches stay as large as they are."""
+        return Passes(**{field.name: getattr(self, field.name) * factor for field in fields(self)})
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,9 +13,9 @@ from scipy.optimize import nnls
 from openrlhf_marge.data.dump import dump_files, read_groups
 from openrlhf_marge.method.metrics import GENERATED_TOKENS
 from openrlhf_marge.planning.devices import devices_of
+from openrlhf_marge.planning.iteration import Iteration, iteration_of
 from openrlhf_marge.planning.machines import Fixed, Machine, Reached
-from openrlhf_marge.planning.pilot import Pilot, files_of, visits_of
-from openrlhf_marge.planning.planner import Iteration, Planner, scaled
+from openrlhf_marge.planning.pilot import files_of, visits_of
 from openrlhf_marge.planning.seconds import Clock, Seconds
 from openrlhf_marge.planning.shape import ModelShape
 from openrlhf_marge.runs.log import SAMPLES, TIMING, TRAIN, read_series
@@ -64,11 +64,9 @@ def observe(run: Path, args: Any, shape: ModelShape, machine: Machine) -> list[O
             of_step += 1
         if of_step > 1:
             continue
-        pilot = Pilot(name=str(path), first=tuple(visits))
-        planner = Planner(problems=len(visits), shape=shape, machine=machine, pilot=pilot)
         seconds = {phase: series[tag][number][1] for phase, tag in tags.items()}
         rows = series[TRAIN + SAMPLES][number][1]
-        iteration = planner.iteration(args, visits, len(visits))
+        iteration = iteration_of(args, shape, machine, visits, len(visits))
         found.append(Observed(iteration=iteration, rows=rows, seconds=seconds))
     return found
 
@@ -108,7 +106,7 @@ def fitted(observed: Sequence[Observed], args: Any, shape: ModelShape, machine: 
 def _seconds(clock: Clock, machine: Machine, observed: Observed) -> Seconds:
     """What the clock says of an iteration with its rows on this machine."""
     i, part = observed.iteration, observed.rows / observed.iteration.sampled.trained
-    experience, epoch = (scaled(passes, part) for passes in (i.experience, i.epoch))
+    experience, epoch = (passes.times(part) for passes in (i.experience, i.epoch))
     sampled = replace(i.sampled, trained=observed.rows)
     return replace(clock, machine=machine).of(sampled, i.steps, experience, epoch, i.optimizer_steps * part)
 

@@ -1,4 +1,4 @@
-"""This machine, without a GPU: its memory, FLOP/s and bandwidth as torch reaches them."""
+"""What a measurement is of: the GPUs of a preset, or this machine without any, as torch reaches it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,21 @@ import os
 import time
 from collections.abc import Callable
 
-from openrlhf_marge.planning.machines import Machine
+from openrlhf_marge.planning.machines import PRESETS, Machine, find_machine
 
 SIDE, COPIED, ROUNDS = 1024, 2**27, 5  # of a square matrix; bytes
+
+
+def machine_here(named: str | None, name: str) -> Machine:
+    """What is measured: the preset of these GPUs, or a machine without any."""
+    if named:
+        return find_machine(named)
+    if os.environ.get("DS_ACCELERATOR") != "cpu":
+        raise ValueError(
+            f"--measure needs --machine, one of {', '.join(PRESETS)}, for the memory and the speed of these GPUs; on "
+            "a machine without any set DS_ACCELERATOR=cpu"
+        )
+    return local_machine(name)
 
 
 def local_machine(name: str) -> Machine:

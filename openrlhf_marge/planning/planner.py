@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from typing import Any
 
 from openrlhf_marge.method.schedule import planned_steps
-from openrlhf_marge.planning.batches import MOST_ROWS, Passes, Rows
 from openrlhf_marge.planning.devices import Devices, devices_of, method_of
 from openrlhf_marge.planning.disk import Disk, disk_of
+from openrlhf_marge.planning.iteration import Iteration, iteration_of
 from openrlhf_marge.planning.machines import Machine
 from openrlhf_marge.planning.memory import Memory, Usage
 from openrlhf_marge.planning.pilot import Pilot, later_visits
-from openrlhf_marge.planning.sampling import SEQUENCES, Sampled, engine_steps, sampled_of
-from openrlhf_marge.planning.seconds import Clock, Seconds
+from openrlhf_marge.planning.sampling import Sampled
+from openrlhf_marge.planning.seconds import Seconds
 from openrlhf_marge.planning.shape import ModelShape
 from openrlhf_marge.planning.variants import adapted
-from openrlhf_marge.planning.visits import SampledVisit, rows_of, stock_visit
-
-
-@dataclass(frozen=True, kw_only=True)
-class Iteration:
-    """A whole rollout and the training on it."""
-
-    sampled: Sampled
-    steps: int  # of each engine
-    experience: Passes
-    epoch: Passes
-    distinct: float  # tokens of an epoch within the micro-batches of --marge.share_prefix; of stock, within its own
-    optimizer_steps: float
-    seconds: Seconds
+from openrlhf_marge.planning.visits import SampledVisit, stock_visit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +87,11 @@ class Planner:
         """Its iterations, the last of which may have fewer problems."""
         size = min(args.rollout.batch_size, self.problems)
         whole, rest = divmod(self.problems, size)
-        iterations = [self.iteration(args, visits, size)] * whole
-        return [*iterations, self.iteration(args, visits, rest)] if rest else iterations
+        iterations = [self._iteration(args, visits, size)] * whole
+        return [*iterations, self._iteration(args, visits, rest)] if rest else iterations
+
+    def _iteration(self, args: Any, visits: Sequence[SampledVisit], problems: int) -> Iteration:
+        return iteration_of(args, self.shape, self.machine, visits, problems)
 
     def _steps(self, args: Any, run: Sequence[Iteration]) -> int:
         """Optimizer steps: of whole batches over the run, with OpenRLHF's own methods of every rollout."""
@@ -119,51 +108,3 @@ class Planner:
         repeats = config.explore != "guided" or config.guidance_source != "carried"
         both = self.pilot.first, later_visits(self.pilot, repeats)
         return tuple([adapted(visit, args) for visit in visits] for visits in both)  # type: ignore[return-value]
-
-    def iteration(self, args: Any, visits: Sequence[SampledVisit], problems: int) -> Iteration:
-        """Of so many problems like those of the visits."""
-        devices = devices_of(args)
-        memory = Memory(args=args, shape=self.shape, machine=self.machine, devices=devices)
-        engines = args.vllm.num_engines
-        sampled = sampled_of(visits, self._block(args)).times(problems / len(visits))
-        steps = engine_steps(visits, math.ceil(problems / engines), self._sequences(memory, sampled))
-        rows = self._rows(args, visits, problems)
-        experience, epoch = (scaled(p, sampled.trained / len(rows.ids)) for p in (rows.log_probs(), rows.training()))
-        shared = epoch if rows.shares else scaled(rows.sharing().training(), sampled.trained / len(rows.ids))
-        optimizer_steps = sampled.trained / args.train.batch_size * args.train.max_epochs
-        clock = Clock(args=args, shape=self.shape, machine=self.machine, devices=devices)
-        return Iteration(
-            sampled=sampled, steps=steps, experience=experience, epoch=epoch, optimizer_steps=optimizer_steps,
-            distinct=shared.distinct,
-            seconds=clock.of(sampled, steps, experience, epoch, optimizer_steps),
-        )  # fmt: skip
-
-    @staticmethod
-    def _rows(args: Any, visits: Sequence[SampledVisit], problems: int) -> Rows:
-        """Enough rows of the problems to look at; ValueError where there are none."""
-        trained = [visit for visit in visits if visit.actions]
-        if not trained:
-            raise ValueError("no completion of the pilot would be trained on; explore more problems for it")
-        per_problem = sum(len(visit.actions) for visit in trained) / len(trained)
-        share = len(trained) / len(visits)
-        looked_at = min(math.ceil(problems * share), max(1, round(MOST_ROWS / per_problem)))
-        return Rows(*rows_of(trained, looked_at), args)
-
-    def _block(self, args: Any) -> int | None:
-        """Of the engines' prefix cache; engines that are deterministic on a CPU have none."""
-        is_off = self.machine.is_cpu and args.train.full_determinism_enable
-        return self.machine.cache_block if args.vllm.enable_prefix_caching and not is_off else None
-
-    @staticmethod
-    def _sequences(memory: Memory, sampled: Sampled) -> int:
-        """That an engine computes at once: as many as its KV cache holds, up to its limit."""
-        context = sampled.looked_at / sampled.tokens
-        return max(1, min(SEQUENCES, int(memory.cached_tokens / context)))
-
-
-def scaled(passes: Passes, factor: float) -> Passes:
-    """The pass over so many times the rows; micro-batches stay as large as they are."""
-    return replace(
-        passes, **{n: getattr(passes, n) * factor for n in ("per_rank", "tokens", "distinct", "computed", "logits",
-                                                           "pairs")},
-    )  # fmt: skip

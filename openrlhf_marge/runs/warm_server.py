@@ -11,28 +11,21 @@ It ends, and with it all that it forked, when its standard input does: with the 
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import fcntl
 import gc
 import importlib
-import io
 import multiprocessing
 import os
-import random
-import runpy
 import selectors
 import shlex
 import signal
 import socket
 import sys
-import threading
-import types
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn, cast
 
 from openrlhf_marge.runs.warm_client import PYTHON, SOCKET, read_at_import, receive, send, warmed
+from openrlhf_marge.runs.warm_fork import become
 
 MOST_FILES = 250  # of a message on a socket
 
@@ -88,7 +81,8 @@ class WarmServer:
                 send(connection, {"cold": f"{names} is not as when the server loaded"})
             connection.close()
         elif (pid := os.fork()) == 0:
-            self._become(request, files)
+            self._close()
+            become(request, files, self._set_by_loading)
         else:
             self._watch(Child(pid, connection))
         for file in files:
@@ -118,63 +112,14 @@ class WarmServer:
             send(child.connection, {"status": max(code, 0), "signal": max(-code, 0)})
         child.connection.close()
 
-    def _become(self, request: dict[str, Any], files: list[int]) -> NoReturn:
-        """Turn this fork into the command, and end it as the interpreter ends a command."""
+    def _close(self) -> None:
+        """In a fork: what was open is the server's."""
         self._selector.close()
         self._listener.close()
         for descriptor, child in self._children.items():
             child.connection.close()
             os.close(descriptor)
-        self._children.clear()  # they are the server's
-        os.setsid()
-        above = max(*request["files"], *files) + 1
-        for number, file in zip(request["files"], [fcntl.fcntl(f, fcntl.F_DUPFD, above) for f in files], strict=True):
-            os.dup2(file, number)
-            os.close(file)
-        for file in set(files) - set(request["files"]):
-            os.close(file)
-        cast(io.TextIOWrapper, sys.stdout).reconfigure(line_buffering=True)
-        try:
-            status = run(request["argv"], request["environment"] | self._set_by_loading, request["folder"])
-        except Exception:  # noqa: BLE001 - as the interpreter does
-            sys.excepthook(*sys.exc_info())
-            status = 1
-        # As multiprocessing ends its forks: what was loaded and not used has nothing to tidy up.
-        threading._shutdown()  # type: ignore[attr-defined]  # private
-        atexit._run_exitfuncs()
-        for stream in (sys.stdout, sys.stderr):
-            if not stream.closed:
-                stream.flush()
-        os._exit(status)
-
-
-def run(argv: list[str], environment: dict[str, str], folder: str) -> int:
-    """The exit status of a command in this process."""
-    # Only what differs: a process is given its title in the memory of its first arguments and variables.
-    for name in os.environ.keys() - environment.keys():
-        del os.environ[name]
-    os.environ.update({name: value for name, value in environment.items() if os.environ.get(name) != value})
-    os.chdir(folder)
-    random.seed()
-    kind, *rest = argv
-    sys.path[0] = folder if kind in ("-m", "-c") else os.path.dirname(os.path.abspath(kind))
-    try:
-        if kind == "-m":
-            sys.argv = rest
-            runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
-        elif kind == "-c":
-            sys.argv = [kind, *rest[1:]]
-            main_module = sys.modules["__main__"] = types.ModuleType("__main__")
-            exec(compile(rest[0], "<string>", "exec"), main_module.__dict__)
-        else:
-            sys.argv = argv
-            runpy.run_path(kind, run_name="__main__")
-    except SystemExit as e:
-        if e.code is not None and not isinstance(e.code, int):
-            print(e.code, file=sys.stderr)
-            return 1
-        return e.code or 0
-    return 0
+        self._children.clear()
 
 
 def write_python(path: str) -> None:

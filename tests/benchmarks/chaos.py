@@ -23,9 +23,10 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1]))  # helpers of the tests
 
+from fault_checks import check_whole, outcome
 from fault_setting import setting_of
 from faults import FAULTS, Chaos
-from faulty_run import check_whole, outcome, survive
+from faulty_run import survive
 
 
 def main() -> None:

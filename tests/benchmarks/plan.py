@@ -21,7 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "examples"))  # of the quickstart
 
-from quickstart import make_base_model, train_flags
+from embedded_task import make_base_model
+from quickstart import train_flags
 
 from openrlhf_marge.arithmetic import pretrain
 from openrlhf_marge.cli import plan as command

@@ -12,10 +12,10 @@ from typing import Any
 
 from transformers import AutoConfig
 
-from openrlhf_marge import REWARD_FILE, patches
+from openrlhf_marge import patches
 from openrlhf_marge.data.dump import dump_files
-from openrlhf_marge.host.domain_rewards import write_reward_file
 from openrlhf_marge.host.launch.dataset_checks import check_datasets
+from openrlhf_marge.host.launch.fixed_flags import fix_flags
 from openrlhf_marge.host.launch.prompt_checks import check_template, read_prompts, show_prompt
 from openrlhf_marge.host.launch.refusals import REFUSED, REFUSED_ON_CPU, REFUSED_TOGETHER
 from openrlhf_marge.host.rollout import tokens
@@ -23,7 +23,7 @@ from openrlhf_marge.host.rollout.data import data_ranks
 from openrlhf_marge.method.arguments import from_namespace, preset_sentence
 from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.prefix_sharing.models import check_config
-from openrlhf_marge.rewards.domains import MATH, BadReward
+from openrlhf_marge.rewards.domains import BadReward
 from openrlhf_marge.rewards.returned import parse_reward
 from openrlhf_marge.runs.checkpoints import repair
 
@@ -51,7 +51,7 @@ def check_arguments(args: Any) -> None:
         raise ValueError(f"--marge.dump_dir {config.dump_dir} holds the files of another run; give an empty folder")
     _check_batch_sizes(args)
     _repair_checkpoints(args)
-    _complete(args, config)
+    fix_flags(args, config)
     check_template(args.data)
     rows = check_datasets(args)
     check_reward_file(args.reward.remote_url, str(rows[0][args.data.label_key]))
@@ -112,39 +112,6 @@ def _check_batch_sizes(args: Any) -> None:
             f"--train.batch_size {batch} is not a multiple of --rollout.micro_batch_size x actor ranks "
             f"= {args.rollout.micro_batch_size} x {ranks}; choose sizes that divide"
         )
-
-
-def _complete(args: Any, config: MargeConfig) -> None:
-    """Set the host flags that the method fixes; each change is said."""
-    _set(args.algo.advantage, "estimator", "group_norm", "--algo.advantage.estimator", "in a state's group, Eq. 4")
-    _set(args.vllm, "enable_prefix_caching", True, "--vllm.enable_prefix_caching", "nested states share prefixes")
-    if config.reference == "iteration" and args.algo.kl.init_coef > 0:
-        _set(args.algo.kl, "use_loss", True, "--algo.kl.use_loss", "with --marge.reference iteration, Eq. 4")
-        if args.algo.kl.estimator == "k1" and not args.algo.kl.unbiased_gradient:
-            _set(args.algo.kl, "estimator", "k3", "--algo.kl.estimator", "k1 as a loss has no gradient on average")
-    complete_for_cpu(args)
-    complete_reward(args, config, args.ckpt.path)
-
-
-def complete_for_cpu(args: Any) -> None:
-    """The environment that the package gives the stack on a CPU (``runs/cpu.py``) has no torch.compile."""
-    if os.environ.get("DS_ACCELERATOR") == "cpu":
-        _set(args.vllm, "enforce_eager", True, "--vllm.enforce_eager", "DS_ACCELERATOR=cpu")
-
-
-def complete_reward(args: Any, config: MargeConfig, folder: str) -> None:
-    """Let ``--reward.remote_url`` name what ``--marge.reward`` asks for, in a file of its own below ``folder``."""
-    if config.reward != MATH:
-        path = write_reward_file(folder, config.reward)
-        _set(args.reward, "remote_url", path, "--reward.remote_url", f"--marge.reward {config.reward}")
-    elif not args.reward.remote_url:
-        _set(args.reward, "remote_url", REWARD_FILE, "--reward.remote_url", "MARGE's math grader")
-
-
-def _set(namespace: Any, name: str, value: Any, flag: str, why: str) -> None:
-    if getattr(namespace, name) != value:
-        print(f"[marge] {flag} is set to {value} ({why})")
-        setattr(namespace, name, value)
 
 
 def check_reward_file(remote_url: str, label: str) -> None:

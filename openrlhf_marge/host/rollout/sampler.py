@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from itertools import accumulate
 from typing import Any
 
 from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
 
-from openrlhf_marge.decoding import decode_pieces
 from openrlhf_marge.host.rollout.dispatch import Dispatcher
+from openrlhf_marge.host.rollout.engine_outputs import before_stop_text, check_outputs, completed_at, sampled_log_probs
 from openrlhf_marge.host.rollout.engine_watch import EngineWatch
 from openrlhf_marge.host.rollout.reward_client import RewardClient
 from openrlhf_marge.host.rollout.tokens import decode_all
@@ -121,45 +120,3 @@ class EngineSampler:
         self.counts["prompt_tokens"] += len(problem.prompt_ids) + len(prefix_ids)
         self.counts["cached_prompt_tokens"] += output.num_cached_tokens or 0
         return output.outputs
-
-
-def check_outputs(outputs: Sequence[Any], n: int) -> None:
-    """ValueError unless there are n outputs, which ended by themselves or at the length limit.
-
-    What an engine gave up, as when it is shut down, is no completion.
-    """
-    if len(outputs) != n:
-        raise ValueError(f"it answered with {len(outputs)} completions where {n} were asked for")
-    for output in outputs:
-        if output.finish_reason not in ("stop", "length") or not output.token_ids:
-            ended = f"{len(output.token_ids)} tokens ended with {output.finish_reason!r}"
-            raise ValueError(f"a completion of {ended}, so it is not whole")
-
-
-def before_stop_text(text: str, stop_reason: int | str | None) -> str:
-    """The response as it is graded: up to the stop text that ended it."""
-    end = text.rfind(stop_reason) if isinstance(stop_reason, str) else -1
-    return text if end < 0 else text[:end]
-
-
-def completed_at(tokenizer: Any, output: Any) -> int:
-    """Tokens of a completion: all, or those up to the one that completes the stop text which ended it.
-
-    vLLM looks for the text after a step, which may have brought more than one token.
-    """
-    if not isinstance(output.stop_reason, str):
-        return len(output.token_ids)
-    pieces = decode_pieces(tokenizer, output.token_ids)
-    begin = "".join(pieces).find(output.stop_reason)
-    if begin < 0:
-        return len(pieces)
-    complete = begin + len(output.stop_reason)
-    return 1 + sum(end < complete for end in accumulate(map(len, pieces)))
-
-
-def sampled_log_probs(output: Any, end: int) -> tuple[float, ...] | None:
-    """Log-probs of the first ``end`` sampled tokens, when vLLM was asked for them."""
-    if output.logprobs is None:
-        return None
-    sampled = list(zip(output.token_ids, output.logprobs, strict=True))[:end]
-    return tuple(entry[token].logprob for token, entry in sampled)

@@ -21,11 +21,11 @@ from openrlhf_marge.host.rollout.explorations import explore_problems
 from openrlhf_marge.host.rollout.given_guidance import given_guidance
 from openrlhf_marge.host.rollout.records import RolloutRecord
 from openrlhf_marge.host.rollout.reward_client import RewardClient
+from openrlhf_marge.host.rollout.training_queue import TrainingQueue
 from openrlhf_marge.method.advice import Advice
 from openrlhf_marge.method.config import MargeConfig
-from openrlhf_marge.method.group_queue import GroupQueue
 from openrlhf_marge.method.guidance import GuidancePool
-from openrlhf_marge.method.metrics import GROUPS_SKIPPED, GROUPS_TOO_OLD, OLDEST_AGE, exploration_metrics
+from openrlhf_marge.method.metrics import exploration_metrics
 from openrlhf_marge.method.schedule import can_miss_plan, planned_steps
 from openrlhf_marge.types import Exploration, Problem, StateGroup
 
@@ -39,12 +39,11 @@ class GuidedSamplesGenerator(SamplesGenerator):
         super().__init__(*args, **kwargs)
         self.config: MargeConfig = self.args.marge
         self.pool = GuidancePool()
-        self.queue = GroupQueue(self.args.train.batch_size)
-        self.episode = self.rollouts = self.skipped = 0
-        self.updates = 0  # of the weights, before what is handed on next is trained on: one for each time before
+        self.queue = TrainingQueue(self.config, self.args.train.batch_size)
+        self.episode = self.rollouts = 0
         self.weight_version: Callable[[], Awaitable[int]]  # set by the trainer
         self._unreported: list[Exploration] = []
-        self._counts: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()  # of the explorations since the last record
         self._dataloader_iter = None
         self.reward_client = RewardClient(self.args.reward.remote_url)
         self._given = given_guidance(self.args, self.prompts_dataloader.dataset, self.tokenizer)
@@ -74,53 +73,26 @@ class GuidedSamplesGenerator(SamplesGenerator):
         untrained = [group for e in explorations for group in e.untrained]
         if self._dump and (groups or untrained):
             self._dump.write(self.rollouts, groups, untrained)
-        self.queue.extend(self._to_train_on(groups))
+        self.queue.put(groups)
         samples = [
             experience
             for group in self._taken()
             for experience in to_experiences(self, group, self.episode, self.config.credits_prefix, generate_kwargs)
         ]
         self.episode += exhausted
-        self.updates += bool(samples)
         return samples, None, consumed, exhausted
 
     def _taken(self) -> Sequence[StateGroup]:
         """The groups of the next training batches, whose completions have the same extra logs."""
-        self._drop_old()
+        for sentence in self._advice.too_old(self.queue.drop_old()):
+            logger.warning(sentence)
         groups, left_out = with_common_logs(self.queue.take())
-        if groups and not self._replay:  # a replay's weights were those of another run
-            self._counts[OLDEST_AGE] = self.updates - min(g.weight_version for g in groups)
         if left_out:
             logger.warning(
                 f"Some completions of rollout {self.rollouts} have no {', '.join(sorted(left_out))} in extra_logs, so "
                 "nothing is logged of it; let the reward function return the same names for every query"
             )
         return groups
-
-    def _drop_old(self) -> None:
-        """With ``--marge.max_age``: groups that would be older than it when they are trained on leave the queue.
-
-        The trainer makes one weight update of all that is handed on at once, in the order in which it is. So its
-        number is known here, however far an asynchronous trainer is behind.
-        """
-        if self.config.max_age is None:
-            return
-        dropped = self.queue.drop_older(self.updates - self.config.max_age)
-        self.skipped += sum(len(g.trained) for g in dropped)
-        self._counts[GROUPS_TOO_OLD] += len(dropped)
-        for sentence in self._advice.too_old(len(dropped)):
-            logger.warning(sentence)
-
-    def _to_train_on(self, groups: Sequence[StateGroup]) -> Sequence[StateGroup]:
-        """All with completions to train on, or with ``--marge.skip_saturated`` those that bring a gradient of the
-        rewards."""
-        groups = [group for group in groups if group.trained]
-        if not self.config.skip_saturated:
-            return groups
-        kept = [group for group in groups if group.trains(self.config.credits_prefix)]
-        self.skipped += sum(len(g.trained) for g in groups) - sum(len(g.trained) for g in kept)
-        self._counts[GROUPS_SKIPPED] += len(groups) - len(kept)
-        return kept
 
     def scheduled_steps(self) -> int:
         """Optimizer steps of the learning-rate schedule: every problem brings ``scheduled_states`` groups.
@@ -144,16 +116,15 @@ class GuidedSamplesGenerator(SamplesGenerator):
             waiting=self.queue.groups,
             rollouts=self.rollouts,
             episode=self.episode,
-            skipped=self.skipped,
-            metrics=metrics | {"marge/completions_waiting": float(len(self.queue))},
+            skipped=self.queue.skipped,
+            metrics=metrics | self.queue.take_counts() | {"marge/completions_waiting": float(len(self.queue))},
         )
 
     def restore(self, record: RolloutRecord, step: int) -> None:
         """Go on where the checkpoint of this global step was made."""
         self.pool.update(record.pool)
-        self.queue.extend(record.waiting)
-        self.rollouts, self.episode, self.skipped = record.rollouts, record.episode, record.skipped
-        self.updates = step
+        self.queue.restore(record.waiting, record.skipped, step)
+        self.rollouts, self.episode = record.rollouts, record.episode
         if self._replay:
             self._replay.skip(record.rollouts)
 

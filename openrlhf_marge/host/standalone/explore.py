@@ -9,8 +9,9 @@ from typing import Any
 from openrlhf.utils.config import hierarchize
 
 from openrlhf_marge.exploration import ExplorationFolder, JournaledSampler, Totals, explore_all, read_pool
-from openrlhf_marge.host.launch.checks import check_reward_file, complete_for_cpu, complete_reward
+from openrlhf_marge.host.launch.checks import check_reward_file
 from openrlhf_marge.host.launch.dataset_checks import check_dataset, check_guidance
+from openrlhf_marge.host.launch.fixed_flags import complete_for_cpu, complete_reward
 from openrlhf_marge.host.launch.prompt_checks import (
     check_question,
     check_room,

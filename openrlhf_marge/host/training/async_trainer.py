@@ -10,7 +10,7 @@ import torch
 from openrlhf.trainer.ppo_trainer_async import LocalGenerateSamplesActor, LocalTrainingActor
 
 from openrlhf_marge.host.rollout.records import RecordingLoader, RolloutRecord
-from openrlhf_marge.host.training.trainer import KeepsRecords
+from openrlhf_marge.host.training.keeps_records import KeepsRecords
 from openrlhf_marge.host.training.weight_clock import TellsWeightVersion, weight_clock
 from openrlhf_marge.method.guidance import GuidancePool
 from openrlhf_marge.runs.checkpoints import CheckpointStore

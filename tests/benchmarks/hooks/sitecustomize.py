@@ -10,7 +10,7 @@ import os
 import sys
 from collections import Counter
 
-TRAINER = "openrlhf_marge.host.training.trainer"
+TRAINER = "openrlhf_marge.host.training.keeps_records"
 
 
 class Hook(importlib.abc.MetaPathFinder):

@@ -1,4 +1,4 @@
-"""All-or-nothing change of a few files: `FileReport... -> bring_to`.
+"""Apply and revert: an all-or-nothing change of a few files of the installed package.
 
 A file is patched by a rename after its stock text is kept beside it, and reverted by the rename of that text: at every
 moment it is whole, and a killed run leaves files that are stock or patched.
@@ -13,8 +13,18 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .installed import COMMAND, PatchError
-from .states import FileReport, FileState, kept, read
+from .installed import COMMAND, OPENRLHF, Host, PatchError, locate
+from .states import FileReport, FileState, changeable, kept, read
+
+
+def apply(host: Host = OPENRLHF) -> bool:
+    """Patches the installed package; False when that is done already."""
+    return _bring_to(FileState.PATCHED, host)
+
+
+def revert(host: Host = OPENRLHF) -> bool:
+    """Brings back the installed package's own files; False when that is done already."""
+    return _bring_to(FileState.STOCK, host)
 
 
 @contextlib.contextmanager
@@ -29,12 +39,21 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def bring_to(state: FileState, files: Sequence[FileReport], root: Path) -> bool:
+def _bring_to(state: FileState, host: Host) -> bool:
+    installed = locate(host)
+    try:
+        with locked(installed.package):
+            return _change_all(state, changeable(installed), installed.root)
+    except OSError as error:
+        advice = f"mend that, or write a patched copy elsewhere with: {COMMAND} copy --to DIR"
+        raise PatchError(f"cannot change {installed.package}, and left it as it was ({error}); {advice}") from error
+
+
+def _change_all(state: FileState, files: Sequence[FileReport], root: Path) -> bool:
     """Gives all files the state, or raises and leaves all as they were; False when all have it already."""
     changes = [file for file in files if file.state is not state]
     with contextlib.ExitStack() as cleanup, contextlib.ExitStack() as undo:
         for file in files:
-            _sweep(root / file.path, file)
             cleanup.callback(_sweep, root / file.path, file)
         for file in changes:
             _change(root / file.path, file, state)
@@ -66,6 +85,7 @@ def _put_back(path: Path, file: FileReport) -> None:
 
 def _write(path: Path, content: bytes, like: Path) -> Path:
     """On the disk before the file is replaced that it is like; with that one's mode, if there is one."""
+    path.unlink(missing_ok=True)  # what a killed run left; a link is not written through
     with path.open("xb") as file:
         file.write(content)
         file.flush()
@@ -76,10 +96,9 @@ def _write(path: Path, content: bytes, like: Path) -> Path:
 
 
 def _sweep(path: Path, file: FileReport) -> None:
-    """Removes what a killed or failed run left beside the file; links, too, which would be in the way."""
+    """Removes what a killed or failed run left beside the file."""
     for leftover in (_staged(path), *([kept(path)] if read(path) == file.stock else [])):
-        if os.path.lexists(leftover):
-            leftover.unlink()
+        leftover.unlink(missing_ok=True)
 
 
 def _staged(path: Path) -> Path:
