@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
 from openrlhf_marge.method.advantages import ADVANTAGES
-from openrlhf_marge.method.explorations import EXPLORATIONS, SEARCHES, TREES, WEIGH_TOKENS
+from openrlhf_marge.method.explorations import EXPLORATIONS
+from openrlhf_marge.method.explorations.guided import PAPER_STEP_STATES, guided_states
+from openrlhf_marge.method.explorations.traits import Traits, traits_of
 from openrlhf_marge.method.flags import check_values, option
 from openrlhf_marge.method.frontier_options import FrontierOptions
 from openrlhf_marge.method.guidance_rules import GUIDANCE_RULES
@@ -17,10 +20,7 @@ from openrlhf_marge.method.step_options import StepOptions, check_segments, chec
 from openrlhf_marge.rewards.domains import MATH, REWARDS
 
 PREFIX = "marge."  # of the flags
-# Mean states per problem reported for Qwen2-7B-Instruct split by step labels (Appendix B.1).
-PAPER_STEP_STATES = 4.42
 LEAST_ADAPTIVE = 4  # completions per state, half of which are drawn first
-FRONTIER_STATES = 0.25  # of frontier for each one asked for: half of the problems, half of the completions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +167,10 @@ class MargeConfig(MctsOptions, FrontierOptions, StepOptions):
         check_frontier(self)
         check_steps(self)
         check_mcts(self)
+        if (states := self.traits.states) is not None and not 0 < states(self) < math.inf:
+            raise ValueError(
+                f"--marge.explore {self.explore} counts on {states(self)} states a problem; mend its traits"
+            )
         if "" in self.stop:
             raise ValueError("--marge.stop has an empty text, at which every completion would end; leave it out")
         if GUIDANCE_RULES.load(self.guidance_rule).picks_once and self.guidance_source == "fresh":
@@ -198,6 +202,11 @@ class MargeConfig(MctsOptions, FrontierOptions, StepOptions):
             )
 
     @property
+    def traits(self) -> Traits:
+        """What the exploration says of itself."""
+        return traits_of(EXPLORATIONS.load(self.explore))
+
+    @property
     def credits_prefix(self) -> bool:
         """Whether the guidance tokens between two states are trained on."""
         return self.advantage == "vine" or self.prefix_credit == "value_gain"
@@ -205,7 +214,7 @@ class MargeConfig(MctsOptions, FrontierOptions, StepOptions):
     @property
     def asks_the_model(self) -> bool:
         """Whether the exploration has the model judge solutions."""
-        return self.explore == "mcts_dpo" and self.mcts_value == "self_evaluation"
+        return self.traits.asks_the_model(self)
 
     @property
     def leaves_out(self) -> bool:
@@ -215,22 +224,16 @@ class MargeConfig(MctsOptions, FrontierOptions, StepOptions):
     @property
     def needs_log_probs(self) -> bool:
         """Whether the exploration reads the log-probs of sampled tokens."""
-        return self.explore in TREES | SEARCHES
+        return self.traits.reads_log_probs
 
     @property
     def scheduled_states(self) -> float:
         """States per problem, each with its completions, that the learning-rate schedule counts on.
 
-        All guidances share s_0. Vanilla exploration has completions of s_0 in place of the states: as many, or for as
-        many tokens about half of those after s_0, which would be sampled half-way on average.
+        Where the exploration cannot know them, those of s_0 alone if it weighs tokens, else those of a guidance.
         """
         if self.expected_states is not None:
             return self.expected_states
-        if self.explore == "frontier":
-            return 1 + FRONTIER_STATES * self.frontier_states
-        if self.explore in WEIGH_TOKENS:
-            return 1.0
-        states = float(self.n_states) if self.split == "tokens" else PAPER_STEP_STATES
-        after_s0 = self.n_guidances * (min(states, self.max_states or states) - 1)
-        halved = self.explore == "vanilla" and self.vanilla_match == "tokens"
-        return 1 + (after_s0 / 2 if halved else after_s0)
+        if self.traits.states is not None:
+            return self.traits.states(self)
+        return 1.0 if self.traits.weighs_tokens else guided_states(self)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from openrlhf_marge.method.explorations.traits import Traits
 from openrlhf_marge.method.trees import Branch, Edge, Tree
 from openrlhf_marge.seeds import generator
 from openrlhf_marge.types import Exploration, TokenIds
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from openrlhf_marge.method.visit import Visit
 
 
+@Traits(weighs_tokens=True, reads_log_probs=True)
 async def tree_rl(visit: Visit) -> Exploration:
     """``tree_chains`` responses, each with ``tree_branches`` more from its ``tree_forks`` least likely tokens on.
 
