@@ -23,7 +23,7 @@ from openrlhf_marge.exploration import (
     write_settings,
 )
 from openrlhf_marge.exploration.totals import totals_of
-from openrlhf_marge.types import Exploration
+from openrlhf_marge.method.groups import Exploration
 
 from factories import EOS, ScriptedModel, completion, explorer, group, problem
 

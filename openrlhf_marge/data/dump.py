@@ -28,7 +28,8 @@ from openrlhf_marge.data.parquet import open_file, read_all, reading
 from openrlhf_marge.data.schema import SCHEMA, STOP
 from openrlhf_marge.data.visits import group_starts, read_whole
 from openrlhf_marge.method.advantages import group_advantages
-from openrlhf_marge.types import Completion, Guidance, Problem, State, StateGroup
+from openrlhf_marge.method.groups import StateGroup
+from openrlhf_marge.types import Completion, Guidance, Problem, State
 
 
 class DumpWriter:

@@ -6,8 +6,8 @@ import os
 from dataclasses import replace
 
 from openrlhf_marge.data.dump import count_trained, dump_files, read_groups
+from openrlhf_marge.method.groups import StateGroup
 from openrlhf_marge.seeds import stable_hash
-from openrlhf_marge.types import StateGroup
 
 
 class Replay:

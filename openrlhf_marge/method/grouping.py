@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from openrlhf_marge.method.groups import Exploration, StateGroup
 from openrlhf_marge.method.trees import Branch
 from openrlhf_marge.seeds import stable_hash
-from openrlhf_marge.types import Completion, Exploration, Problem, State, StateGroup, TokenIds
+from openrlhf_marge.types import Completion, Problem, State, TokenIds
 
 
 @dataclass(frozen=True, kw_only=True)

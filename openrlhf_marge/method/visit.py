@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from openrlhf_marge.method.allocation import allocate
 from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.method.grouping import Grouping
+from openrlhf_marge.method.groups import StateGroup
 from openrlhf_marge.method.guidance import GuidancePool, pick_guidance, without_end
 from openrlhf_marge.method.guidance_rules import GUIDANCE_RULES
 from openrlhf_marge.method.sampler import Sampler
@@ -19,7 +20,7 @@ from openrlhf_marge.method.self_evaluation import Question
 from openrlhf_marge.method.splitters import DecodePieces, split_into_states
 from openrlhf_marge.method.trees import Branch
 from openrlhf_marge.seeds import generator, stable_hash
-from openrlhf_marge.types import Completion, Guidance, State, StateGroup, TokenIds, pass_rate
+from openrlhf_marge.types import Completion, Guidance, State, TokenIds, pass_rate
 
 
 @dataclass(frozen=True, kw_only=True)

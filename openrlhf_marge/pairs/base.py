@@ -13,7 +13,8 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from openrlhf_marge.method.flags import option
-from openrlhf_marge.types import StateGroup, TokenIds
+from openrlhf_marge.method.groups import StateGroup
+from openrlhf_marge.types import TokenIds
 
 VisitGroups = tuple[StateGroup, ...]  # the groups of one visit of one problem, s_0 first
 

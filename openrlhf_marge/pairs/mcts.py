@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from openrlhf_marge.method.groups import StateGroup
 from openrlhf_marge.pairs.base import (
     DPO_OWN,
     PAIR_SCHEMA,
@@ -23,7 +24,7 @@ from openrlhf_marge.pairs.base import (
     unfit_end,
 )
 from openrlhf_marge.pairs.searched import Child, Searched, contrasts
-from openrlhf_marge.types import Completion, StateGroup, TokenIds
+from openrlhf_marge.types import Completion, TokenIds
 
 
 class SearchedResponses(PairRows):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from openrlhf_marge.method.groups import StateGroup
 from openrlhf_marge.pairs.base import (
     FACTS,
     SFT,
@@ -22,7 +23,7 @@ from openrlhf_marge.pairs.base import (
     unfit_end,
 )
 from openrlhf_marge.seeds import generator
-from openrlhf_marge.types import StateGroup, TokenIds
+from openrlhf_marge.types import TokenIds
 
 IdPairs = list[tuple[TokenIds, TokenIds]]
 

@@ -18,7 +18,7 @@ from openrlhf_marge.method.explorations.traits import check_strategy
 from openrlhf_marge.method.explorations.tree_rl import tree_rl
 from openrlhf_marge.method.explorations.vanilla import vanilla
 from openrlhf_marge.method.explorations.vineppo import vineppo
-from openrlhf_marge.types import Exploration
+from openrlhf_marge.method.groups import Exploration
 
 if TYPE_CHECKING:
     from openrlhf_marge.method.visit import Visit

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from openrlhf_marge.method.explorations.traits import Traits
+from openrlhf_marge.method.groups import Exploration
 from openrlhf_marge.method.guidance_rules import GUIDANCE_RULES
 from openrlhf_marge.method.success import Outcomes, predicted, remembered
-from openrlhf_marge.types import Completion, Exploration, Guidance, State, pass_rate
+from openrlhf_marge.types import Completion, Guidance, State, pass_rate
 
 if TYPE_CHECKING:
     import numpy as np

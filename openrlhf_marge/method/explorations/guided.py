@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from openrlhf_marge.method.explorations.carried import carried
 from openrlhf_marge.method.explorations.fresh import fresh
 from openrlhf_marge.method.explorations.traits import Traits
-from openrlhf_marge.types import Exploration
+from openrlhf_marge.method.groups import Exploration
 
 if TYPE_CHECKING:
     from openrlhf_marge.method.config import MargeConfig

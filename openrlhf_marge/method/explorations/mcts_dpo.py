@@ -18,9 +18,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from openrlhf_marge.method.explorations.traits import Traits
+from openrlhf_marge.method.groups import Exploration, StateGroup
 from openrlhf_marge.method.search import Node, Step, carry_up, most_promising, steps_of, taken
 from openrlhf_marge.method.splitters import SPLITTERS
-from openrlhf_marge.types import Completion, Exploration, State, StateGroup, TokenIds
+from openrlhf_marge.types import Completion, State, TokenIds
 
 if TYPE_CHECKING:
     from openrlhf_marge.method.visit import Visit

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from openrlhf_marge.method.explorations.guided import states_after_s0
 from openrlhf_marge.method.explorations.traits import Traits
-from openrlhf_marge.types import Exploration
+from openrlhf_marge.method.groups import Exploration
 
 if TYPE_CHECKING:
     from openrlhf_marge.method.config import MargeConfig

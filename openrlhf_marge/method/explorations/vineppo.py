@@ -9,7 +9,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from openrlhf_marge.method.explorations.traits import Traits
-from openrlhf_marge.types import Completion, Exploration, Guidance, State, TokenIds
+from openrlhf_marge.method.groups import Exploration
+from openrlhf_marge.types import Completion, Guidance, State, TokenIds
 
 if TYPE_CHECKING:
     from openrlhf_marge.method.visit import Visit
