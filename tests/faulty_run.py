@@ -23,6 +23,7 @@ from openrlhf.trainer.ppo_trainer import BasePPOTrainer
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 import openrlhf_marge.data.dump as dump_module
+from openrlhf_marge.data.dump_reading import read_groups
 from openrlhf_marge.host.rollout import explorations, samples_generator
 from openrlhf_marge.host.rollout.experiences import GROUP_ID
 from openrlhf_marge.host.rollout.records import RecordingLoader, RolloutRecord
@@ -259,7 +260,7 @@ def outcome(out: Path) -> tuple[Any, ...]:
     store = CheckpointStore(out / "checkpoints" / "_marge")
     tag, step = list(store.complete().items())[-1]
     weights, _ = pickle.loads((out / "checkpoints" / "_actor" / tag / "weights").read_bytes())
-    dump = {path.name: list(dump_module.read_groups(path)) for path in sorted((out / "dump").glob("*.parquet"))}
+    dump = {path.name: list(read_groups(path)) for path in sorted((out / "dump").glob("*.parquet"))}
     return weights, store.read_state(step, RolloutRecord), dump
 
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from openrlhf_marge.cli.serve_grader import read_request
 from openrlhf_marge.compare.reading import read_plan
 from openrlhf_marge.compare.tuning import TrialRow
-from openrlhf_marge.data.dump import count_trained, dump_files, read_groups, stop_texts
+from openrlhf_marge.data.dump import dump_files
+from openrlhf_marge.data.dump_reading import count_trained, read_groups, stop_texts
 from openrlhf_marge.data.files import read_records, write_records
 from openrlhf_marge.data.parquet import check_file, open_file
 from openrlhf_marge.data.row_writers import row_writer
