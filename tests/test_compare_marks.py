@@ -22,7 +22,8 @@ from openrlhf_marge.compare.writing import write_results
 from openrlhf_marge.evaluation import Response
 from openrlhf_marge.evaluation.flags import parse_args
 from openrlhf_marge.evaluation.responses import Answered, ResponseFolder
-from openrlhf_marge.runs.progress import ProgressPoint, RunBudget, points_of, read_points, write_points
+from openrlhf_marge.runs.progress import ProgressPoint, RunBudget
+from openrlhf_marge.runs.progress_files import points_of, read_points, write_points
 
 FILE = """
 seeds = [0, 1]

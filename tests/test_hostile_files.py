@@ -40,7 +40,8 @@ from openrlhf_marge.rewards.returned import parse_reward
 from openrlhf_marge.runs.checkpoints import CheckpointStore, repair
 from openrlhf_marge.runs.folder import explored_with
 from openrlhf_marge.runs.log import read_series
-from openrlhf_marge.runs.progress import ProgressPoint, read_points, write_points
+from openrlhf_marge.runs.progress import ProgressPoint
+from openrlhf_marge.runs.progress_files import read_points, write_points
 from openrlhf_marge.runs.summary import LoopSummary, RlSummary, RunSummary, read_summary
 
 from factories import completion, group, guidance
