@@ -29,7 +29,7 @@ from openrlhf_marge.exploration.folder import FileRecord, read_pool
 from openrlhf_marge.exploration.totals import Totals
 from openrlhf_marge.figures.dump_totals import read_totals
 from openrlhf_marge.host.rollout.records import RolloutRecord
-from openrlhf_marge.loop.iterations import read_stages
+from openrlhf_marge.loop.stages import read_stages
 from openrlhf_marge.method.guidance import GuidancePool
 from openrlhf_marge.pairs.reading import COLUMNS
 from openrlhf_marge.pairs.reading import read_visits as read_pair_visits
