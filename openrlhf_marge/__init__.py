@@ -10,9 +10,10 @@ from pathlib import Path
 from openrlhf_marge.method.advantages import group_advantages
 from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.method.explorer import Explorer
+from openrlhf_marge.method.groups import Exploration, StateGroup
 from openrlhf_marge.method.guidance import GuidancePool, pick_guidance
 from openrlhf_marge.method.splitters import split_into_states
-from openrlhf_marge.types import Completion, Exploration, Guidance, Problem, State, StateGroup
+from openrlhf_marge.types import Completion, Guidance, Problem, State
 
 __version__ = "0.1.0"
 REWARD_FILE = str(Path(__file__).with_name("host") / "reward_func.py")

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from openrlhf_marge.data.dump import read_groups
+from openrlhf_marge.data.dump_reading import read_groups
 from openrlhf_marge.host.rollout.records import RolloutRecord
 from openrlhf_marge.runs.checkpoints import CheckpointStore
 

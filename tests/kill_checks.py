@@ -7,7 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 from openrlhf_marge import StateGroup
-from openrlhf_marge.data.dump import candidates_path, dump_files, read_groups
+from openrlhf_marge.data.dump import candidates_path, dump_files
+from openrlhf_marge.data.dump_reading import read_groups
 from openrlhf_marge.host.rollout.records import RolloutRecord
 from openrlhf_marge.method.guidance import GuidancePool
 from openrlhf_marge.models import load_tokenizer

@@ -346,3 +346,69 @@ def test_ones_own_way_needs_the_states_that_the_learning_rate_counts_on(launch, 
         launch(f"--marge.{flag}", "own")
     for enough in (["--marge.expected_states", "2"], ["--actor.lr_scheduler", "constant"]):
         assert getattr(launch(f"--marge.{flag}", "own", *enough).marge, flag) == "own"
+
+
+@pytest.fixture
+def install_exploration(install):
+    """Install an exploration under its name, with traits as they stand in the code."""
+
+    def install_exploration(name: str, traits: str) -> None:
+        body = f"""from openrlhf_marge.method.explorations.traits import Traits
+async def {name}(visit): pass
+{name} = {traits}({name})
+"""
+        install(f"{name}_module", body, f"[openrlhf_marge.explorations]\n{name} = {name}_module:{name}\n")
+
+    return install_exploration
+
+
+def test_ones_own_exploration_that_weighs_tokens_is_treated_as_the_packages_own(launch, install_exploration):
+    install_exploration(
+        "weighing", "Traits(weighs_tokens=True, reads_log_probs=True, states=lambda c: c.n_states / 4)"
+    )
+    config = launch("--marge.explore", "weighing").marge  # --marge.expected_states is not needed
+    assert config.needs_log_probs and config.scheduled_states == 1.25
+    for flags, sentence in (
+        (("--reward.stop_properly_penalty_coef", "0.1"), r"--marge.explore has weighed the tokens by them"),
+        (("--marge.advantage", "mean"), r"--marge.explore weighing has its own .*; leave out --marge.advantage"),
+        (("--marge.state_budget", "adaptive"), r"--marge.explore weighing has .*; leave out --marge.state_budget"),
+    ):
+        with pytest.raises(SystemExit, match=sentence):
+            launch("--marge.explore", "weighing", *flags)
+    flags = "--reward.stop_properly_penalty_coef 0.1 --marge.advantage mean --marge.state_budget adaptive"
+    install_exploration("only_counted", "Traits(states=lambda c: 1)")
+    assert not launch("--marge.explore", "only_counted", *flags.split()).marge.needs_log_probs
+
+
+def test_ones_own_exploration_for_pairs_is_refused_in_training(launch, install_exploration):
+    install_exploration("pairing", "Traits(for_pairs=True, asks_the_model=lambda c: c.mcts_value != 'graded')")
+    assert not MargeConfig(explore="pairing").asks_the_model
+    assert MargeConfig(explore="pairing", mcts_value="self_evaluation").asks_the_model
+    with pytest.raises(
+        SystemExit, match=r"an installed exploration that looks for preference pairs, .*; use cli.expl"
+    ):
+        launch("--marge.explore", "pairing", "--marge.expected_states", "2")
+
+
+@pytest.mark.parametrize(
+    ("name", "traits", "sentence"),
+    [
+        (
+            "nothing_counted",
+            "Traits(states=lambda c: 0.0)",
+            r"nothing_counted counts on 0.0 states a problem; mend",
+        ),
+        ("endless", "Traits(states=lambda c: float('inf'))", r"endless counts on inf states a problem"),
+        ("unsaid", "Traits(states=lambda c: float('nan'))", r"unsaid counts on nan states a problem"),
+        ("misspelt", "Traits(weigh_tokens=True)", r"misspelt \(.*\) does not load: TypeError: .*'weigh_tokens'"),
+        (
+            "loose",
+            "(lambda s: setattr(s, 'traits', {}) or s)",
+            r"loose \(.*\) has traits that are no Traits; decorate",
+        ),
+    ],
+)
+def test_traits_that_say_nothing_usable_are_refused(launch, install_exploration, name, traits, sentence):
+    install_exploration(name, traits)
+    with pytest.raises(SystemExit, match=rf"--marge.explore {sentence}"):
+        launch("--marge.explore", name)

@@ -12,10 +12,11 @@ import pytest
 from openrlhf_marge.exploration.folder import FileRecord
 from openrlhf_marge.exploration.totals import Totals
 from openrlhf_marge.host.rollout.records import RolloutRecord
+from openrlhf_marge.method.groups import StateGroup
 from openrlhf_marge.method.guidance import GuidancePool, PoolState
-from openrlhf_marge.runs import checkpoints
+from openrlhf_marge.runs import state_files
 from openrlhf_marge.runs.checkpoints import CheckpointStore, repair
-from openrlhf_marge.types import Completion, Guidance, Problem, State, StateGroup
+from openrlhf_marge.types import Completion, Guidance, Problem, State
 
 DATA = Path(__file__).parent / "data"
 GUIDANCE = Guidance(token_ids=(5, 70000, 9), is_correct=True, pass_rate=0.5, visit=2)
@@ -173,7 +174,7 @@ def test_the_index_is_readable_by_people(store, tmp_path):
 
 
 def test_a_large_pool_comes_back_from_its_parts(store, monkeypatch):
-    monkeypatch.setattr(checkpoints, "FRAME_PROBLEMS", 3)
+    monkeypatch.setattr(state_files, "FRAME_PROBLEMS", 3)
     pool = GuidancePool()
     for i in range(10):
         pool.visit(str(i))

@@ -19,7 +19,8 @@ from openrlhf_marge.compare.statistics import holm, interval, over_seeds, paired
 from openrlhf_marge.compare.tables import Cell, Table, latex, markdown, marks
 from openrlhf_marge.compare.used import used_table
 from openrlhf_marge.evaluation.flags import parse_args as evaluation_args
-from openrlhf_marge.runs.progress import ProgressPoint, RunBudget, points_of, read_points, write_points
+from openrlhf_marge.runs.progress import ProgressPoint, RunBudget
+from openrlhf_marge.runs.progress_files import points_of, read_points, write_points
 
 FILE = """
 seeds = [0, 1]

@@ -23,7 +23,8 @@ from openrlhf_marge.compare.used import used_table
 from openrlhf_marge.evaluation import Response
 from openrlhf_marge.evaluation.responses import Answered, ResponseFolder
 from openrlhf_marge.runs.folder import flag_values
-from openrlhf_marge.runs.progress import UNITS, ProgressPoint, continued, write_points
+from openrlhf_marge.runs.progress import UNITS, ProgressPoint, continued
+from openrlhf_marge.runs.progress_files import write_points
 
 FILE = """
 seeds = [0, 1]

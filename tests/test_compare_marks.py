@@ -14,15 +14,17 @@ from openrlhf_marge.compare import read_plan
 from openrlhf_marge.compare.commands import evaluate_flags, launch_command
 from openrlhf_marge.compare.curves import point_table
 from openrlhf_marge.compare.evaluation_checks import columns_of
+from openrlhf_marge.compare.evaluations import read_scores
 from openrlhf_marge.compare.notes import mark_notes
-from openrlhf_marge.compare.runner import finish, read_scores
+from openrlhf_marge.compare.runner import finish
 from openrlhf_marge.compare.tables import markdown
 from openrlhf_marge.compare.used import used_table
 from openrlhf_marge.compare.writing import write_results
 from openrlhf_marge.evaluation import Response
 from openrlhf_marge.evaluation.flags import parse_args
 from openrlhf_marge.evaluation.responses import Answered, ResponseFolder
-from openrlhf_marge.runs.progress import ProgressPoint, RunBudget, points_of, read_points, write_points
+from openrlhf_marge.runs.progress import ProgressPoint, RunBudget
+from openrlhf_marge.runs.progress_files import points_of, read_points, write_points
 
 FILE = """
 seeds = [0, 1]

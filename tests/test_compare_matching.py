@@ -11,7 +11,8 @@ from openrlhf_marge.compare.commands import launch_flags
 from openrlhf_marge.compare.matching import BATCH, PROBLEMS, RESPONSES, is_matched, matched, sizes
 from openrlhf_marge.compare.pilots import Pilot, pilot_of
 from openrlhf_marge.runs.folder import flag_values
-from openrlhf_marge.runs.progress import ProgressPoint, write_points
+from openrlhf_marge.runs.progress import ProgressPoint
+from openrlhf_marge.runs.progress_files import write_points
 
 FILE = """
 seeds = [0, 1]

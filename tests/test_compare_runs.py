@@ -22,7 +22,8 @@ from openrlhf_marge.host.training import metered as metered_module
 from openrlhf_marge.host.training.metered import MeteredTrainer, metered
 from openrlhf_marge.host.training.sampling_meter import SamplingMeter
 from openrlhf_marge.host.training.trainer import MargeTrainer
-from openrlhf_marge.runs.progress import ProgressPoint, RunBudget, advanced, read_points, write_points
+from openrlhf_marge.runs.progress import ProgressPoint, RunBudget, advanced
+from openrlhf_marge.runs.progress_files import read_points, write_points
 
 
 def shared_flags(task) -> str:

@@ -4,15 +4,8 @@ import datasets
 import pyarrow.parquet
 import pytest
 
-from openrlhf_marge.data.dump import (
-    DumpWriter,
-    candidates_path,
-    count_trained,
-    dump_files,
-    is_candidates,
-    read_groups,
-    stop_texts,
-)
+from openrlhf_marge.data.dump import DumpWriter, candidates_path, dump_files, is_candidates
+from openrlhf_marge.data.dump_reading import count_trained, read_groups, stop_texts
 
 from factories import completion, group
 

@@ -14,7 +14,8 @@ pytest.importorskip("openrlhf", reason="the host is not installed")
 
 from openrlhf_marge.arithmetic.model import build_tokenizer
 from openrlhf_marge.cli import export_guidance
-from openrlhf_marge.data.dump import dump_files, read_groups
+from openrlhf_marge.data.dump import dump_files
+from openrlhf_marge.data.dump_reading import read_groups
 
 from stack import launch, make_task, train
 

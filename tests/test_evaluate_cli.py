@@ -19,10 +19,9 @@ pytest.importorskip("transformers", reason="the host is not installed")
 from transformers import AutoTokenizer
 
 from openrlhf_marge.cli import evaluate
-from openrlhf_marge.evaluation import DATA_SETS, vote_of
-from openrlhf_marge.evaluation import tasks as answering
+from openrlhf_marge.evaluation import DATA_SETS, answering, vote_of
+from openrlhf_marge.evaluation.answering import Output
 from openrlhf_marge.evaluation.checkpoints import CHECKPOINTS, located, own_prompt
-from openrlhf_marge.evaluation.tasks import Output
 from openrlhf_marge.grading import Grade
 from openrlhf_marge.runs.cpu import cpu_environment
 

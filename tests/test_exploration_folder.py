@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openrlhf_marge.data.dump import dump_files, read_groups
+from openrlhf_marge.data.dump import dump_files
+from openrlhf_marge.data.dump_reading import read_groups
 from openrlhf_marge.exploration import (
     ExplorationFolder,
     Journal,
@@ -23,7 +24,7 @@ from openrlhf_marge.exploration import (
     write_settings,
 )
 from openrlhf_marge.exploration.totals import totals_of
-from openrlhf_marge.types import Exploration
+from openrlhf_marge.method.groups import Exploration
 
 from factories import EOS, ScriptedModel, completion, explorer, group, problem
 

@@ -104,7 +104,8 @@ def test_the_first_visit_in_numbers(config, requests, group_ids):
 
 HEAD = """
 from dataclasses import replace
-from openrlhf_marge.types import Exploration, State
+from openrlhf_marge.method.groups import Exploration
+from openrlhf_marge.types import State
 async def own(visit):
     first = await visit.sample(visit.s0_ids, 2, "own")
 """

@@ -20,7 +20,8 @@ from openrlhf_marge.arithmetic.model import build_tokenizer
 from openrlhf_marge.arithmetic.problems import split_problems
 from openrlhf_marge.arithmetic.task import write_jsonl
 from openrlhf_marge.cli.explore import main
-from openrlhf_marge.data.dump import candidates_path, dump_files, read_groups
+from openrlhf_marge.data.dump import candidates_path, dump_files
+from openrlhf_marge.data.dump_reading import read_groups
 from openrlhf_marge.exploration.flags import FLAGS, make_parser
 from openrlhf_marge.host.rollout.tokens import encode
 from openrlhf_marge.host.standalone import engines

@@ -16,6 +16,7 @@ from openrlhf_marge.cli.build_pairs import main
 from openrlhf_marge.entry_points import load_installed
 from openrlhf_marge.method.advantages import ADVANTAGES
 from openrlhf_marge.method.explorations import EXPLORATIONS
+from openrlhf_marge.method.explorations.traits import Traits
 from openrlhf_marge.method.guidance_rules import GUIDANCE_RULES
 from openrlhf_marge.method.splitters import SPLITTERS
 from openrlhf_marge.method.visit import Visit
@@ -72,7 +73,7 @@ def test_the_flags_take_the_names_beside_the_packages_own():
     assert config.explore == "descend"
     with pytest.raises(
         ValueError,
-        match=r"--marge.explore is 'ascend'; it must be one of guided, .*, mcts_dpo, descend, or ",
+        match=r"--marge.explore is 'ascend'; it must be one of guided, .*, mcts_dpo, descend, unsure, or ",
     ):
         MargeConfig(explore="ascend")
 
@@ -114,6 +115,30 @@ def test_the_exploration():
         assert [g.value for g in exploration.groups] == [0.5, 0.5, 0.5, 0.5, 1.0]
         assert exploration.groups[-1].value_gain == 0.5 and exploration.guidance_age == 0
     assert len(set(model.seeds)) == 10 and len(model.calls) == 10
+
+
+def test_the_exploration_that_weighs_tokens_says_so():
+    config = MargeConfig(explore="unsure")
+    assert config.needs_log_probs and config.scheduled_states == 1 and not config.asks_the_model
+    with pytest.raises(ValueError, match=r"--marge.explore unsure has its own advantages and states; .*--marge.adv"):
+        MargeConfig(explore="unsure", advantage="mean")
+    plain = MargeConfig(explore="descend", advantage="mean")
+    assert not plain.needs_log_probs and plain.scheduled_states == MargeConfig().scheduled_states
+
+    def script(_problem, _prefix, _n):
+        likely, unlikely = (-0.2, -0.25, -0.1), (-0.3, -0.2, -0.2)  # log 0.8 is -0.223
+        return [
+            completion(1.0, ids=(5, 6, EOS), log_probs=likely),
+            completion(0.0, ids=(7, 6, EOS), log_probs=unlikely),
+        ]
+
+    (group,) = asyncio.run(explorer(ScriptedModel(script), n=2, explore="unsure").explore(problem())).groups
+    assert [c.advantages for c in group.completions] == [(None, 0.5, None), (-0.5, None, None)]
+
+
+def test_the_table_has_every_trait():
+    traits = PAGE.split("| trait |")[1].split("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)=", traits, re.MULTILINE) == [f.name for f in dataclasses.fields(Traits)]
 
 
 def test_the_advantage():

@@ -16,7 +16,8 @@ pytest.importorskip("openrlhf", reason="the host is not installed")
 import torch
 from safetensors.torch import save_file
 
-from openrlhf_marge.data.dump import dump_files, read_groups
+from openrlhf_marge.data.dump import dump_files
+from openrlhf_marge.data.dump_reading import read_groups
 
 from actor_checks import LOGGED, alike, all_finite, as_long, equal_calls, equal_values, near, trained
 from actor_rows import QUICK, Material, make_material

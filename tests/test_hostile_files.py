@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from openrlhf_marge.cli.serve_grader import read_request
 from openrlhf_marge.compare.reading import read_plan
 from openrlhf_marge.compare.tuning import TrialRow
-from openrlhf_marge.data.dump import count_trained, dump_files, read_groups, stop_texts
+from openrlhf_marge.data.dump import dump_files
+from openrlhf_marge.data.dump_reading import count_trained, read_groups, stop_texts
 from openrlhf_marge.data.files import read_records, write_records
 from openrlhf_marge.data.parquet import check_file, open_file
 from openrlhf_marge.data.row_writers import row_writer
@@ -28,7 +29,7 @@ from openrlhf_marge.exploration.folder import FileRecord, read_pool
 from openrlhf_marge.exploration.totals import Totals
 from openrlhf_marge.figures.dump_totals import read_totals
 from openrlhf_marge.host.rollout.records import RolloutRecord
-from openrlhf_marge.loop.iterations import read_stages
+from openrlhf_marge.loop.stages import read_stages
 from openrlhf_marge.method.guidance import GuidancePool
 from openrlhf_marge.pairs.reading import COLUMNS
 from openrlhf_marge.pairs.reading import read_visits as read_pair_visits
@@ -39,7 +40,8 @@ from openrlhf_marge.rewards.returned import parse_reward
 from openrlhf_marge.runs.checkpoints import CheckpointStore, repair
 from openrlhf_marge.runs.folder import explored_with
 from openrlhf_marge.runs.log import read_series
-from openrlhf_marge.runs.progress import ProgressPoint, read_points, write_points
+from openrlhf_marge.runs.progress import ProgressPoint
+from openrlhf_marge.runs.progress_files import read_points, write_points
 from openrlhf_marge.runs.summary import LoopSummary, RlSummary, RunSummary, read_summary
 
 from factories import completion, group, guidance

@@ -18,7 +18,8 @@ import torch
 from openrlhf_marge.arithmetic import pretrain
 from openrlhf_marge.cli import figures, model_card, report
 from openrlhf_marge.cli.marge_dpo import main
-from openrlhf_marge.data.dump import dump_files, read_groups
+from openrlhf_marge.data.dump import dump_files
+from openrlhf_marge.data.dump_reading import read_groups
 from openrlhf_marge.runs.log import read_series
 
 from stack import REWARD

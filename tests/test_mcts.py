@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openrlhf_marge import Completion, Exploration, MargeConfig
-from openrlhf_marge.data.dump import DumpWriter, dump_path, read_groups
+from openrlhf_marge.data.dump import DumpWriter, dump_path
+from openrlhf_marge.data.dump_reading import read_groups
 from openrlhf_marge.exploration.totals import totals_of
 from openrlhf_marge.method.search import Node, Step, most_promising, step_of, steps_of, taken
 from openrlhf_marge.method.self_evaluation import ASKED as ASKED_TEXT

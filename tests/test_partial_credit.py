@@ -15,7 +15,7 @@ from openrlhf_marge.method.advantages import group_advantages
 from openrlhf_marge.method.guidance import pick_guidance
 from openrlhf_marge.method.metrics import exploration_metrics
 from openrlhf_marge.pairs import BUILDERS
-from openrlhf_marge.pairs.base import PairSettings
+from openrlhf_marge.pairs.settings import PairSettings
 from openrlhf_marge.seeds import generator
 
 from factories import EOS, ScriptedModel, explorer, group, problem

@@ -17,9 +17,10 @@ from openrlhf_marge.compare.runner import is_done, trained
 from openrlhf_marge.data.redaction import redacted, redacted_words, secrets_of, without
 from openrlhf_marge.exploration import check_settings, write_settings
 from openrlhf_marge.loop import Flags, run_loop
-from openrlhf_marge.loop.iterations import compared, run_stage
+from openrlhf_marge.loop.stages import compared, run_stage
 from openrlhf_marge.runs.processes import run_logged
-from openrlhf_marge.runs.progress import ProgressPoint, write_points
+from openrlhf_marge.runs.progress import ProgressPoint
+from openrlhf_marge.runs.progress_files import write_points
 
 from figure_runs import rl_run, rollout
 

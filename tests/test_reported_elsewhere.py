@@ -20,7 +20,8 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 
 from openrlhf_marge import State, StateGroup
 from openrlhf_marge.arithmetic.model import build_model, build_tokenizer
-from openrlhf_marge.data.dump import dump_files, read_groups
+from openrlhf_marge.data.dump import dump_files
+from openrlhf_marge.data.dump_reading import read_groups
 from openrlhf_marge.grading import grade
 from openrlhf_marge.host.rollout.records import RolloutRecord
 from openrlhf_marge.runs.checkpoints import CheckpointStore

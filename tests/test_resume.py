@@ -13,7 +13,8 @@ pytest.importorskip("openrlhf", reason="the host is not installed")
 
 import torch
 
-from openrlhf_marge.data.dump import dump_files, read_groups
+from openrlhf_marge.data.dump import dump_files
+from openrlhf_marge.data.dump_reading import read_groups
 from openrlhf_marge.host.rollout.records import RolloutRecord
 from openrlhf_marge.runs.checkpoints import CheckpointStore
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openrlhf_marge import Completion, MargeConfig
-from openrlhf_marge.data.dump import DumpWriter, candidates_path, count_trained, dump_path, read_groups
+from openrlhf_marge.data.dump import DumpWriter, candidates_path, dump_path
+from openrlhf_marge.data.dump_reading import count_trained, read_groups
 from openrlhf_marge.method.metrics import exploration_metrics
 
 from factories import EOS, ScriptedModel, completion, explorer, group, problem, text_ids

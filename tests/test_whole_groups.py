@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from openrlhf_marge.cli import build_pairs, figures, report
-from openrlhf_marge.data.dump import dump_files, read_groups
+from openrlhf_marge.data.dump import dump_files
+from openrlhf_marge.data.dump_reading import read_groups
 from openrlhf_marge.data.visits import check_whole
 from openrlhf_marge.figures.dump_totals import read_totals
 from openrlhf_marge.pairs import reading as pairs_reading

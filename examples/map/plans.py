@@ -12,8 +12,8 @@ from regimes import Regime
 from rows import BASELINE, MapTrial, chosen
 
 from openrlhf_marge.compare import Plan, read_plan
+from openrlhf_marge.compare.file_parts import Method
 from openrlhf_marge.compare.kinds import TRAINED
-from openrlhf_marge.compare.plan import Method
 from openrlhf_marge.compare.tuning import tuning_of
 from openrlhf_marge.data.files import read_records
 from openrlhf_marge.runs.progress import RunBudget

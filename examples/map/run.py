@@ -28,8 +28,9 @@ from openrlhf_marge.cli import tune as cli_tune  # noqa: E402
 from openrlhf_marge.cli.compare import running  # noqa: E402
 from openrlhf_marge.cli.exits import exit_status  # noqa: E402
 from openrlhf_marge.compare import Plan, PlannedRun  # noqa: E402
+from openrlhf_marge.compare.evaluations import read_scores  # noqa: E402
 from openrlhf_marge.compare.finished import Finished  # noqa: E402
-from openrlhf_marge.compare.runner import finish, read_scores  # noqa: E402
+from openrlhf_marge.compare.runner import finish  # noqa: E402
 from openrlhf_marge.compare.tuning import TrialRow, tuning_of  # noqa: E402
 from openrlhf_marge.compare.used import groups_with_signal  # noqa: E402
 from openrlhf_marge.data.files import read_records  # noqa: E402

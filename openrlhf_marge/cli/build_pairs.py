@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.data.columns import find_files
-from openrlhf_marge.data.dump import stop_texts
+from openrlhf_marge.data.dump_reading import stop_texts
 from openrlhf_marge.data.files import writing
 from openrlhf_marge.data.parquet import check_file, open_file
 from openrlhf_marge.data.row_writers import row_writer

@@ -54,12 +54,13 @@ from pathlib import Path
 from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.compare import Plan, PlannedRun, Results, Scores, read_plan
 from openrlhf_marge.compare.checks import check, check_equal
+from openrlhf_marge.compare.evaluations import read_scores
+from openrlhf_marge.compare.file_parts import Method
 from openrlhf_marge.compare.matching import is_matched, matched
 from openrlhf_marge.compare.notes import schedule_notes, unequal
 from openrlhf_marge.compare.pilots import Pilot, pilot_of
-from openrlhf_marge.compare.plan import Method
 from openrlhf_marge.compare.results import Column
-from openrlhf_marge.compare.runner import Runner, finish, read_scores
+from openrlhf_marge.compare.runner import Runner, finish
 from openrlhf_marge.compare.starts import begun, started
 from openrlhf_marge.compare.used import Points
 from openrlhf_marge.compare.writing import write_results

@@ -31,8 +31,9 @@ from openrlhf_marge.cli.compare import running
 from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.compare import Plan, PlannedRun, read_plan
 from openrlhf_marge.compare.checks import check
+from openrlhf_marge.compare.evaluations import read_scores
 from openrlhf_marge.compare.results import Column
-from openrlhf_marge.compare.runner import Runner, finish, read_scores
+from openrlhf_marge.compare.runner import Runner, finish
 from openrlhf_marge.compare.tuning import TrialRow, best, commit, tuning_plan, write_best
 from openrlhf_marge.data.files import read_records, write_records
 

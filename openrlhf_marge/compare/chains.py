@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from openrlhf_marge.compare.plan import Method, Plan
+from openrlhf_marge.compare.file_parts import Method
+from openrlhf_marge.compare.plan import Plan
 
 
 def check_chains(plan: Plan) -> None:

@@ -8,10 +8,11 @@ import sys
 from openrlhf_marge.compare import Plan
 from openrlhf_marge.compare.commands import launch_flags, loop_flags
 from openrlhf_marge.compare.evaluation_checks import check_evaluation, columns_of
+from openrlhf_marge.compare.evaluations import mark_model, marks_of
 from openrlhf_marge.compare.kinds import TRAINED
 from openrlhf_marge.compare.notes import unequal
 from openrlhf_marge.compare.results import Column
-from openrlhf_marge.compare.runner import mark_model, marks_of, there
+from openrlhf_marge.compare.runner import there
 from openrlhf_marge.compare.starts import check_start, with_stand_in
 from openrlhf_marge.evaluation.checkpoints import located
 from openrlhf_marge.loop.checks import checked

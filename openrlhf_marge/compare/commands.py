@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from openrlhf_marge.compare.file_parts import STAGES, Method
 from openrlhf_marge.compare.kinds import LOOPED, TRAINED
-from openrlhf_marge.compare.plan import STAGES, Method, Plan, PlannedRun
+from openrlhf_marge.compare.plan import Plan, PlannedRun
 from openrlhf_marge.loop.commands import own_flag
 from openrlhf_marge.runs.folder import flag_values
 from openrlhf_marge.runs.progress import RunBudget

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from openrlhf_marge.runs.log import read_series
-from openrlhf_marge.runs.progress import ProgressPoint, points_of, read_points
+from openrlhf_marge.runs.progress import ProgressPoint
+from openrlhf_marge.runs.progress_files import points_of, read_points
 from openrlhf_marge.runs.summary import LoopSummary, read_summary
 
 MODELS = ("model", "trained")  # compare and examples/scripts; examples/quickstart

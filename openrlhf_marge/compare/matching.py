@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from math import gcd, lcm
 
 from openrlhf_marge.compare.commands import launch_flags, words_of
+from openrlhf_marge.compare.file_parts import Method
 from openrlhf_marge.compare.pilots import Pilot
-from openrlhf_marge.compare.plan import Method, Plan, PlannedRun
+from openrlhf_marge.compare.plan import Plan, PlannedRun
 from openrlhf_marge.runs.folder import flag_values
 
 PROBLEMS, BATCH, RESPONSES = "--rollout.batch_size", "--train.batch_size", "--rollout.n_samples_per_prompt"

@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from openrlhf_marge.compare.commands import launch_flags
+from openrlhf_marge.compare.file_parts import Method
 from openrlhf_marge.compare.finished import read_run
-from openrlhf_marge.compare.plan import Method, Plan, PlannedRun
+from openrlhf_marge.compare.plan import Plan, PlannedRun
 from openrlhf_marge.compare.runner import Runner, train
 from openrlhf_marge.data.files import write_json
 from openrlhf_marge.method.metrics import CANDIDATES, COMPLETIONS, PROBES, PROBLEMS

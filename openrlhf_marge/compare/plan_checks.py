@@ -6,8 +6,9 @@ import math
 from pathlib import Path
 
 from openrlhf_marge.compare.chains import check_chains, check_unmatched
+from openrlhf_marge.compare.file_parts import STAGES, Method
 from openrlhf_marge.compare.kinds import LOOPED, TRAINED
-from openrlhf_marge.compare.plan import STAGES, Method, Plan
+from openrlhf_marge.compare.plan import Plan
 from openrlhf_marge.runs.marks import check_marks
 from openrlhf_marge.runs.progress import UNITS
 

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from openrlhf_marge.compare.plan import Evaluation, LoopFlags, Method, Plan, Tuning
+from openrlhf_marge.compare.file_parts import Evaluation, LoopFlags, Method, Tuning
+from openrlhf_marge.compare.plan import Plan
 from openrlhf_marge.compare.plan_checks import check_plan
 from openrlhf_marge.runs.progress import UNITS, RunBudget
 

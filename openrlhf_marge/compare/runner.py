@@ -1,30 +1,20 @@
-"""The runs of a comparison and their evaluations: what is done is not done again."""
+"""The runs of a comparison, trained and evaluated: what is done is not done again."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
-from openrlhf_marge.compare import Finished, Plan, PlannedRun, Scores, read_run
-from openrlhf_marge.compare.commands import evaluate_flags, launch_flags, run_command
-from openrlhf_marge.compare.evaluation_checks import flags_of_run
+from openrlhf_marge.compare import Finished, Plan, PlannedRun, read_run
+from openrlhf_marge.compare.commands import launch_flags, run_command
+from openrlhf_marge.compare.evaluations import evaluate, mark_model, marks_of
 from openrlhf_marge.data.files import write_json
 from openrlhf_marge.data.redaction import redacted_words
-from openrlhf_marge.evaluation import problem_metrics
-from openrlhf_marge.evaluation.flags import parse_args
-from openrlhf_marge.evaluation.responses import ResponseFolder
-from openrlhf_marge.evaluation.results import data_name, read_results
-from openrlhf_marge.loop.iterations import check_same, read_stages, run_stage
+from openrlhf_marge.loop.stages import check_same, read_stages, run_stage
 from openrlhf_marge.runs.folder import flag_values
-from openrlhf_marge.runs.marks import mark_folder, mark_name
 from openrlhf_marge.runs.processes import Bars, run_logged
 from openrlhf_marge.runs.progress import MARK, UNITS, continued
-
-EVALUATION = "after.json"  # as in runs/folder.py, so that report, figures and model_card read it
 
 
 @dataclass
@@ -57,38 +47,6 @@ def finish(plan: Plan, run: PlannedRun, runner: Runner) -> Finished:
     for mark in marks_of(plan, finished):
         evaluate(plan, run, mark_model(finished, mark), mark, runner)
     return finished
-
-
-def evaluate(plan: Plan, run: PlannedRun, model: str, mark: float | None, runner: Runner) -> None:
-    """Each time, as model and data may be other ones now: cli.evaluate samples only what is new."""
-    out = evaluation_file(run, mark)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    flags = evaluate_flags(plan, run.seed, model, out, mark, run.method.evaluate)
-    command = [sys.executable, "-m", "openrlhf_marge.cli.evaluate", *flags]
-    run_stage(run.folder, "evaluate" if mark is None else f"evaluate_{mark_name(mark)}", command, runner)
-
-
-def evaluation_file(run: PlannedRun, mark: float | None) -> Path:
-    """Where the result is."""
-    return (
-        run.folder / EVALUATION if mark is None else mark_folder(run.folder, mark).with_name(f"{mark_name(mark)}.json")
-    )
-
-
-def marks_of(plan: Plan, finished: Finished) -> tuple[float, ...]:
-    """None of a model as it is, which has no way to its budget."""
-    return plan.marks if finished.points else ()
-
-
-def mark_model(finished: Finished, mark: float) -> str:
-    """The model that the run kept; ValueError when it did not."""
-    folder = mark_folder(Path(finished.model).parent, mark)
-    if not (folder / "config.json").is_file():
-        raise ValueError(
-            f"{folder} has no model: the run ended before {mark_name(mark)} % of its budget, or had no such mark; "
-            "raise --train.num_episodes, or leave the mark out"
-        )
-    return str(folder)
 
 
 def there(plan: Plan, run: PlannedRun) -> Finished | None:
@@ -143,23 +101,3 @@ def is_done(plan: Plan, run: PlannedRun) -> bool:
     if done:
         check_same(f"the run of {run.folder}", done["command"], run_command(plan, run))
     return bool(done)
-
-
-def read_scores(plan: Plan, run: PlannedRun, mark: float | None = None) -> dict[tuple[str, str], Scores]:
-    """Data (as the file names it) and metric -> the values of all problems, from the responses that were kept.
-
-    A model as it is has its one evaluation at every mark.
-    """
-    mark = None if run.method.model else mark
-    path = evaluation_file(run, mark)
-    results = read_results(path)
-    flags = flags_of_run(plan, run, path, mark)
-    args, names = parse_args(flags, ""), plan.evaluate.data
-    scores = {}
-    for name, data in zip(names, args.data, strict=True):
-        answered = list(ResponseFolder(Path(results[data_name(data)].told["responses"])).read())
-        values = [problem_metrics(a.sampled, a.greedy, args.k) for a in answered]
-        problems = tuple((a.index, a.problem) for a in answered)
-        for metric in values[0]:
-            scores[name, metric] = Scores(problems, np.array([of_problem[metric] for of_problem in values]))
-    return scores

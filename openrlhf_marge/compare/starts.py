@@ -9,7 +9,7 @@ from openrlhf_marge.compare.commands import MODEL, launch_flags
 from openrlhf_marge.compare.plan import Start
 from openrlhf_marge.compare.runner import is_done, read_trained, there
 from openrlhf_marge.data.files import read_object, write_json
-from openrlhf_marge.loop.iterations import read_stages
+from openrlhf_marge.loop.stages import read_stages
 from openrlhf_marge.runs.folder import flag_values
 from openrlhf_marge.runs.progress import UNITS, ProgressPoint
 

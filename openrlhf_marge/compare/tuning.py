@@ -11,9 +11,10 @@ from math import prod
 from pathlib import Path
 
 import openrlhf_marge
+from openrlhf_marge.compare.file_parts import Method, Tuning
 from openrlhf_marge.compare.kinds import TRAINED
 from openrlhf_marge.compare.matching import is_matched
-from openrlhf_marge.compare.plan import Method, Plan, Tuning
+from openrlhf_marge.compare.plan import Plan
 from openrlhf_marge.data.files import writing
 
 

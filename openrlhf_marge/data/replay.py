@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from openrlhf_marge.data.dump import count_trained, dump_files, read_groups
+from openrlhf_marge.data.dump import dump_files
+from openrlhf_marge.data.dump_reading import count_trained, read_groups
+from openrlhf_marge.method.groups import StateGroup
 from openrlhf_marge.seeds import stable_hash
-from openrlhf_marge.types import StateGroup
 
 
 class Replay:

@@ -19,9 +19,9 @@ from pathlib import Path
 from openrlhf_marge.data.dump import DumpWriter, dump_path
 from openrlhf_marge.exploration.journal import Journal
 from openrlhf_marge.exploration.totals import Totals, totals_of
+from openrlhf_marge.method.groups import Exploration
 from openrlhf_marge.method.guidance import GuidancePool, PoolState
 from openrlhf_marge.runs.checkpoints import CheckpointStore
-from openrlhf_marge.types import Exploration
 
 
 @dataclass(frozen=True, kw_only=True)

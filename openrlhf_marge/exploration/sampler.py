@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from openrlhf_marge.exploration.journal import Journal
-from openrlhf_marge.method.visit import Sampler
+from openrlhf_marge.method.sampler import Sampler
 from openrlhf_marge.seeds import stable_hash
 from openrlhf_marge.types import Completion, Problem, TokenIds
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 
-from openrlhf_marge.types import Exploration
+from openrlhf_marge.method.groups import Exploration
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,8 @@ from tqdm import tqdm
 
 from openrlhf_marge.exploration.folder import ExplorationFolder
 from openrlhf_marge.method.explorer import Explorer
-from openrlhf_marge.types import Exploration, Problem
+from openrlhf_marge.method.groups import Exploration
+from openrlhf_marge.types import Problem
 
 
 async def explore_all(

@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 from openrlhf_marge.method.collapse import collapsed
 from openrlhf_marge.method.config import MargeConfig
+from openrlhf_marge.method.groups import Exploration, StateGroup
 from openrlhf_marge.method.no_guidance import Decode, without_guidance
 from openrlhf_marge.method.no_signal import no_groups, too_old
 from openrlhf_marge.method.recommendation import recommendation
 from openrlhf_marge.method.schedule import wrong_plan
-from openrlhf_marge.types import Exploration, StateGroup
 
 
 class Advice:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
+from openrlhf_marge.method.groups import StateGroup
 from openrlhf_marge.method.positions import percent_before
-from openrlhf_marge.types import StateGroup
 
 REPEATED = "marge/repeated_completions"
 MOST_REPEATED = 0.9

@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 
 from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.method.explorations import EXPLORATIONS
+from openrlhf_marge.method.groups import Exploration
 from openrlhf_marge.method.guidance import GuidancePool
+from openrlhf_marge.method.sampler import Sampler
 from openrlhf_marge.method.self_evaluation import Question
 from openrlhf_marge.method.splitters import DecodePieces
-from openrlhf_marge.method.visit import Sampler, Visit
-from openrlhf_marge.types import Exploration, Problem, TokenIds
+from openrlhf_marge.method.visit import Visit
+from openrlhf_marge.types import Problem, TokenIds
 
 
 @dataclass(frozen=True, kw_only=True)

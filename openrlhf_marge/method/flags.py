@@ -23,8 +23,8 @@ def option(
 
 
 def options_of(kind: type) -> list[Field[Any]]:
-    """The fields of a dataclass that are flags, its own ones before those of the class that it extends."""
-    return sorted((f for f in fields(kind) if f.metadata), key=lambda f: f.name not in kind.__annotations__)
+    """The fields of a dataclass that are flags; those of the last class that it extends come first."""
+    return [f for f in fields(kind) if f.metadata]
 
 
 def check_values(values: Any, kind: type, prefix: str = "") -> None:

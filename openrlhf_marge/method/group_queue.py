@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from openrlhf_marge.types import StateGroup
+from openrlhf_marge.method.groups import StateGroup
 
 
 class GroupQueue:

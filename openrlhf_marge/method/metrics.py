@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from openrlhf_marge.method.collapse import collapse_metrics
+from openrlhf_marge.method.groups import Exploration, StateGroup
 from openrlhf_marge.method.positions import percent_before
-from openrlhf_marge.types import Exploration, Guidance, StateGroup
+from openrlhf_marge.types import Guidance
 
 # Names of numbers that are read again from a log.
 PROBLEMS = "marge/problems"

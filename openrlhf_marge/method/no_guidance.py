@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from openrlhf_marge.decoding import before_stop
 from openrlhf_marge.grading import answer_of, gold_answer
-from openrlhf_marge.types import Completion, Exploration, StateGroup
+from openrlhf_marge.method.groups import Exploration, StateGroup
+from openrlhf_marge.types import Completion
 
 Decode = Callable[[Sequence[int]], str]
 FEW = 0.1  # share of problems with guidance below which something is likely to be wrong

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from openrlhf_marge.method.config import MargeConfig
+from openrlhf_marge.method.groups import Exploration
 from openrlhf_marge.method.metrics import guidances_of
-from openrlhf_marge.types import Exploration, TokenIds
+from openrlhf_marge.types import TokenIds
 
 SHOWN_CHARS = 200  # of the beginning of a guidance
 

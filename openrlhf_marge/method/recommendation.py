@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from openrlhf_marge.method.groups import Exploration
 from openrlhf_marge.method.presets import CORE, PRESETS
-from openrlhf_marge.types import Exploration
 
 if TYPE_CHECKING:
     from openrlhf_marge.method.config import MargeConfig

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from openrlhf_marge.method.explorations import SEARCHES, WEIGH_TOKENS
 from openrlhf_marge.method.flags import option
 
 
@@ -43,7 +42,7 @@ class StepOptions:
 
 def check_steps(config: Any) -> None:
     """ValueError for a flag that a strategy with states of its own would not heed; ``config`` is the MargeConfig."""
-    if config.explore not in WEIGH_TOKENS | SEARCHES:
+    if not (config.traits.weighs_tokens or config.traits.for_pairs):
         return
     if not config.spo_branches or min(config.spo_branches) < 2:
         raise ValueError("--marge.spo_branches needs a number per level, each at least 2: one child tells nothing")

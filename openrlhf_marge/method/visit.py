@@ -1,48 +1,34 @@
 """One visit of one problem, as a strategy in ``explorations/`` gets it: what it samples, picks and remembers with.
 
-All choices and requests have seeds of their own.
+Groups of its completions are made in ``grouping.py``. All choices and requests have seeds of their own.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import dataclass, field
 
 from openrlhf_marge.method.allocation import allocate
 from openrlhf_marge.method.config import MargeConfig
+from openrlhf_marge.method.grouping import Grouping
+from openrlhf_marge.method.groups import StateGroup
 from openrlhf_marge.method.guidance import GuidancePool, pick_guidance, without_end
 from openrlhf_marge.method.guidance_rules import GUIDANCE_RULES
+from openrlhf_marge.method.sampler import Sampler
 from openrlhf_marge.method.self_evaluation import Question
 from openrlhf_marge.method.splitters import DecodePieces, split_into_states
 from openrlhf_marge.method.trees import Branch
 from openrlhf_marge.seeds import generator, stable_hash
-from openrlhf_marge.types import Completion, Exploration, Guidance, Problem, State, StateGroup, TokenIds, pass_rate
-
-
-class Sampler(Protocol):
-    """The host's engines and grader."""
-
-    async def complete(self, problem: Problem, prefix_ids: TokenIds, n: int, seed: int) -> list[Completion]:
-        """n graded completions sampled from x + prefix."""
-
-    async def is_correct(self, problem: Problem, response_ids: TokenIds) -> bool:
-        """The verdict on a whole response."""
-
-    async def judged(self, problem: Problem, ids: TokenIds, option: int) -> Completion:
-        """The token ``option`` after x + ids, with its probability as the reward."""
+from openrlhf_marge.types import Completion, Guidance, State, TokenIds, pass_rate
 
 
 @dataclass(frozen=True, kw_only=True)
-class Visit:
+class Visit(Grouping):
     """A problem, and what a strategy explores it with; it changes nothing but what the pool knows of this problem."""
 
-    problem: Problem
-    number: int  # 0 at the first visit of the problem
     config: MargeConfig
     run_seed: int
-    s0_ids: TokenIds  # () or the ids of the CoT prefix
     eos_ids: frozenset[int]
     n_completions: int  # per state
     sampler: Sampler
@@ -50,11 +36,6 @@ class Visit:
     pool: GuidancePool  # of all problems
     question: Question | None = None  # where the model judges solutions
     _asked: set[tuple[TokenIds, str]] = field(default_factory=set, init=False, repr=False)
-
-    @property
-    def s0(self) -> State:
-        """The state s_0, of no guidance."""
-        return State(index=0, prefix_ids=self.s0_ids)
 
     async def sample(self, prefix_ids: TokenIds, n: int, purpose: str) -> list[Completion]:
         """n completions of a prefix; ``purpose`` tells requests of the same prefix apart, and is part of their seeds.
@@ -152,14 +133,6 @@ class Visit:
         easy = rate is not None and rate > self.config.guidance_threshold
         return states[:1] if easy and self.config.guide_when == "hard" else states
 
-    def beside_s0(self, states: Sequence[State]) -> list[State]:
-        """s_0 and these states of one guidance, in its order, each with the state before it as its parent."""
-        chosen = [replace(self.s0, guidance=states[0].guidance) if states else self.s0]
-        for place, state in enumerate(states):
-            segment = len(state.prefix_ids) - len(chosen[-1].prefix_ids)
-            chosen.append(replace(state, parent=place, segment=segment))
-        return chosen
-
     async def complete(self, states: list[State], first: list[Completion] | None = None) -> list[list[Completion]]:
         """All completions of all states, in their order; ``first`` are those that s_0 has already."""
         adaptive = self.config.state_budget == "adaptive" and len(states) > 1
@@ -182,51 +155,7 @@ class Visit:
 
         return list(await asyncio.gather(*map(complete, states, counts)))
 
-    def exploration(self, states: list[State], completed: list[list[Completion]], **facts: Any) -> Exploration:
-        """The outcome of the visit: one group per state, and further fields of ``Exploration``."""
-        guidance = states[0].guidance
-        return Exploration(
-            problem_id=self.problem.id, groups=self.groups(states, completed),
-            guidance_age=None if guidance is None else self.number - guidance.visit, **facts,
-        )  # fmt: skip
-
     async def branches(self, prefixes: Sequence[TokenIds], n: int, purpose: str) -> list[Branch]:
         """n completions of each prefix, prefix after prefix; ``purpose`` as in ``sample``."""
         completed = await asyncio.gather(*(self.sample(prefix, n, purpose) for prefix in prefixes))
         return [Branch(prefix, c) for prefix, of_one in zip(prefixes, completed, strict=True) for c in of_one]
-
-    def forest(self, branches: Sequence[Branch]) -> Exploration:
-        """The outcome of a visit that branched: one group per prefix from which something was sampled, s_0 first."""
-        completed: dict[TokenIds, list[Completion]] = {self.s0_ids: []}
-        for branch in branches:
-            completed.setdefault(branch.prefix_ids, []).append(branch.completion)
-        states = [State(index=i, prefix_ids=prefix) for i, prefix in enumerate(completed)]
-        return self.exploration(states, list(completed.values()))
-
-    def probes(self, states: Sequence[State], completed: Sequence[Sequence[Completion]]) -> tuple[StateGroup, ...]:
-        """Groups that are there for the values of their states alone: they are counted, kept and not trained on."""
-        return tuple(
-            StateGroup(
-                id=self._group_id(("probe", state.prefix_ids)), problem=self.problem, state=state,
-                n_states=len(states), completions=tuple(completions),
-            )
-            for state, completions in zip(states, completed, strict=True)
-        )  # fmt: skip
-
-    def groups(self, states: list[State], completed: list[list[Completion]]) -> tuple[StateGroup, ...]:
-        """One group per state, each with what its value is above that of the state before it."""
-        values = [sum(c.reward for c in completions) / len(completions) for completions in completed]
-        return tuple(
-            StateGroup(
-                id=self._group_id(state.prefix_ids),
-                problem=self.problem,
-                state=state,
-                n_states=len(states),
-                completions=tuple(completions),
-                value_gain=0.0 if state.parent is None else value - values[state.parent],
-            )
-            for state, completions, value in zip(states, completed, values, strict=True)
-        )
-
-    def _group_id(self, what: object) -> int:
-        return stable_hash(self.problem.id, self.number, what) >> 1  # 63 bits, for tensors

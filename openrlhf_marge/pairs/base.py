@@ -12,8 +12,9 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from openrlhf_marge.method.flags import option
-from openrlhf_marge.types import StateGroup, TokenIds
+from openrlhf_marge.method.groups import StateGroup
+from openrlhf_marge.pairs.settings import PairSettings
+from openrlhf_marge.types import TokenIds
 
 VisitGroups = tuple[StateGroup, ...]  # the groups of one visit of one problem, s_0 first
 
@@ -40,36 +41,6 @@ REASONS = {
     "duplicate": "exact duplicates of an earlier row",
     "repeated": "visits that stand in the dumps again, as of a file that was copied or a folder given twice",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PairSettings:
-    """What the tokenizer says of a response's end, and the flags of ``build_pairs``; lengths in tokens."""
-
-    eos_id: int
-    other_eos: Mapping[int, str] = field(default_factory=dict)  # further ids that end a response, with their texts
-    min_value: float = option(0.3, "marge: lowest share of correct completions of a state [%(default)s]")
-    max_value: float = option(0.7, "marge: highest share of correct completions of a state [%(default)s]")
-    pairs_per_state: int = option(1, "marge, outcome: most pairs of a state [%(default)s]", low=1)
-    closest_only: bool = option(
-        False, "marge: of every visit of a problem only the state with the value closest to 0.5"
-    )
-    longest_common: bool = option(False, "marge, outcome: prefer pairs that share the most tokens at their start")
-    from_all_states: bool = option(
-        False, "sft: also the correct completions of later states, their guidance prefix included"
-    )
-    responses_per_state: int = option(
-        0, "sft: most responses of a state, chosen at random; 0 for all [%(default)s]", low=0
-    )
-    hard_labels: bool = option(False, "prm: labels are true for a value above 0, not the values")
-    step_label: str = option(
-        r"Step \d+:", "step_dpo: regular expression of a step label, as --marge.step_label [%(default)r]"
-    )
-    dataset: str = option("marge", "step_dpo: text of the column dataset [%(default)r]")
-    max_len: int | None = option(  # the paper's for DPO
-        2048, "most tokens of prompt and response, 0 for no limit; as --data.max_len later [%(default)s]", low=0
-    )
-    seed: int = option(0, "seed of every choice [%(default)s]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

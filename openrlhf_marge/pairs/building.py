@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-from openrlhf_marge.pairs.base import Builder, Draft, PairSettings, VisitGroups
+from openrlhf_marge.pairs.base import Builder, Draft, VisitGroups
+from openrlhf_marge.pairs.settings import PairSettings
 from openrlhf_marge.pairs.texts import Codec, checked
 
 BATCH_DRAFTS = 512  # decoded and encoded at once

@@ -7,8 +7,9 @@ import re
 from pathlib import Path
 
 from openrlhf_marge.method.flags import add_flags, check_values, options_of
-from openrlhf_marge.pairs.base import Builder, PairSettings
+from openrlhf_marge.pairs.base import Builder
 from openrlhf_marge.pairs.registry import BUILDERS
+from openrlhf_marge.pairs.settings import PairSettings
 
 ENDINGS = (".jsonl", ".parquet")
 DEFAULTS = {f.name: f.default for f in options_of(PairSettings)}

@@ -12,18 +12,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from openrlhf_marge.pairs.base import (
-    DPO_OWN,
-    PAIR_SCHEMA,
-    Draft,
-    PairRows,
-    PairSettings,
-    Texts,
-    VisitGroups,
-    unfit_end,
-)
+from openrlhf_marge.method.groups import StateGroup
+from openrlhf_marge.pairs.base import DPO_OWN, PAIR_SCHEMA, Draft, PairRows, Texts, VisitGroups, unfit_end
 from openrlhf_marge.pairs.searched import Child, Searched, contrasts
-from openrlhf_marge.types import Completion, StateGroup, TokenIds
+from openrlhf_marge.pairs.settings import PairSettings
+from openrlhf_marge.types import Completion, TokenIds
 
 
 class SearchedResponses(PairRows):

@@ -10,19 +10,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from openrlhf_marge.pairs.base import (
-    FACTS,
-    SFT,
-    Draft,
-    PairRows,
-    PairSettings,
-    Texts,
-    VisitGroups,
-    facts_of,
-    unfit_end,
-)
+from openrlhf_marge.method.groups import StateGroup
+from openrlhf_marge.pairs.base import FACTS, SFT, Draft, PairRows, Texts, VisitGroups, facts_of, unfit_end
+from openrlhf_marge.pairs.settings import PairSettings
 from openrlhf_marge.seeds import generator
-from openrlhf_marge.types import StateGroup, TokenIds
+from openrlhf_marge.types import TokenIds
 
 IdPairs = list[tuple[TokenIds, TokenIds]]
 

@@ -13,11 +13,12 @@ import numpy as np
 import pyarrow as pa
 
 from openrlhf_marge.data.columns import values_of
-from openrlhf_marge.data.dump import group_of
+from openrlhf_marge.data.dump_reading import group_of
 from openrlhf_marge.data.parquet import OF_GUIDANCE, batches, check_file, check_values, reading
 from openrlhf_marge.data.visits import GROUP_SIZE, check_whole, group_starts, visit_starts
+from openrlhf_marge.method.groups import StateGroup
 from openrlhf_marge.pairs.base import Builder, VisitGroups
-from openrlhf_marge.types import Completion, StateGroup
+from openrlhf_marge.types import Completion
 
 BATCH_ROWS = 2048
 OF_COMPLETION = ("token_ids", "reward", "is_correct", "truncated")

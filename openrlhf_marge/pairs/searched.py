@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from openrlhf_marge.method.groups import StateGroup
 from openrlhf_marge.method.search import Step, step_of
 from openrlhf_marge.pairs.base import VisitGroups
-from openrlhf_marge.types import Completion, StateGroup, TokenIds
+from openrlhf_marge.types import Completion, TokenIds
 
 MOST_PAIRS = 8  # of a visit (max_n_sample of the authors' trainer)
 

@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from openrlhf_marge.pairs.base import FACTS, Draft, PairRows, PairSettings, Texts, VisitGroups, facts_of
+from openrlhf_marge.method.groups import StateGroup
+from openrlhf_marge.pairs.base import FACTS, Draft, PairRows, Texts, VisitGroups, facts_of
 from openrlhf_marge.pairs.outcomes import usable_ids
+from openrlhf_marge.pairs.settings import PairSettings
 from openrlhf_marge.seeds import generator
-from openrlhf_marge.types import Guidance, StateGroup, TokenIds
+from openrlhf_marge.types import Guidance, TokenIds
 
 
 class Path(NamedTuple):

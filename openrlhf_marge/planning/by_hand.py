@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from openrlhf_marge.method.config import FRONTIER_STATES
+from openrlhf_marge.method.explorations.frontier import FRONTIER_STATES
 from openrlhf_marge.planning.devices import method_of
 from openrlhf_marge.planning.pilot import Pilot
 from openrlhf_marge.planning.visits import SampledState, SampledVisit

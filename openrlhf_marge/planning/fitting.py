@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from scipy.optimize import nnls
 
-from openrlhf_marge.data.dump import dump_files, read_groups
+from openrlhf_marge.data.dump import dump_files
+from openrlhf_marge.data.dump_reading import read_groups
 from openrlhf_marge.method.metrics import GENERATED_TOKENS
 from openrlhf_marge.planning.devices import devices_of
 from openrlhf_marge.planning.iteration import Iteration, iteration_of

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from openrlhf_marge.data.dump import candidates_path, dump_files, read_groups
+from openrlhf_marge.data.dump import candidates_path, dump_files
+from openrlhf_marge.data.dump_reading import read_groups
+from openrlhf_marge.method.groups import StateGroup
 from openrlhf_marge.planning.visits import SampledState, SampledVisit
-from openrlhf_marge.types import StateGroup
 
 MOST_VISITS = 2000  # that are read
 

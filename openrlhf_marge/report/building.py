@@ -8,7 +8,8 @@ from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
 
-from openrlhf_marge.data.dump import is_candidates, stop_texts
+from openrlhf_marge.data.dump import is_candidates
+from openrlhf_marge.data.dump_reading import stop_texts
 from openrlhf_marge.data.parquet import open_file
 from openrlhf_marge.decoding import Decoder
 from openrlhf_marge.grading import gold_answer

@@ -2,43 +2,20 @@
 
 `state_<step>.msgpack` is written before OpenRLHF saves that step, and `complete.json` names a step only after all
 ranks have saved it. A crash at any moment therefore leaves the last complete step usable, with the state that belongs
-to it. A state is data alone: reading one runs nothing that stands in it.
+to it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import Field, fields, replace
-from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, Protocol, TypeVar
 
-import msgspec
-
-from openrlhf_marge.data.files import read_object, whole, writing
-from openrlhf_marge.method.guidance import PoolState
+from openrlhf_marge.data.files import read_object, writing
 from openrlhf_marge.runs.pickled_states import read_pickled
+from openrlhf_marge.runs.state_files import HasPool, State, check_state_file, read_state_file, write_state_file
 
 ENDING, PICKLED = ".msgpack", ".pkl"  # of states; the second in versions up to 0.1
-DIGEST_BYTES = 32
-FORMAT = b"openrlhf_marge state 1\n"  # how a file begins; frames follow, each its length in 8 bytes and MessagePack
-FRAME_PROBLEMS = 10_000  # so that saving and loading take little memory beside the pool itself
-NO_POOL = PoolState(guidance={}, visits={})
-
-
-class HasPool(Protocol):
-    """A frozen dataclass, of which ``pool`` may be large."""
-
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
-
-    @property
-    def pool(self) -> PoolState: ...
-
-
-State = TypeVar("State", bound=HasPool)
 
 
 class CheckpointStore:
@@ -57,14 +34,7 @@ class CheckpointStore:
     def write_state(self, step: int, state: HasPool) -> None:
         """Write the state that belongs to ``step``; whole or not at all."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        digest = hashlib.blake2b(FORMAT, digest_size=DIGEST_BYTES)
-        with whole(self.state_file(step)) as part, part.open("wb") as file:
-            file.write(FORMAT)
-            for frame in map(msgspec.msgpack.encode, (replace(state, pool=NO_POOL), *_parts(state.pool))):
-                for data in (len(frame).to_bytes(8, "big"), frame):
-                    digest.update(data)
-                    file.write(data)
-            file.write(digest.digest())
+        write_state_file(self.state_file(step), state)
 
     def read_state(self, step: int, kind: type[State]) -> State:
         """The state that belongs to ``step``; ValueError naming the file when it is missing, torn or changed.
@@ -73,7 +43,7 @@ class CheckpointStore:
         """
         path, pickled = self.state_file(step), self._pickled_file(step)
         if path.is_file():
-            return _read(path, kind)
+            return read_state_file(path, kind)
         if pickled.is_file():
             return read_pickled(pickled, kind)
         raise ValueError(f"{path} is missing, the part of the checkpoint of step {step} that holds the guidance")
@@ -84,9 +54,7 @@ class CheckpointStore:
         if not path.is_file():
             return None if pickled.is_file() else "is missing"
         try:
-            with path.open("rb") as file:
-                for _ in _frames(file, path.stat().st_size):
-                    pass
+            check_state_file(path)
         except ValueError:
             return "is torn or was changed"
         return None
@@ -145,44 +113,3 @@ def repair(ckpt_path: str | os.PathLike) -> str | None:
         with writing(latest) as file:
             file.write(present[-1])
     return present[-1]
-
-
-def _parts(pool: PoolState) -> Iterator[PoolState]:
-    """The pool in parts that hold one of its mappings each, of at most ``FRAME_PROBLEMS`` problems."""
-    for field in fields(PoolState):
-        items = iter(getattr(pool, field.name).items())
-        while part := dict(islice(items, FRAME_PROBLEMS)):
-            yield replace(NO_POOL, **{field.name: part})
-
-
-def _read(path: Path, kind: type[State]) -> State:
-    pool: Mapping[str, dict] = {field.name: {} for field in fields(PoolState)}
-    try:
-        with path.open("rb") as file:
-            frames = _frames(file, path.stat().st_size)
-            state = msgspec.msgpack.decode(next(frames), type=kind)
-            decoder = msgspec.msgpack.Decoder(PoolState)
-            for part in map(decoder.decode, frames):
-                for name, values in pool.items():
-                    values.update(getattr(part, name))
-    except (ValueError, StopIteration) as e:  # msgspec's errors are ValueErrors
-        raise ValueError(f"{path} is torn or was changed; resume from another checkpoint") from e
-    return replace(state, pool=PoolState(**pool))
-
-
-def _frames(file: BinaryIO, size: int) -> Iterator[bytes]:
-    """The frames of a file; ValueError after the last one when the file is not as it was written."""
-    digest, end = hashlib.blake2b(FORMAT, digest_size=DIGEST_BYTES), size - DIGEST_BYTES
-    if file.read(len(FORMAT)) != FORMAT:
-        raise ValueError("no state of this version")
-    while file.tell() < end:
-        length = file.read(8)
-        n = int.from_bytes(length, "big")
-        if n > end - file.tell():
-            raise ValueError("a frame is longer than the file")
-        frame = file.read(n)
-        digest.update(length)
-        digest.update(frame)
-        yield frame
-    if file.read() != digest.digest():
-        raise ValueError("the digest is another one")

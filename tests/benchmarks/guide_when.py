@@ -32,9 +32,9 @@ from openrlhf_marge.arithmetic.pretrain import pretrain
 from openrlhf_marge.decoding import decode_pieces
 from openrlhf_marge.grading import grade
 from openrlhf_marge.host.rollout import tokens
+from openrlhf_marge.method.groups import Exploration
 from openrlhf_marge.method.metrics import outcome_diversity
 from openrlhf_marge.runs.cpu import cpu_environment
-from openrlhf_marge.types import Exploration
 
 sys.path.append(str(Path(__file__).parents[1]))  # helpers of the tests
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from openrlhf_marge.method.config import MargeConfig
-from openrlhf_marge.method.explorations import EXPLORATIONS, SEARCHES, TREES, WEIGH_TOKENS
+from openrlhf_marge.method.explorations import EXPLORATIONS
 from openrlhf_marge.method.splitters import SPLITTERS
 from openrlhf_marge.rewards.domains import MATH
 
@@ -124,14 +124,19 @@ REFUSED_TOGETHER: tuple[tuple[Callable[[Any, MargeConfig], bool], str], ...] = (
         "every group is an update old; set it to at least 1, or to --train.async_queue_size where that is more",
     ),
     (
-        lambda a, c: c.explore in WEIGH_TOKENS and a.reward.stop_properly_penalty_coef is not None,
+        lambda a, c: c.traits.weighs_tokens and a.reward.stop_properly_penalty_coef is not None,
         "--reward.stop_properly_penalty_coef changes rewards after --marge.explore has weighed the tokens by them; "
         "leave it out",
     ),
     (
-        lambda a, c: c.explore in SEARCHES,
+        lambda a, c: c.traits.for_pairs and c.explore in EXPLORATIONS.own,
         "--marge.explore mcts_dpo looks for preference pairs, and gives no advantages to train on with rewards; use "
         "cli.marge_dpo --kind mcts, or cli.explore and build_pairs --kind mcts",
+    ),
+    (
+        lambda a, c: c.traits.for_pairs,
+        "--marge.explore names an installed exploration that looks for preference pairs, and gives no advantages to "
+        "train on with rewards; use cli.explore and build_pairs",
     ),
     (
         lambda a, c: bool(c.dump_dir) and bool(c.replay_dir),
@@ -153,11 +158,11 @@ REFUSED_TOGETHER: tuple[tuple[Callable[[Any, MargeConfig], bool], str], ...] = (
         f"--marge.split names an installed splitter, {UNPLANNED}",
     ),
     (
-        lambda a, c: c.explore not in EXPLORATIONS.own and _plans_steps(a, c),
+        lambda a, c: c.traits.states is None and c.explore not in EXPLORATIONS.own and _plans_steps(a, c),
         f"--marge.explore names an installed exploration, {UNPLANNED}",
     ),
     (
-        lambda a, c: c.explore in TREES and _plans_steps(a, c),
+        lambda a, c: c.traits.states is None and _plans_steps(a, c),
         f"--marge.explore names a tree, {UNPLANNED}",
     ),
     (

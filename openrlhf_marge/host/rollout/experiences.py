@@ -13,7 +13,8 @@ import torch
 from openrlhf.trainer.ppo_utils.experience import Experience
 from openrlhf.trainer.ppo_utils.samples_generator import SamplesGenerator
 
-from openrlhf_marge.types import Completion, StateGroup
+from openrlhf_marge.method.groups import StateGroup
+from openrlhf_marge.types import Completion
 
 # Keys in Experience.info; taken out again before anything is logged or trained on.
 GROUP_ID = "group_id"

@@ -18,11 +18,12 @@ from openrlhf_marge.host.rollout import tokens
 from openrlhf_marge.host.rollout.sampler import EngineSampler
 from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.method.explorer import Explorer
+from openrlhf_marge.method.groups import Exploration
 from openrlhf_marge.method.guidance import GuidancePool
 from openrlhf_marge.method.metrics import EXPLORING_SECONDS
 from openrlhf_marge.method.no_labels import without_labels
-from openrlhf_marge.method.visit import Sampler
-from openrlhf_marge.types import Exploration, Problem
+from openrlhf_marge.method.sampler import Sampler
+from openrlhf_marge.types import Problem
 
 logger = init_logger(__name__)
 

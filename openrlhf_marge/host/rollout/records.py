@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from openrlhf_marge.method.groups import StateGroup
 from openrlhf_marge.method.guidance import PoolState
-from openrlhf_marge.types import StateGroup
 
 RECORD = "marge"  # key in the prompt loader's state
 

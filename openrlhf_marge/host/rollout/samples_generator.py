@@ -24,10 +24,11 @@ from openrlhf_marge.host.rollout.reward_client import RewardClient
 from openrlhf_marge.host.rollout.training_queue import TrainingQueue
 from openrlhf_marge.method.advice import Advice
 from openrlhf_marge.method.config import MargeConfig
+from openrlhf_marge.method.groups import Exploration, StateGroup
 from openrlhf_marge.method.guidance import GuidancePool
 from openrlhf_marge.method.metrics import exploration_metrics
 from openrlhf_marge.method.schedule import can_miss_plan, planned_steps
-from openrlhf_marge.types import Exploration, Problem, StateGroup
+from openrlhf_marge.types import Problem
 
 logger = init_logger(__name__)
 

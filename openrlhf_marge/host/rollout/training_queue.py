@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.method.group_queue import GroupQueue
+from openrlhf_marge.method.groups import StateGroup
 from openrlhf_marge.method.metrics import GROUPS_SKIPPED, GROUPS_TOO_OLD, OLDEST_AGE
-from openrlhf_marge.types import StateGroup
 
 
 class TrainingQueue(GroupQueue):

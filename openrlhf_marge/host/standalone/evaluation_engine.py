@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from openrlhf_marge.evaluation.tasks import Output
+from openrlhf_marge.evaluation.answering import Output
 
 
 class Engine:

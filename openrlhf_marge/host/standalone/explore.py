@@ -26,9 +26,10 @@ from openrlhf_marge.host.rollout.reward_client import RewardClient
 from openrlhf_marge.host.rollout.sampler import EngineSampler
 from openrlhf_marge.host.standalone.engines import offline_engines, ray_cluster
 from openrlhf_marge.method.config import MargeConfig
+from openrlhf_marge.method.groups import Exploration
 from openrlhf_marge.method.no_guidance import WithoutGuidance
 from openrlhf_marge.method.no_labels import WithoutLabels
-from openrlhf_marge.types import Exploration, Problem
+from openrlhf_marge.types import Problem
 
 __all__ = ["explore_data", "hierarchize"]
 

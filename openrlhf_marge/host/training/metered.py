@@ -25,9 +25,8 @@ from openrlhf_marge.runs.progress import (
     ProgressPoint,
     RunBudget,
     advanced,
-    read_points,
-    write_points,
 )
+from openrlhf_marge.runs.progress_files import read_points, write_points
 
 logger = init_logger(__name__)
 

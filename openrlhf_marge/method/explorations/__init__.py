@@ -1,6 +1,7 @@
 """The strategies of ``--marge.explore``: what one visit of a problem samples, trains on and remembers, a file each.
 
-Another package may bring its own, see EXTENDING.md; ``visit.py`` has what a strategy is given.
+Another package may bring its own, see EXTENDING.md; ``visit.py`` has what a strategy is given, ``traits.py`` what it
+says of itself.
 """
 
 from __future__ import annotations
@@ -8,24 +9,20 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from openrlhf_marge.entry_points import Registry, function_of
+from openrlhf_marge.entry_points import Registry
 from openrlhf_marge.method.explorations.frontier import frontier
 from openrlhf_marge.method.explorations.guided import guided
 from openrlhf_marge.method.explorations.mcts_dpo import mcts_dpo
 from openrlhf_marge.method.explorations.spo_tree import spo_tree
+from openrlhf_marge.method.explorations.traits import check_strategy
 from openrlhf_marge.method.explorations.tree_rl import tree_rl
 from openrlhf_marge.method.explorations.vanilla import vanilla
 from openrlhf_marge.method.explorations.vineppo import vineppo
-from openrlhf_marge.types import Exploration
+from openrlhf_marge.method.groups import Exploration
 
 if TYPE_CHECKING:
     from openrlhf_marge.method.visit import Visit
 
-# Their completions bring an advantage for every token; of trees they need the tokens' log-probs.
-TREES = frozenset({"spo_tree", "tree_rl"})
-WEIGH_TOKENS = frozenset({"vineppo", *TREES})
-# They look for preference pairs, and have nothing to train on with rewards; they read the tokens' log-probs, too.
-SEARCHES = frozenset({"mcts_dpo"})
 Strategy = Callable[["Visit"], Awaitable[Exploration]]
 
 EXPLORATIONS: Registry[Strategy] = Registry(
@@ -40,5 +37,5 @@ EXPLORATIONS: Registry[Strategy] = Registry(
         "tree_rl": tree_rl,
         "mcts_dpo": mcts_dpo,
     },
-    check=function_of("(visit) -> exploration"),
+    check=check_strategy,
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from openrlhf_marge.types import Exploration
+from openrlhf_marge.method.groups import Exploration
 
 if TYPE_CHECKING:
     from openrlhf_marge.method.visit import Visit

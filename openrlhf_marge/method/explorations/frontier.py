@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from openrlhf_marge.method.explorations.traits import Traits
+from openrlhf_marge.method.groups import Exploration
 from openrlhf_marge.method.guidance_rules import GUIDANCE_RULES
 from openrlhf_marge.method.success import Outcomes, predicted, remembered
-from openrlhf_marge.types import Completion, Exploration, Guidance, State, pass_rate
+from openrlhf_marge.types import Completion, Guidance, State, pass_rate
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,7 +18,11 @@ if TYPE_CHECKING:
     from openrlhf_marge.method.config import MargeConfig
     from openrlhf_marge.method.visit import Visit
 
+# States for each one asked for: half of the problems, half of the completions.
+FRONTIER_STATES = 0.25
 
+
+@Traits(states=lambda config: 1 + FRONTIER_STATES * config.frontier_states)
 async def frontier(visit: Visit) -> Exploration:
     """The s_0 group first; of a problem that is hard or nearly saturated also the states that tell most.
 

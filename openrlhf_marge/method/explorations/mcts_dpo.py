@@ -17,9 +17,11 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from openrlhf_marge.method.explorations.traits import Traits
+from openrlhf_marge.method.groups import Exploration, StateGroup
 from openrlhf_marge.method.search import Node, Step, carry_up, most_promising, steps_of, taken
 from openrlhf_marge.method.splitters import SPLITTERS
-from openrlhf_marge.types import Completion, Exploration, State, StateGroup, TokenIds
+from openrlhf_marge.types import Completion, State, TokenIds
 
 if TYPE_CHECKING:
     from openrlhf_marge.method.visit import Visit
@@ -28,6 +30,7 @@ FIRST_WALKS = 4  # times as many from s_0
 OUTCOME = {True: 1.0, False: -1.0}  # added to the value of a whole response
 
 
+@Traits(reads_log_probs=True, for_pairs=True, asks_the_model=lambda config: config.mcts_value == "self_evaluation")
 async def mcts_dpo(visit: Visit) -> Exploration:
     """Search from s_0, take a step, search from there, up to the end of a response; one group per state of the tree.
 

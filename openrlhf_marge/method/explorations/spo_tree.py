@@ -9,14 +9,17 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from openrlhf_marge.method.explorations.traits import Traits
+from openrlhf_marge.method.groups import Exploration
 from openrlhf_marge.method.trees import Branch, Edge, Tree
 from openrlhf_marge.seeds import generator
-from openrlhf_marge.types import Completion, Exploration, TokenIds
+from openrlhf_marge.types import Completion, TokenIds
 
 if TYPE_CHECKING:
     from openrlhf_marge.method.visit import Visit
 
 
+@Traits(weighs_tokens=True, reads_log_probs=True)
 async def spo_tree(visit: Visit) -> Exploration:
     """``spo_branches`` responses at the root and at each node after ``spo_segment`` tokens more.
 

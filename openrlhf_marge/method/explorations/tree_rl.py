@@ -10,14 +10,17 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from openrlhf_marge.method.explorations.traits import Traits
+from openrlhf_marge.method.groups import Exploration
 from openrlhf_marge.method.trees import Branch, Edge, Tree
 from openrlhf_marge.seeds import generator
-from openrlhf_marge.types import Exploration, TokenIds
+from openrlhf_marge.types import TokenIds
 
 if TYPE_CHECKING:
     from openrlhf_marge.method.visit import Visit
 
 
+@Traits(weighs_tokens=True, reads_log_probs=True)
 async def tree_rl(visit: Visit) -> Exploration:
     """``tree_chains`` responses, each with ``tree_branches`` more from its ``tree_forks`` least likely tokens on.
 

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from openrlhf_marge.types import Exploration
+from openrlhf_marge.method.explorations.guided import states_after_s0
+from openrlhf_marge.method.explorations.traits import Traits
+from openrlhf_marge.method.groups import Exploration
 
 if TYPE_CHECKING:
+    from openrlhf_marge.method.config import MargeConfig
     from openrlhf_marge.method.visit import Visit
 
 
+def vanilla_states(config: MargeConfig) -> float:
+    """Completions of s_0 in place of the states: as many, or for as many tokens about half of those after s_0.
+
+    Those would be sampled half-way on average.
+    """
+    after_s0 = states_after_s0(config)
+    return 1 + (after_s0 / 2 if config.vanilla_match == "tokens" else after_s0)
+
+
+@Traits(states=vanilla_states)
 async def vanilla(visit: Visit) -> Exploration:
     """As many completions of s_0, or tokens, as guided exploration would have taken after the same first ones."""
     first = await visit.sample(visit.s0_ids, visit.n_completions, "s_0")

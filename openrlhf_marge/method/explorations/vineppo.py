@@ -8,12 +8,15 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from openrlhf_marge.types import Completion, Exploration, Guidance, State, TokenIds
+from openrlhf_marge.method.explorations.traits import Traits
+from openrlhf_marge.method.groups import Exploration
+from openrlhf_marge.types import Completion, Guidance, State, TokenIds
 
 if TYPE_CHECKING:
     from openrlhf_marge.method.visit import Visit
 
 
+@Traits(weighs_tokens=True, states=lambda config: 1.0)
 async def vineppo(visit: Visit) -> Exploration:
     """The s_0 group alone is trained on; ``vine_samples`` completions of each of its states give the values.
 

@@ -1,0 +1,72 @@
+"""The evaluations of a comparison's runs, at their marks and at their ends, and the scores of every problem."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from openrlhf_marge.compare import Finished, Plan, PlannedRun, Scores
+from openrlhf_marge.compare.commands import evaluate_flags
+from openrlhf_marge.compare.evaluation_checks import flags_of_run
+from openrlhf_marge.evaluation import problem_metrics
+from openrlhf_marge.evaluation.flags import parse_args
+from openrlhf_marge.evaluation.responses import ResponseFolder
+from openrlhf_marge.evaluation.results import data_name, read_results
+from openrlhf_marge.loop.stages import RunCommand, run_stage
+from openrlhf_marge.runs.marks import mark_folder, mark_name
+
+EVALUATION = "after.json"  # as in runs/folder.py, so that report, figures and model_card read it
+
+
+def evaluate(plan: Plan, run: PlannedRun, model: str, mark: float | None, runner: RunCommand) -> None:
+    """Each time, as model and data may be other ones now: cli.evaluate samples only what is new."""
+    out = evaluation_file(run, mark)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    flags = evaluate_flags(plan, run.seed, model, out, mark, run.method.evaluate)
+    command = [sys.executable, "-m", "openrlhf_marge.cli.evaluate", *flags]
+    run_stage(run.folder, "evaluate" if mark is None else f"evaluate_{mark_name(mark)}", command, runner)
+
+
+def evaluation_file(run: PlannedRun, mark: float | None) -> Path:
+    """Where the result is."""
+    return (
+        run.folder / EVALUATION if mark is None else mark_folder(run.folder, mark).with_name(f"{mark_name(mark)}.json")
+    )
+
+
+def marks_of(plan: Plan, finished: Finished) -> tuple[float, ...]:
+    """None of a model as it is, which has no way to its budget."""
+    return plan.marks if finished.points else ()
+
+
+def mark_model(finished: Finished, mark: float) -> str:
+    """The model that the run kept; ValueError when it did not."""
+    folder = mark_folder(Path(finished.model).parent, mark)
+    if not (folder / "config.json").is_file():
+        raise ValueError(
+            f"{folder} has no model: the run ended before {mark_name(mark)} % of its budget, or had no such mark; "
+            "raise --train.num_episodes, or leave the mark out"
+        )
+    return str(folder)
+
+
+def read_scores(plan: Plan, run: PlannedRun, mark: float | None = None) -> dict[tuple[str, str], Scores]:
+    """Data (as the file names it) and metric -> the values of all problems, from the responses that were kept.
+
+    A model as it is has its one evaluation at every mark.
+    """
+    mark = None if run.method.model else mark
+    path = evaluation_file(run, mark)
+    results = read_results(path)
+    flags = flags_of_run(plan, run, path, mark)
+    args, names = parse_args(flags, ""), plan.evaluate.data
+    scores = {}
+    for name, data in zip(names, args.data, strict=True):
+        answered = list(ResponseFolder(Path(results[data_name(data)].told["responses"])).read())
+        values = [problem_metrics(a.sampled, a.greedy, args.k) for a in answered]
+        problems = tuple((a.index, a.problem) for a in answered)
+        for metric in values[0]:
+            scores[name, metric] = Scores(problems, np.array([of_problem[metric] for of_problem in values]))
+    return scores
