@@ -143,7 +143,7 @@ def test_flags_of_several_lines_are_one_line_of_a_row(tmp_path):
     method = next(m for m in plan.methods if m.name == "SPO-tree")
     assert run.flags_of(plans.at_its_best(method, regime, plan)) == (
         "--actor.adam.lr 3e-4 --marge.explore spo_tree --marge.spo_branches 4 4 4 --marge.spo_segment 15 "
-        "--rollout.batch_size 4 --train.batch_size 48 --marge.share_prefix"
+        "--rollout.batch_size 4 --rollout.micro_batch_size 24 --train.batch_size 48 --marge.share_prefix"
     )
 
 
