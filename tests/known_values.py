@@ -123,10 +123,16 @@ class Errors:
     bias: float  # root mean square over steps of their cell's mean error
     variance: float  # mean over steps of their cell's variance
     correlation: float  # of estimates and truths about 0, which no common factor changes
+    square: float  # mean of the squared true advantages
 
     @property
     def rmse(self) -> float:
         return float(np.sqrt(self.bias**2 + self.variance))
+
+    @property
+    def explained(self) -> float:
+        """What of a mean squared true advantage the estimates explain, multiplied by the best common factor."""
+        return self.square * self.correlation**2
 
 
 def errors_of(steps: Sequence[StepAdvantage]) -> Errors:
@@ -145,4 +151,5 @@ def errors_of(steps: Sequence[StepAdvantage]) -> Errors:
         bias=float(np.sqrt(max(0.0, squared_bias))),
         variance=float(np.average(variances, weights=counts)),
         correlation=float(estimates @ truths / np.sqrt((estimates @ estimates) * (truths @ truths))),
+        square=float(np.mean(truths**2)),
     )

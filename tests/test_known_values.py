@@ -90,7 +90,8 @@ def test_bias_and_variance_are_those_within_cells():
     # The mean of a is right, and by chance: its variance over 2 is taken off; that of b is 1 off.
     assert found.bias == pytest.approx(((0 - 0.25) * 2 + 1 * 2) ** 0.5 / 2)
     assert found.rmse == pytest.approx((found.bias**2 + found.variance) ** 0.5)
-    assert errors_of(of("a", 0.5, 2.0, 2.0)).correlation == pytest.approx(1.0)
+    exact = errors_of(of("a", 0.5, 2.0, 2.0))  # but for a factor
+    assert (exact.correlation, exact.explained) == pytest.approx((1.0, 0.25))
     assert errors_of([*of("a", 0.5, 1.0, 1.0), *of("b", 0.5, -1.0, -1.0)]).correlation == 0.0
 
 

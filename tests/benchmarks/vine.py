@@ -8,9 +8,9 @@ V(s_j). Bias and variance are those among steps of one problem and place with th
 Completion-level advantages stand beside it: they give all steps of a response the same number.
 
 "RMSE at 1,000" is the RMSE times the root of the generated tokens in thousands, as errors fall with the root of what
-is spent. "signal" is the number of trained steps for 1,000 generated tokens, times the squared correlation of their
-advantages with the true ones: as many steps with a known advantage would give an update as little noise, if the errors
-of steps were independent.
+is spent. "signal" is the sum of squared true advantages of trained steps for 1,000 generated tokens, times the share
+that the estimates explain (their squared correlation). The squared ratio of signal and noise of an update is
+proportional to it, if steps bring independent gradients. How many problems the steps are from is no part of it.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def line(name: str, errors: Errors, steps: float, tokens: float, trained: float)
     cells = (
         f"{tokens:,.0f}", f"{trained:,.0f}", f"{steps:.1f}", f"{errors.bias:.3f}", f"{errors.variance:.4f}",
         f"{errors.rmse:.3f}", f"{errors.rmse * thousands**0.5:.3f}", f"{errors.correlation:.3f}",
-        f"{steps * errors.correlation**2 / thousands:.2f}",
+        f"{steps * errors.explained / thousands:.2f}",
     )  # fmt: skip
     return f"| {name} | {' | '.join(cells)} |"
 
