@@ -1,7 +1,7 @@
 """The map's rows, and the tables that are made of them alone."""
 
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -9,10 +9,12 @@ import pytest
 EXAMPLES = Path(__file__).parents[1] / "examples"
 sys.path += [str(EXAMPLES), str(EXAMPLES / "map")]
 
+import overview  # noqa: E402
 import plans  # noqa: E402
 import quickstart  # noqa: E402
 import run  # noqa: E402
 import tables  # noqa: E402
+from regimes import Regime  # noqa: E402
 from rows import MapTrial, Row, add_rows, add_trials, chosen  # noqa: E402
 
 from openrlhf_marge.compare.tuning import TrialRow  # noqa: E402
@@ -59,13 +61,17 @@ def test_what_has_its_rows_is_not_planned_again(tmp_path):
     ]  # fmt: skip
 
 
-def test_every_method_of_a_tier_is_in_the_compare_file(tmp_path, monkeypatch):
+def test_every_method_of_a_tier_is_in_one_of_the_compare_files(tmp_path, monkeypatch):
     from openrlhf_marge.compare import read_plan
 
     for name in ("BASE", "MAX_LEN", "PROBLEMS", "REWARD", "REWARD_FILE", "HELDOUT"):
         monkeypatch.setenv(f"MAP_{name}", "1")
-    plan = read_plan(EXAMPLES / "map" / "methods.toml", tmp_path, [0])
-    assert {m.name for m in plan.methods} == {name for tier in run.TIERS.values() for name in tier}
+    files = [read_plan(EXAMPLES / "map" / file, tmp_path, [0]) for file in (plans.METHODS, plans.PAIRS)]
+    names = [m.name for plan in files for m in plan.methods]
+    assert sorted(names) == sorted(name for tier in run.TIERS.values() for name in tier)
+    assert [plan.marks for plan in files] == [(0.25, 0.5), ()]
+    marks, end = (plan.evaluate for plan in files)
+    assert (marks.data, marks.flags) == (end.data, end.flags)  # all are evaluated alike at the end
 
 
 def trial(method, flags, score, seed=100, regime="xhard") -> MapTrial:
@@ -121,6 +127,59 @@ def test_a_regime_without_trials_is_refused(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())  # before a base model is trained
 
 
+def test_a_loop_needs_no_trials_and_its_row_has_the_flags_of_its_stages(tmp_path):
+    regime = run.REGIMES["Countdown easy"]
+    plan = plans.read_methods(regime, tmp_path, tmp_path, file=plans.PAIRS)
+    loop = next(m for m in plan.methods if m.name == "MARGE-DPO")
+    assert plans.at_its_best(loop, regime, plan) is loop
+    assert run.flags_of(loop) == (
+        "--explore '--marge.guidance_source fresh' --pairs '--min_value 0.1 --max_value 0.9 --pairs_per_state 4'"
+    )
+
+
+def test_flags_of_several_lines_are_one_line_of_a_row(tmp_path):
+    regime = run.REGIMES["easy"]
+    plan = plans.read_methods(regime, tmp_path, tmp_path)
+    method = next(m for m in plan.methods if m.name == "SPO-tree")
+    assert run.flags_of(plans.at_its_best(method, regime, plan)) == (
+        "--actor.adam.lr 3e-4 --marge.explore spo_tree --marge.spo_branches 4 4 4 --marge.spo_segment 15 "
+        "--rollout.batch_size 4 --rollout.micro_batch_size 24 --train.batch_size 48 --marge.share_prefix"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given(Regime):
+    """Begins with a model that is there."""
+
+    folder: Path
+
+    def prepare(self, folder, seed):
+        (folder / f"seed_{seed}").mkdir(parents=True)
+        for name, held in (("model", "model"), ("train.jsonl", "train.jsonl"), ("heldout_96.jsonl", "heldout.jsonl")):
+            (folder / f"seed_{seed}" / name).symlink_to(self.folder / held)
+
+
+def test_a_small_map_on_the_stack_by_one_command(cluster, task, tmp_path, monkeypatch):
+    """Half of the responses to untrained models' problems are graded as correct; the evaluation finds none."""
+    for name, value in cluster.items():
+        monkeypatch.setenv(name, value)
+    small = Given(
+        name="easy", task=run.REGIMES["easy"].task, tokens=1000, problems=12, folder=task.folder,
+        reward_file=str(task.folder / "reward.py"),
+    )  # fmt: skip
+    monkeypatch.setitem(run.REGIMES, "easy", small)
+    command = ["--regimes", "easy", "--methods", "TreeRL", "--seeds", "0", "--out", str(tmp_path / "runs")]
+    said = run.work(run.parse_args([*command, "--rows", str(tmp_path / "rows.csv")]))
+    assert said == f"{tmp_path}: rows.csv, tables.md, map.png"
+    found = read_records(tmp_path / "rows.csv", Row)
+    assert [(r.run, r.mark, r.pass_64) for r in found] == [
+        (("easy", "TreeRL", 0), 0.25, None), (("easy", "TreeRL", 0), 0.5, None), (("easy", "TreeRL", 0), 1.0, 0.0)
+    ]  # fmt: skip
+    assert found[0].tokens >= 1000 and found[0].optimizer_steps >= 2 and 0 < found[0].groups_with_signal <= 1
+    assert found[0].flags.startswith("--actor.adam.lr 3e-4 --marge.explore tree_rl ")
+    assert "| TreeRL | 0.0 (1) |" in (tmp_path / "tables.md").read_text()
+
+
 FIVE = (0.5, 0.52, 0.48, 0.5, 0.5)
 
 
@@ -155,6 +214,24 @@ def test_the_table_of_a_regime():
     assert "| frontier | 2 | 35.0 ± 5.0 |  | 60.0 ± 0.0 | 75.0 ± 0.0 | 100.0 ± 0.0 | +10.0 [+10.0, +10.0] |" in text
     assert "+5.0 [-58.5, +68.5] | 100 ± 0 | 60 ± 0 | 50.0 ± 0.0 | 0.250 ± 0.000 |" in text
     assert "- frontier is +5.0 points from GRPO" in text and "- GRPO is" not in text and "- Before is" not in text
+
+
+def test_the_first_table_has_every_method_in_every_regime_and_says_what_made_it():
+    facts = dict(machine="2 CPUs", commit="aa")
+    end = runs("GRPO", (0.5, 0.6), day="2026-01-02", **facts) + runs("SFT", (0.25,), day="2026-01-01", **facts)
+    other = replace(row(regime="easy", pass_1=0.9), day="2026-01-03", commit="bb", machine="1 GPU")
+    assert overview.overview([*end, row(mark=0.25), other]) == (
+        "## pass@1 at the end of the budget, % (seeds)\n\n"
+        "| Method | hard | easy |\n| --- | --- | --- |\n"
+        "| GRPO | 55.0 ± 5.0 (2) | 90.0 (1) |\n| SFT | 25.0 (1) |  |\n\n"
+        "Runs of 2026-01-01 to 2026-01-03; commits aa, bb; machines: 2 CPUs; 1 GPU.\n"
+    )
+    assert overview.overview([]) == ""
+
+
+def test_the_tables_can_be_made_without_rows(tmp_path):
+    tables.write([], tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["tables.md"]
 
 
 def test_the_picture_has_a_row_per_regime_and_begins_before_training():

@@ -1,4 +1,4 @@
-"""What the map runs: methods.toml for a regime, each method with the flags that the regime's trials chose."""
+"""What the map runs: its compare files for a regime, each method with the flags that the regime's trials chose."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from openrlhf_marge.runs.progress import RunBudget
 
 HERE = Path(__file__).resolve().parent
 TRIALS = HERE / "trials.csv"
+METHODS, PAIRS = "methods.toml", "pairs.toml"  # marks are kept by the methods of the first one
 LEARNING_RATE = re.compile(r"--actor\.adam\.lr \S+")
 # Methods that add a flag to one that had trials have its flags; all others have the learning rate chosen for GRPO.
 LIKE = {
@@ -33,19 +34,22 @@ def base_of(regime: Regime, out: Path) -> Path:
     return (out / "base" / regime.name).absolute()
 
 
-def read_methods(regime: Regime, out: Path, folder: Path, seeds: Sequence[int] | None = None) -> Plan:
-    """methods.toml for a regime, with its budget, whose runs go into ``folder``."""
+def read_methods(
+    regime: Regime, out: Path, folder: Path, seeds: Sequence[int] | None = None, file: str = METHODS
+) -> Plan:
+    """A compare file for a regime, with its budget, whose runs go into ``folder``."""
     os.environ.update(regime.variables(base_of(regime, out)))
-    plan = read_plan(HERE / "methods.toml", folder, seeds)
+    plan = read_plan(HERE / file, folder, seeds)
     return replace(plan, budget=RunBudget("tokens", regime.tokens))
 
 
 def plan_of(regime: Regime, method: str, seed: int, out: Path) -> Plan:
     """The plan of one regime, method and seed; what it starts from is made where it is missing."""
-    plan = read_methods(regime, out, (out / regime.name).absolute(), [seed])
-    found = next((m for m in plan.methods if m.name == method), None)
-    if found is None:
-        raise ValueError(f"--methods {method}: methods.toml has {'; '.join(m.name for m in plan.methods)}")
+    plans = [read_methods(regime, out, (out / regime.name).absolute(), [seed], file) for file in (METHODS, PAIRS)]
+    known = {m.name: (m, plan) for plan in plans for m in plan.methods}
+    if method not in known:
+        raise ValueError(f"--methods {method}: {METHODS} and {PAIRS} have {'; '.join(known)}")
+    found, plan = known[method]
     method_at_its_best = at_its_best(found, regime, plan)
     regime.prepare(base_of(regime, out), seed)
     return replace(plan, methods=(method_at_its_best,))

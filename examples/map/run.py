@@ -1,6 +1,6 @@
 """The map: in which regimes which method pays, at equal generated tokens. Started by examples/map.sh.
 
-    bash examples/map.sh [--tier 1|2] [--regimes NAME ...] [--methods NAME ...] [--seeds N ...] [--hours H]
+    bash examples/map.sh [--tier 1|2|3] [--regimes NAME ...] [--methods NAME ...] [--seeds N ...] [--hours H]
 
 Every finished run leaves its rows in examples/map/rows.csv, and what has its rows is not run again. Run folders are in
 --out. Tables and the picture are made from the rows at the end; --tables makes them alone. A run leaves a core or two
@@ -22,13 +22,14 @@ sys.path.append(str(HERE.parent))
 import tables  # noqa: E402 - beside this file
 from plans import TRIALS, base_of, plan_of, read_methods  # noqa: E402
 from regimes import REGIMES, Regime  # noqa: E402
-from rows import MARKS, Row, add_rows, add_trials, here  # noqa: E402
+from rows import Row, add_rows, add_trials, here  # noqa: E402
 
 from openrlhf_marge.cli import tune as cli_tune  # noqa: E402
 from openrlhf_marge.cli.compare import running  # noqa: E402
 from openrlhf_marge.cli.exits import exit_status  # noqa: E402
 from openrlhf_marge.compare import Plan, PlannedRun  # noqa: E402
 from openrlhf_marge.compare.evaluations import read_scores  # noqa: E402
+from openrlhf_marge.compare.file_parts import STAGES, Method  # noqa: E402
 from openrlhf_marge.compare.finished import Finished  # noqa: E402
 from openrlhf_marge.compare.runner import finish  # noqa: E402
 from openrlhf_marge.compare.tuning import TrialRow, tuning_of  # noqa: E402
@@ -42,8 +43,12 @@ TIERS = {
         *("REINFORCE++", "PPO", "GRPO, dynamic filtering", "GRPO, negatives 0.25", "GRPO, negatives 0"),
         *("frontier, failures only", "frontier, correct only"),
     ),
+    3: (
+        *("VinePPO", "VinePPO, K = 3", "MARGE, vine", "SPO-tree", "TreeRL"),
+        *("MARGE-DPO", "Self-Explore", "MCTS-DPO", "DPO", "SFT"),
+    ),
 }
-SEEDS = {1: (0, 1, 2, 3, 4), 2: (0, 1, 2)}
+SEEDS = {1: (0, 1, 2, 3, 4), 2: (0, 1, 2), 3: (0, 1, 2)}
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -51,7 +56,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--tier", type=int, choices=TIERS, default=1, help="which methods and how many seeds [1]")
     add("--regimes", nargs="+", choices=REGIMES, default=list(REGIMES), metavar="NAME", help=f"[{' '.join(REGIMES)}]")
-    add("--methods", nargs="+", help="of methods.toml, in place of the tier's")
+    add("--methods", nargs="+", help="of methods.toml and pairs.toml, in place of the tier's")
     add("--seeds", type=int, nargs="+", help="in place of the tier's; to choose settings by, take others than these")
     add("--hours", type=float, help="begin no run after so many")
     add("--out", type=Path, default=Path("runs/map"), help="folder of the runs [%(default)s]")
@@ -84,8 +89,8 @@ def tune(regime: Regime, out: Path) -> None:
 
 
 def rows_of(regime: Regime, plan: Plan, run: PlannedRun, finished: Finished) -> list[Row]:
-    """One for each mark; of a model that was not trained one alone."""
-    points, facts = finished.points, here() | {"flags": run.method.flags.strip()}
+    """One for each mark that is kept, and one for the end."""
+    points, facts = finished.points, here() | {"flags": flags_of(run.method)}
     if points:
         last = points[-1]
         facts |= {
@@ -95,11 +100,17 @@ def rows_of(regime: Regime, plan: Plan, run: PlannedRun, finished: Finished) -> 
             "curve": " ".join(f"{p.tokens}:{p.pass_rate:.4f}" for p in points if p.pass_rate is not None),
         }  # fmt: skip
     rows = []
-    for mark in MARKS if points else (1.0,):
+    for mark in (*(plan.marks if points else ()), 1.0):
         scores = {metric: s.mean for (_, metric), s in read_scores(plan, run, None if mark == 1 else mark).items()}
         passed = {f"pass_{k}": scores.get(f"pass@{k}") for k in (1, 8, 64)}
         rows.append(Row(regime=regime.name, method=run.method.name, seed=run.seed, mark=mark, **passed, **facts))
     return rows
+
+
+def flags_of(method: Method) -> str:
+    """In one line; of a loop those of its stages."""
+    stages = (f"--{stage} '{getattr(method, stage)}'" for stage in STAGES if getattr(method, stage))
+    return " ".join(" ".join((method.flags, *stages)).split())
 
 
 def work(args: argparse.Namespace) -> str:
@@ -122,8 +133,9 @@ def work(args: argparse.Namespace) -> str:
                 (run,) = plan.runs
                 rows = rows_of(regime, plan, run, finish(plan, run, runner))
                 add_rows(args.rows, rows)
-    tables.write(read_records(args.rows, Row), HERE)
-    return f"{HERE}: rows.csv, tables.md, map.png"
+    folder = args.rows.absolute().parent
+    tables.write(read_records(args.rows, Row), folder)
+    return f"{folder}: {args.rows.name}, tables.md, map.png"
 
 
 def main() -> int:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
+from overview import mean_text, overview
 from rows import BASELINE, MARKS, Row, by_run
 
 from openrlhf_marge.compare.statistics import Difference, interval_of_means
@@ -20,7 +21,7 @@ Runs = Mapping[str, Mapping[int, Row]]  # method -> seed -> row
 
 def write(rows: Sequence[Row], folder: Path) -> None:
     """tables.md and map.png beside the rows."""
-    text = "\n".join(regime_text(rows, name) for name in by_run(rows))
+    text = "\n".join([overview(rows), *(regime_text(rows, name) for name in by_run(rows))])
     with writing(folder / "tables.md") as file:
         file.write(text)
     print(text)
@@ -48,15 +49,15 @@ def cells(rows: Sequence[Row], regime: str, name: str) -> list[Cell]:
     """A method's row of the table; percent and points."""
     at = {mark: by_run(rows, mark).get(regime, {}) for mark in MARKS}
     end = list(at[1.0][name].values())
-    passes = [_mean([r.pass_1 for r in of_mark.get(name, {}).values()], 100) for of_mark in at.values()]
+    passes = [mean_text([r.pass_1 for r in of_mark.get(name, {}).values()], 100) for of_mark in at.values()]
     differences = [_interval(difference(name, at[mark])) if name != BASELINE else "" for mark in (MARKS[0], 1.0)]
     return [
         Cell(text)
         for text in (
-            str(len(end)), *passes, _mean([r.pass_8 for r in end], 100), _mean([r.pass_64 for r in end], 100),
-            *differences, _mean([r.tokens / r.updates for r in end if r.tokens and r.updates], 1, 0),
-            _mean([r.optimizer_steps for r in end], 1, 0), _mean([r.groups_with_signal for r in end], 100),
-            _mean([r.entropy for r in end], 1, 3),
+            str(len(end)), *passes, mean_text([r.pass_8 for r in end], 100), mean_text([r.pass_64 for r in end], 100),
+            *differences, mean_text([r.tokens / r.updates for r in end if r.tokens and r.updates], 1, 0),
+            mean_text([r.optimizer_steps for r in end], 1, 0), mean_text([r.groups_with_signal for r in end], 100),
+            mean_text([r.entropy for r in end], 1, 3),
         )
     ]  # fmt: skip
 
@@ -119,14 +120,6 @@ def _differences(rows: Sequence[Row], regime: str, name: str, color: int) -> plo
         if d is not None and d.bounds is not None
     ]
     return plot.Line(name, points, color) if points else None
-
-
-def _mean(values: Sequence[float | None], scale: float, digits: int = 1) -> str:
-    known = [scale * value for value in values if value is not None]
-    if not known:
-        return ""
-    error = f" ± {stdev(known) / len(known) ** 0.5:.{digits}f}" if len(known) > 1 else ""
-    return f"{mean(known):,.{digits}f}{error}"
 
 
 def _interval(found: Difference | None) -> str:
