@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,6 @@ from openrlhf_marge.data.dump_reading import read_groups
 from actor_checks import LOGGED, alike, all_finite, as_long, equal_calls, equal_values, near, trained
 from actor_rows import QUICK, Material, make_material
 from actor_runs import Ended, calls
-from wheels import slim
 from whole_stack import same_weights
 
 GPU = Path(__file__).parent / "gpu"
@@ -87,18 +85,6 @@ def test_material_is_what_its_shape_says(tmp_path):
     assert all(18 <= len(c.token_ids) - 1 <= 22 for c in first.completions)  # the end's token not counted
     assert all(9 <= len(c.token_ids) - 1 <= 11 for c in second.completions)
     assert any(g.has_signal for groups in rollouts for g in groups)
-
-
-def test_a_wheel_loses_only_what_is_not_needed(tmp_path):
-    wheel = tmp_path / "ray-1-py3-none-any.whl"
-    with zipfile.ZipFile(wheel, "w") as file:
-        for name in ("ray/jars/ray.jar", "ray/__init__.py", "ray/rllib/x.py", "ray-1.dist-info/RECORD"):
-            file.writestr(name, name)
-    slim(wheel)
-    with zipfile.ZipFile(wheel) as file:
-        assert file.namelist() == ["ray/__init__.py", "ray-1.dist-info/RECORD"]
-        assert file.read("ray/__init__.py") == b"ray/__init__.py"
-    assert list(tmp_path.iterdir()) == [wheel]
 
 
 TRACED = """

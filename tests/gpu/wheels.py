@@ -31,14 +31,19 @@ def main() -> None:
     parser.add_argument("folder", type=Path, metavar="DIR", help="gets the wheels")
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
+    collect(folder)
+    for wheel in sorted(folder.glob("*.whl"), key=lambda w: -w.stat().st_size):
+        print(f"{wheel.stat().st_size / 2**20:7.2f} MiB  {wheel.name}")
+    print(f"{sum(w.stat().st_size for w in folder.glob('*.whl')) / 2**20:7.2f} MiB")
+
+
+def collect(folder: Path) -> None:
+    """Put the wheels into ``folder``."""
     pip("download", "--no-deps", "--only-binary=:all:", "--dest", folder, *READY)
     # No operators: the GPU machine compiles the one that is used.
     pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, *FROM_SOURCE)
     (ray,) = folder.glob("ray-*.whl")
-    slim(ray)
-    for wheel in sorted(folder.glob("*.whl"), key=lambda w: -w.stat().st_size):
-        print(f"{wheel.stat().st_size / 2**20:7.2f} MiB  {wheel.name}")
-    print(f"{sum(w.stat().st_size for w in folder.glob('*.whl')) / 2**20:7.2f} MiB")
+    slim(ray, NOT_NEEDED)
 
 
 def pip(*arguments: object) -> None:
@@ -47,12 +52,18 @@ def pip(*arguments: object) -> None:
     )
 
 
-def slim(wheel: Path) -> None:
-    """Write ``wheel`` again without ``NOT_NEEDED``; pip installs it, though its RECORD names more."""
+def slim(wheel: Path, not_needed: tuple[str, ...]) -> None:
+    """Write ``wheel`` again without the files whose names begin like one of ``not_needed``.
+
+    pip installs it, though its RECORD names more. RuntimeError for a name that no file has.
+    """
     smaller = wheel.with_suffix(".smaller")
     with zipfile.ZipFile(wheel) as full, zipfile.ZipFile(smaller, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as out:
+        for start in not_needed:
+            if not any(name.startswith(start) for name in full.namelist()):
+                raise RuntimeError(f"{wheel.name} has no {start}: correct the list of what is not needed of it")
         for item in full.infolist():
-            if not item.filename.startswith(NOT_NEEDED):
+            if not item.filename.startswith(not_needed):
                 out.writestr(item, full.read(item), compresslevel=9)
     smaller.replace(wheel)
 

@@ -25,7 +25,7 @@ from actor_session import Part, Runs, carry_out, end_all
 # A token whose log-probs of engine and trainer differ by more than a tenth is counted in is_filter_ratio.
 MARGE = """--experience_maker marge --marge.split tokens --marge.n_states 3 --marge.n_candidates 8 --vllm.num_engines 1
     --algo.advantage.is_correction_level token --algo.advantage.is_correction_threshold 0.9 1.1
-    --vllm.gpu_memory_utilization 0.3 --actor.adam.lr {rate} """
+    --vllm.gpu_memory_utilization 0.3 --vllm.enforce_eager --actor.adam.lr {rate} """
 IN_TURNS = "--train.colocate_all --vllm.enable_sleep --ds.enable_sleep "
 RATE = 1e-3
 MOST_DIFFERING = 0.15  # of the tokens; bfloat16 of a random model, whose log-probs are rounded by 0.1 on average
