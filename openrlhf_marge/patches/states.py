@@ -1,4 +1,4 @@
-"""What state each file is in: `Installed -> _inspect -> Report`; reads only.
+"""What state each file is in: `Host -> report -> Report`; reads only.
 
 The wheel's checksums tell the stock text, which stands in its place or is kept beside, and the series makes the
 patched one from it: there is no state file to go stale.
