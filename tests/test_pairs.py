@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import openrlhf_marge.pairs
 from openrlhf_marge.cli.build_pairs import main
-from openrlhf_marge.data import dump
 from openrlhf_marge.data.columns import find_files
+from openrlhf_marge.data.dump_reading import read_groups
 from openrlhf_marge.data.parquet import check_file
 from openrlhf_marge.pairs import reading
 from openrlhf_marge.pairs.base import DPO
@@ -56,7 +56,7 @@ def test_a_file_is_read_by_visits_whatever_the_batches(tmp_path, monkeypatch, ba
     read = []
     visits = list(reading.read_visits(path, read.append))
     assert [len(v) for v in visits] == [3, 3, 1]
-    assert [g for v in visits for g in v] == list(dump.read_groups(path))
+    assert [g for v in visits for g in v] == list(read_groups(path))
     assert sum(read) == 22 and check_file(path, reading.COLUMNS) == 22
 
 
