@@ -143,7 +143,7 @@ def test_flags_of_several_lines_are_one_line_of_a_row(tmp_path):
     method = next(m for m in plan.methods if m.name == "SPO-tree")
     assert run.flags_of(plans.at_its_best(method, regime, plan)) == (
         "--actor.adam.lr 3e-4 --marge.explore spo_tree --marge.spo_branches 4 4 4 --marge.spo_segment 15 "
-        "--rollout.batch_size 4 --rollout.micro_batch_size 24 --train.batch_size 48 --marge.share_prefix"
+        "--rollout.batch_size 6 --train.batch_size 48 --marge.share_prefix"
     )
 
 
@@ -176,7 +176,7 @@ def test_a_small_map_on_the_stack_by_one_command(cluster, task, tmp_path, monkey
         (("easy", "TreeRL", 0), 0.25, None), (("easy", "TreeRL", 0), 0.5, None), (("easy", "TreeRL", 0), 1.0, 0.0)
     ]  # fmt: skip
     assert found[0].tokens >= 1000 and found[0].optimizer_steps >= 2 and 0 < found[0].groups_with_signal <= 1
-    assert found[0].flags.startswith("--actor.adam.lr 3e-4 --marge.explore tree_rl ")
+    assert found[0].flags == "--actor.adam.lr 3e-4 --marge.explore tree_rl --marge.share_prefix"
     assert "| TreeRL | 0.0 (1) |" in (tmp_path / "tables.md").read_text()
 
 
