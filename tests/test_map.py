@@ -1,5 +1,6 @@
 """The map's rows, and the tables that are made of them alone."""
 
+import shlex
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ sys.path += [str(EXAMPLES), str(EXAMPLES / "map")]
 import overview  # noqa: E402
 import plans  # noqa: E402
 import quickstart  # noqa: E402
+import quickstart_dpo  # noqa: E402
 import run  # noqa: E402
 import tables  # noqa: E402
 from regimes import Regime  # noqa: E402
@@ -19,6 +21,8 @@ from rows import MapTrial, Row, add_rows, add_trials, chosen  # noqa: E402
 
 from openrlhf_marge.compare.tuning import TrialRow  # noqa: E402
 from openrlhf_marge.data.files import read_records  # noqa: E402
+from openrlhf_marge.loop import KINDS  # noqa: E402
+from openrlhf_marge.loop.checks import check_train_flags  # noqa: E402
 from openrlhf_marge.method.recommendation import SHOWN  # noqa: E402
 
 
@@ -145,6 +149,14 @@ def test_flags_of_several_lines_are_one_line_of_a_row(tmp_path):
         "--actor.adam.lr 3e-4 --marge.explore spo_tree --marge.spo_branches 4 4 4 --marge.spo_segment 15 "
         "--rollout.batch_size 6 --train.batch_size 48 --marge.share_prefix"
     )
+
+
+@pytest.mark.usefixtures("warm_commands")
+def test_openrlhf_reads_the_training_flags_of_the_loops(tmp_path):
+    """Of the map and of the DPO quickstart, which do not reach their training before minutes have passed."""
+    loop = plans.read_methods(run.REGIMES["easy"], tmp_path, tmp_path, file=plans.PAIRS).loop
+    check_train_flags(KINDS["marge"], shlex.split(loop.train))
+    check_train_flags(KINDS["sft"], shlex.split(quickstart_dpo.stage_flags(tmp_path, "sft", 0)["train"]))
 
 
 @dataclass(frozen=True, kw_only=True)
