@@ -46,8 +46,7 @@ def stage_flags(out: Path, kind: str, seed: int) -> dict[str, str]:
         "pairs": f"--seed {seed} {PAIRS.get(kind, '')}",
         "train": f"""
             --train.seed {seed} --train.full_determinism_enable --ds.zero_stage 0 --ds.attn_implementation eager
-            --ds.param_dtype fp32 --train.batch_size 16 --train.micro_batch_size 16 --train.max_epochs 2
-            --adam.lr {learning_rate}
+            --train.batch_size 16 --train.micro_batch_size 16 --train.max_epochs 2 --adam.lr {learning_rate}
         """,
         "evaluate": f"--max_len {MAX_LEN} --seed {seed} --engine_args '{FLOAT32}'",
     }

@@ -11,13 +11,14 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from openrlhf_marge import Completion
 from openrlhf_marge.method.advantages import group_advantages
-from openrlhf_marge.method.groups import Exploration, StateGroup
+from openrlhf_marge.method.groups import StateGroup
 from openrlhf_marge.types import TokenIds
 
 from factories import EOS, text_ids
@@ -89,10 +90,8 @@ def of_completions(chain: Chain, group: StateGroup, kind: str) -> list[StepAdvan
         own = completion.advantages or (advantage,) * len(completion.token_ids)
         estimates = [a for a, token in zip(own, completion.token_ids, strict=True) if token in (RIGHT, WRONG)]
         path = [before[-1], *verdicts(completion.token_ids)]
-        places = range(len(before) - 1, len(chain.keeps))
-        found += [
-            _step(chain, group, place, path[i], path[i + 1], estimates[i]) for i, place in enumerate(places)
-        ]  # fmt: skip
+        steps = zip(pairwise(path), estimates, strict=True)
+        found += [_step(chain, group, len(before) - 1 + i, *step, a) for i, (step, a) in enumerate(steps)]
     return found
 
 
@@ -109,11 +108,6 @@ def of_guidance(chain: Chain, groups: Sequence[StateGroup]) -> list[StepAdvantag
 def _step(chain: Chain, group: StateGroup, place: int, before: bool, after: bool, estimate: float) -> StepAdvantage:
     truth = chain.value(place + 1, after) - chain.value(place, before)
     return StepAdvantage((group.problem.id, place, before, after), estimate, truth)
-
-
-def generated_tokens(exploration: Exploration) -> int:
-    """Tokens of all that a visit sampled."""
-    return sum(group.n_tokens for group in (*exploration.groups, *exploration.untrained))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-sys.path.append(str(Path(__file__).parent / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))  # before a package of the name vine
 
 import vine
 from known_values import S0, Chain, KnownModel, StepAdvantage, errors_of, of_completions, of_guidance, verdicts

@@ -1,5 +1,6 @@
 """The map's rows, and the tables that are made of them alone."""
 
+import shlex
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ sys.path += [str(EXAMPLES), str(EXAMPLES / "map")]
 import overview  # noqa: E402
 import plans  # noqa: E402
 import quickstart  # noqa: E402
+import quickstart_dpo  # noqa: E402
 import run  # noqa: E402
 import tables  # noqa: E402
 from regimes import Regime  # noqa: E402
@@ -19,6 +21,8 @@ from rows import MapTrial, Row, add_rows, add_trials, chosen  # noqa: E402
 
 from openrlhf_marge.compare.tuning import TrialRow  # noqa: E402
 from openrlhf_marge.data.files import read_records  # noqa: E402
+from openrlhf_marge.loop import KINDS  # noqa: E402
+from openrlhf_marge.loop.checks import check_train_flags  # noqa: E402
 from openrlhf_marge.method.recommendation import SHOWN  # noqa: E402
 
 
@@ -143,8 +147,16 @@ def test_flags_of_several_lines_are_one_line_of_a_row(tmp_path):
     method = next(m for m in plan.methods if m.name == "SPO-tree")
     assert run.flags_of(plans.at_its_best(method, regime, plan)) == (
         "--actor.adam.lr 3e-4 --marge.explore spo_tree --marge.spo_branches 4 4 4 --marge.spo_segment 15 "
-        "--rollout.batch_size 4 --rollout.micro_batch_size 24 --train.batch_size 48 --marge.share_prefix"
+        "--rollout.batch_size 6 --train.batch_size 48 --marge.share_prefix"
     )
+
+
+@pytest.mark.usefixtures("warm_commands")
+def test_openrlhf_reads_the_training_flags_of_the_loops(tmp_path):
+    """Of the map and of the DPO quickstart, which do not reach their training before minutes have passed."""
+    loop = plans.read_methods(run.REGIMES["easy"], tmp_path, tmp_path, file=plans.PAIRS).loop
+    check_train_flags(KINDS["marge"], shlex.split(loop.train))
+    check_train_flags(KINDS["sft"], shlex.split(quickstart_dpo.stage_flags(tmp_path, "sft", 0)["train"]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +188,7 @@ def test_a_small_map_on_the_stack_by_one_command(cluster, task, tmp_path, monkey
         (("easy", "TreeRL", 0), 0.25, None), (("easy", "TreeRL", 0), 0.5, None), (("easy", "TreeRL", 0), 1.0, 0.0)
     ]  # fmt: skip
     assert found[0].tokens >= 1000 and found[0].optimizer_steps >= 2 and 0 < found[0].groups_with_signal <= 1
-    assert found[0].flags.startswith("--actor.adam.lr 3e-4 --marge.explore tree_rl ")
+    assert found[0].flags == "--actor.adam.lr 3e-4 --marge.explore tree_rl --marge.share_prefix"
     assert "| TreeRL | 0.0 (1) |" in (tmp_path / "tables.md").read_text()
 
 

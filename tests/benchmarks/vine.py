@@ -34,7 +34,6 @@ from known_values import (
     KnownModel,
     StepAdvantage,
     errors_of,
-    generated_tokens,
     of_completions,
     of_guidance,
 )
@@ -74,7 +73,7 @@ class Found:
 
     def add(self, chain: Chain, exploration: Exploration, method: Method) -> None:
         groups = exploration.groups
-        self.tokens += generated_tokens(exploration)
+        self.tokens += sum(g.n_tokens for g in (*groups, *exploration.untrained))
         self.trained += sum(g.n_tokens for g in groups)
         for group in groups:
             self.of_completions += of_completions(chain, group, method.advantage)
