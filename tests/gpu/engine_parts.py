@@ -24,17 +24,20 @@ from bring_parts import MANIFEST, SLICE, sha256
 
 LIMIT = 60 * 2**20  # of the 64 MiB that go at a time, a clone of this repository takes the rest
 VLLM = "vllm==0.26.0"
-# What vLLM imports at its start, beside what wheels.py brings and what the machine has (EXPECTED).
+# What vLLM imports at its start, beside what wheels.py brings and what the machine has (EXPECTED). OpenAI's package
+# needs another HTTP client from its third version on; vLLM pins a tvm-ffi that its xgrammar no longer takes.
 NEEDS = (
-    *("cachetools", "cbor2", "pybase64", "pyzmq", "partial-json-parser", "openai-harmony", "openai>=2", "distro"),
-    *("jiter", "sniffio", "fastapi>=0.133,<0.137", "starlette>=1.0.1"),
+    *("cachetools", "cbor2", "pybase64", "pyzmq", "partial-json-parser", "openai-harmony", "openai>=2,<3", "distro"),
+    *("jiter", "sniffio", "fastapi>=0.133,<0.137", "starlette>=1.0.1", "llguidance>=1.7,<1.8", "xgrammar>=0.2.1,<1"),
+    "apache-tvm-ffi>=0.1.11",
 )
-# Modules of PyTorch's and transformers' surroundings that neither brings; stack.sh asks for them before it installs.
+# Modules that the machine must have, beside PyTorch and transformers; stack.sh looks for them before it installs.
 EXPECTED = (
     *("torch", "torchvision", "triton", "transformers", "accelerate", "peft", "tensorboard", "pandas", "pyarrow"),
-    *("aiohttp", "annotated_doc", "anyio", "click", "cloudpickle", "cpuinfo", "einops", "filelock", "httpx", "jinja2"),
-    *("huggingface_hub", "ninja", "numba", "numpy", "packaging", "PIL", "prometheus_client", "psutil", "regex"),
-    *("requests", "safetensors", "scipy", "sentencepiece", "tokenizers", "tqdm", "uvloop", "yaml"),
+    *("aiohttp", "annotated_doc", "anyio", "attr", "click", "cloudpickle", "cpuinfo", "einops", "filelock", "httpx"),
+    *("huggingface_hub", "jinja2", "msgpack", "ninja", "numpy", "packaging", "PIL", "prometheus_client", "psutil"),
+    *("regex", "requests", "safetensors", "scipy", "sentencepiece", "tiktoken", "tokenizers", "tqdm", "uvloop"),
+    *("xxhash", "yaml"),
 )
 NOT_NEEDED = (
     "vllm/vllm_flash_attn/_vllm_fa2_C",  # FlashAttention 2: Hopper cards use 3
