@@ -40,23 +40,20 @@ def sha256(path: Path) -> str:
 def bring(folder: Path, parts: Sequence[Path]) -> str | None:
     """Keep ``parts`` in ``folder``, and install all as soon as they are there; else a sentence on what is missing."""
     manifest = common_manifest(parts)
-    kept = folder / "kept"
-    kept.mkdir(parents=True, exist_ok=True)
-    for part in parts:
-        keep(part, manifest["slices"], kept)
-    n = len(manifest["slices"])
-    missing = [str(i) for i, digest in enumerate(manifest["slices"], 1) if not (kept / digest).exists()]
-    if missing:
-        return f"part {' and part '.join(missing)} of {n} not here yet: name its folder in a call on this same machine"
     lacking = [name for name in manifest["expected"] if importlib.util.find_spec(name) is None]
     if lacking:
-        raise Unusable(
-            f"this machine lacks {', '.join(lacking)}, which no part holds: add wheels of them to the parts"
-        )
-    installed = folder / "installed"
-    if not installed.exists() or installed.read_text().split() != manifest["slices"]:
-        install([kept / digest for digest in manifest["slices"]], folder)
-        installed.write_text("\n".join(manifest["slices"]))
+        raise Unusable(f"this machine lacks {', '.join(lacking)}, which no part holds: add their wheels to the parts")
+    kept, installed, slices = folder / "kept", folder / "installed", manifest["slices"]
+    kept.mkdir(parents=True, exist_ok=True)
+    for part in parts:
+        keep(part, slices, kept)
+    missing = [str(i) for i, digest in enumerate(slices, 1) if not (kept / digest).exists()]
+    if missing:
+        they = f"part {' and part '.join(missing)} of {len(slices)}"
+        return f"{they} not here yet: name its folder in a call on this same machine"
+    if not installed.exists() or installed.read_text().split() != slices:
+        install([kept / digest for digest in slices], folder)
+        installed.write_text("\n".join(slices))
     return None
 
 

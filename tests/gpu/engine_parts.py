@@ -17,6 +17,7 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import wheels
@@ -24,17 +25,20 @@ from bring_parts import MANIFEST, SLICE, sha256
 
 LIMIT = 60 * 2**20  # of the 64 MiB that go at a time, a clone of this repository takes the rest
 VLLM = "vllm==0.26.0"
-# What vLLM imports at its start, beside what wheels.py brings and what the machine has (EXPECTED).
+# What vLLM imports at its start, beside what wheels.py brings and what the machine has (EXPECTED). OpenAI's package
+# needs another HTTP client from its third version on; vLLM pins a tvm-ffi that its xgrammar no longer takes.
 NEEDS = (
-    *("cachetools", "cbor2", "pybase64", "pyzmq", "partial-json-parser", "openai-harmony", "openai>=2", "distro"),
-    *("jiter", "sniffio", "fastapi>=0.133,<0.137", "starlette>=1.0.1"),
+    *("cachetools", "cbor2", "pybase64", "pyzmq", "partial-json-parser", "openai-harmony", "openai>=2,<3", "distro"),
+    *("jiter", "sniffio", "fastapi>=0.133,<0.137", "starlette>=1.0.1", "llguidance>=1.7,<1.8", "xgrammar>=0.2.1,<1"),
+    "apache-tvm-ffi>=0.1.11",
 )
-# Modules of PyTorch's and transformers' surroundings that neither brings; stack.sh asks for them before it installs.
+# Modules that the machine must have, beside PyTorch and transformers; stack.sh looks for them before it installs.
 EXPECTED = (
     *("torch", "torchvision", "triton", "transformers", "accelerate", "peft", "tensorboard", "pandas", "pyarrow"),
-    *("aiohttp", "annotated_doc", "anyio", "click", "cloudpickle", "cpuinfo", "einops", "filelock", "httpx", "jinja2"),
-    *("huggingface_hub", "ninja", "numba", "numpy", "packaging", "PIL", "prometheus_client", "psutil", "regex"),
-    *("requests", "safetensors", "scipy", "sentencepiece", "tokenizers", "tqdm", "uvloop", "yaml"),
+    *("aiohttp", "annotated_doc", "anyio", "attr", "click", "cloudpickle", "cpuinfo", "einops", "filelock", "httpx"),
+    *("huggingface_hub", "jinja2", "msgpack", "ninja", "numpy", "packaging", "PIL", "prometheus_client", "psutil"),
+    *("regex", "requests", "safetensors", "scipy", "sentencepiece", "tiktoken", "tokenizers", "tqdm", "uvloop"),
+    *("xxhash", "yaml"),
 )
 NOT_NEEDED = (
     "vllm/vllm_flash_attn/_vllm_fa2_C",  # FlashAttention 2: Hopper cards use 3
@@ -56,12 +60,7 @@ def main() -> None:
     if any(folder.iterdir()):
         parser.error(f"{folder} is not empty: name a new folder")
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        found = collect(Path(scratch))
-        sizes = pack(found, folder, LIMIT, EXPECTED)
-    for name, size in sorted(sizes, key=lambda line: -line[1]):
-        print(f"{size / 2**20:7.2f} MiB  {name}")
-    for path in sorted(folder.glob("*/slice")):
-        print(f"{path.stat().st_size / 2**20:7.2f} MiB  part {path.parent.name}")
+        pack(collect(Path(scratch)), folder, LIMIT, EXPECTED)
 
 
 def collect(folder: Path) -> list[Path]:
@@ -73,32 +72,31 @@ def collect(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.whl"))
 
 
-def pack(wheels: Sequence[Path], folder: Path, limit: int, expected: Sequence[str]) -> list[tuple[str, int]]:
-    """Write ``wheels`` to the folders 1, 2, ... of ``folder``: each gets the manifest and at most ``limit`` bytes.
+def pack(found: Sequence[Path], folder: Path, limit: int, expected: Sequence[str]) -> None:
+    """Write wheels to the folders 1, 2, ... of ``folder``: each gets the manifest and at most ``limit`` bytes.
 
-    ``expected`` are modules that the other machine must have. Returned: each wheel's name and compressed size.
+    ``expected`` are modules that the other machine must have. The size of each is printed as soon as it is known.
     """
-    sizes = []
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        archive = Path(scratch, "archive")
-        with tarfile.open(archive, "w") as tar:
-            for wheel in wheels:
-                smaller = Path(scratch, f"{wheel.name}.xz")
-                compress(wheel, smaller)
-                tar.add(smaller, smaller.name)
-                sizes.append((wheel.name, smaller.stat().st_size))
-                smaller.unlink()
+        archive, smaller = Path(scratch, "archive"), [Path(scratch, f"{wheel.name}.xz") for wheel in found]
+        with ProcessPoolExecutor(max_workers=2) as pool, tarfile.open(archive, "w") as tar:  # each takes 0.7 GiB
+            for path, _ in zip(smaller, pool.map(compress, found, smaller), strict=True):
+                tar.add(path, path.name)
+                print_size(path, path.stem)
         slices = cut(archive, folder, limit)
     manifest = {"slices": [sha256(path) for path in slices], "expected": list(expected)}
     for path in slices:
         path.with_name(MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    return sizes
+        print_size(path, f"part {path.parent.name}")
+
+
+def print_size(path: Path, name: str) -> None:
+    print(f"{path.stat().st_size / 2**20:7.2f} MiB  {name}", flush=True)
 
 
 def compress(wheel: Path, to: Path) -> None:
     """As an .xz of stored files: a wheel compresses each file by itself, and far less."""
-    hardest = 9 | lzma.PRESET_EXTREME
-    with zipfile.ZipFile(wheel) as full, lzma.open(to, "wb", preset=hardest) as xz, zipfile.ZipFile(xz, "w") as out:
+    with zipfile.ZipFile(wheel) as full, lzma.open(to, "wb", preset=9) as xz, zipfile.ZipFile(xz, "w") as out:
         for item in full.infolist():
             out.writestr(item, full.read(item), compress_type=zipfile.ZIP_STORED)
 
