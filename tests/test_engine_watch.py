@@ -1,6 +1,8 @@
 """An engine that hangs ends the run in time; one whose answers take long does not. In virtual time."""
 
 import asyncio
+import gc
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -129,3 +131,20 @@ def test_answers_that_are_not_whole_are_refused(outputs, said):
 
 def test_answers_that_are_whole_are_taken():
     check_outputs([output(), output(reason="length")], 2)
+
+
+def test_nothing_of_a_rollout_is_left_for_the_garbage_collector():
+    """It seldom looks at what is old, and a loop that waits for it holds a quarter of a MiB."""
+
+    async def rollout():
+        watch = EngineWatch(Engine(1), 0)
+        await asyncio.gather(*(watch.wait(answer(s)) for s in (1, 40)))
+        await watch.wait(answer(1))
+        return weakref.ref(watch), weakref.ref(asyncio.get_running_loop())
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert [left() for left in run(rollout())] == [None, None]
+    finally:
+        gc.enable()

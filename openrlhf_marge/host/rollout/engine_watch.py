@@ -41,6 +41,7 @@ class EngineWatch:
             self._waiting.discard(waiting)
             if not self._waiting and self._watching is not None:
                 self._watching.cancel()
+                self._watching = None  # it holds this object: as a circle the rollout's loop would stay, for good
         self._heard = loop.time()
         return result
 
