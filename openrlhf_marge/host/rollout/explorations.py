@@ -5,27 +5,24 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
-from openrlhf.utils.logging_utils import init_logger
 from tqdm import tqdm
 
 from openrlhf_marge.decoding import decode_pieces
 from openrlhf_marge.host.rollout import tokens
+from openrlhf_marge.host.rollout.reward_client import RewardClient
 from openrlhf_marge.host.rollout.sampler import EngineSampler
+from openrlhf_marge.host.rollout.weight_version import WeightVersion
 from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.method.explorer import Explorer
 from openrlhf_marge.method.groups import Exploration
 from openrlhf_marge.method.guidance import GuidancePool
-from openrlhf_marge.method.metrics import EXPLORING_SECONDS
-from openrlhf_marge.method.no_labels import without_labels
 from openrlhf_marge.method.sampler import Sampler
 from openrlhf_marge.types import Problem
-
-logger = init_logger(__name__)
 
 ALLOCATIONS = 20_000  # between two searches of Python's for garbage; 700 by default
 
@@ -62,25 +59,38 @@ def make_explorer(args: Any, config: MargeConfig, tokenizer: Any, pool: Guidance
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Workplace:
+    """What a process explores with, rollout after rollout."""
+
+    args: Any
+    tokenizer: Any
+    engines: Sequence[Any]
+    rewards: RewardClient
+    first_engine: int = 0  # its number among those of the run
+    title: str = "Explore problems"  # of the progress bar
+
+    def sampler(self, weight_version: WeightVersion, generate_kwargs: dict[str, Any]) -> EngineSampler:
+        """For one rollout; ``generate_kwargs`` are the host's."""
+        return EngineSampler(
+            self.engines, self.rewards, self.tokenizer, temperature=generate_kwargs["temperature"],
+            top_p=generate_kwargs["top_p"], with_log_probs=True, seeded=self.args.train.full_determinism_enable,
+            weight_version=weight_version, stop=self.args.marge.stop, first_engine=self.first_engine,
+        )  # fmt: skip
+
+
 async def explore_problems(
-    generator: Any, problems: Sequence[Problem], generate_kwargs: dict[str, Any]
-) -> tuple[list[Exploration], dict[str, float]]:
-    """All problems at once, none waiting for another; returns the explorations in their order, and counts to log."""
-    start = time.monotonic()
-    args, tokenizer = generator.args, generator.tokenizer
-    sampler = EngineSampler(
-        generator.vllm_engines,
-        generator.reward_client,
-        tokenizer,
-        temperature=generate_kwargs["temperature"],
-        top_p=generate_kwargs["top_p"],
-        with_log_probs=True,
-        seeded=args.train.full_determinism_enable,
-        weight_version=generator.weight_version,
-        stop=generator.config.stop,
-    )
-    explorer = make_explorer(args, generator.config, tokenizer, generator.pool, sampler)
-    with tqdm(total=len(problems), desc="Explore problems") as progress, few_garbage_searches():
+    place: Workplace, problems: Sequence[Problem], pool: GuidancePool, weight_version: WeightVersion,
+    generate_kwargs: dict[str, Any],
+) -> tuple[list[Exploration], dict[str, float]]:  # fmt: skip
+    """All problems at once, none waiting for another; returns the explorations in their order, and counts to add up.
+
+    The trainer's process runs it, and with ``--marge.explorers`` processes with a part of the problems each. Seeds and
+    choices depend on run, problem, visit and prefix alone, so what is found for a problem is the same in any of them.
+    """
+    sampler = place.sampler(weight_version, generate_kwargs)
+    explorer = make_explorer(place.args, place.args.marge, place.tokenizer, pool, sampler)
+    with tqdm(total=len(problems), desc=place.title) as progress, few_garbage_searches():
 
         async def explore(problem: Problem) -> Exploration:
             exploration = await explorer.explore(problem)
@@ -88,7 +98,4 @@ async def explore_problems(
             return exploration
 
         explorations = list(await asyncio.gather(*map(explore, problems)))
-    if generator.rollouts == 1 and (sentence := without_labels(explorations, generator.config, tokenizer.decode)):
-        logger.warning(sentence)
-    counts = {f"marge/{name}": value for name, value in sampler.counts.items()}
-    return explorations, counts | {EXPLORING_SECONDS: time.monotonic() - start}
+    return explorations, {f"marge/{name}": value for name, value in sampler.counts.items()}

@@ -1,0 +1,65 @@
+"""Explorers of a simulated cluster: in this process, one after the other, each from the same virtual moment on."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ray import cloudpickle
+
+from openrlhf_marge.host.rollout.explorations import Workplace
+from openrlhf_marge.host.rollout.explorer_actor import explore_share
+from openrlhf_marge.host.rollout.explorers import Explorers
+from openrlhf_marge.host.rollout.shares import Explored, engine_shares
+from openrlhf_marge.host.rollout.weight_version import FixedVersion
+
+if TYPE_CHECKING:
+    from simulated_cluster import Cluster
+
+    from openrlhf_marge.host.rollout.samples_generator import GuidedSamplesGenerator
+
+
+class SimulatedExplorers(Explorers):
+    """Divides, packs, unpacks and merges as the package does; what goes between processes is really pickled.
+
+    ``seconds`` are CPU seconds of each explorer's thread, ``packed`` the bytes of all answers. Neither an explorer's
+    seconds nor those of the simulation are the driver's.
+    """
+
+    def __init__(self, cluster: Cluster, generator: GuidedSamplesGenerator, n: int) -> None:
+        self._shares, self._cluster = engine_shares(len(cluster.engines), n), cluster
+        self._places = [
+            Workplace(
+                args=generator.args,
+                tokenizer=generator.tokenizer,
+                engines=cluster.engines[share.start : share.stop],
+                rewards=generator.reward_client,
+                first_engine=share.start,
+            )
+            for share in self._shares
+        ]
+        self.seconds, self.packed = [0.0] * n, 0
+
+    def _answers(self, asked: Mapping[int, tuple[Any, ...]]) -> dict[int, Explored]:
+        clock = self._cluster.clock
+        begin, ends, answers = clock.now, [], {}
+        for explorer, given in asked.items():
+            clock.now, sent = begin, cloudpickle.dumps(given)
+            answers[explorer] = self._explored(explorer, sent)
+            ends.append(clock.now)
+        clock.now = max(ends)
+        self.packed += sum(map(len, answers.values()))
+        return {explorer: pickle.loads(answer) for explorer, answer in answers.items()}
+
+    def _explored(self, explorer: int, sent: bytes) -> bytes:
+        meter = self._cluster.meter
+        simulated, start = meter.seconds, time.thread_time()
+        given = pickle.loads(sent)
+        assert isinstance(given[2], FixedVersion), "it goes to another process"
+        answer = cloudpickle.dumps(explore_share(self._places[explorer], *given))
+        spent = time.thread_time() - start
+        self.seconds[explorer] += spent - (meter.seconds - simulated)
+        meter.seconds = simulated + spent
+        return answer
