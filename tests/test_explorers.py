@@ -1,4 +1,4 @@
-"""``--marge.explorers``: whatever their number, a rollout finds the same, and one that fails ends it with a sentence."""
+"""``--marge.explorers``: whatever their number, a rollout finds the same."""
 
 import asyncio
 import pickle
@@ -64,7 +64,11 @@ class Drawn:
         ]
 
 
-CONFIGS = ({}, dict(guidance_source="fresh", state_budget="adaptive"), dict(explore="frontier", guidance_source="fresh"))
+CONFIGS = (
+    {},
+    dict(guidance_source="fresh", state_budget="adaptive"),
+    dict(explore="frontier", guidance_source="fresh"),
+)
 
 
 async def explored(chain: Explorer, names):

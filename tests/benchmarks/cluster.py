@@ -64,7 +64,8 @@ def sentence(shape: Shape, taken: Sequence[Taken], states_so_far: int) -> str:
         )
     return (
         f"{shape.engines} engines, {states_so_far} states so far: {thread:.3f} ms of the driver's thread a state"
-        f"{explored or f' ({process:.3f} of all its threads)'}, {sum(t.tokens for t in taken) / states:.0f} tokens a state; engines "
+        f"{explored or f' ({process:.3f} of all its threads)'}, "
+        f"{sum(t.tokens for t in taken) / states:.0f} tokens a state; engines "
         f"busy {statistics.mean(busy) / virtual:.2f} of {virtual:.0f} s, {slots:.2f} of their places filled; last "
         f"tenth of the answers in {tail:.2f} of the time; longest engine {most_over_mean(busy):.3f} of the mean in "
         f"seconds, {most_over_mean(made):.3f} in tokens; {cached:.3f} of prompt tokens cached; driver's share of the "
@@ -100,7 +101,8 @@ def main() -> None:
         return
     shape = Shape(
         engines=args.engines, problems=args.problems, rollouts=args.rollouts, completions=args.completions,
-        max_response=args.max_response, slow=args.slow, explorers=args.explorers, responses=dict(median=args.median, sigma=args.sigma),
+        max_response=args.max_response, slow=args.slow, explorers=args.explorers,
+        responses=dict(median=args.median, sigma=args.sigma),
     )  # fmt: skip
     taken = simulated(shape, experiences=args.experiences)
     print("all: " + sentence(shape, taken, sum(t.states for t in taken)))

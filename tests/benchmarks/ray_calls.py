@@ -39,14 +39,18 @@ def answer_of(tokens: int, flat: bool | None) -> RequestOutput:
         log_probs: Any = FlatLogprobs() if flat else []
         for token in ids:
             position = {token: Logprob(-rng.random(), 2, None)}
-            if not flat:  # with ``logprobs=1``: the most probable token, too, which is another one in half of the places
+            if not flat:  # with ``logprobs=1`` the most probable token, too: another one in half of the places
                 position |= {token + rng.randrange(2): Logprob(-0.1, 1, None)}
             log_probs.append(position)
         outputs.append(
             CompletionOutput(
-                index=index, text="", token_ids=ids, cumulative_logprob=-1.0, finish_reason="stop",
+                index=index,
+                text="",
+                token_ids=ids,
+                cumulative_logprob=-1.0,
+                finish_reason="stop",
                 logprobs=None if flat is None else log_probs,
-            )  # fmt: skip
+            )
         )
     return RequestOutput(
         request_id="0", prompt=None, prompt_token_ids=list(range(1000, 1090)), prompt_logprobs=None, outputs=outputs,
