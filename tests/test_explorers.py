@@ -92,10 +92,17 @@ def test_any_number_of_explorers_finds_what_one_finds(rollouts, n, config, order
             of_share, pool = [names[place] for place in share], GuidancePool()
             pool.update(pickle.loads(pickle.dumps(known_of(many, of_share))))
             found = asyncio.run(explored(explorer(sampler, pool=pool, **config), of_share))
-            sent = Explored(explorations=found, pool=known_of(pool, of_share), counts={"tokens": 1.0})
+            cut = random.Random(order).randrange(len(share) + 1)
+            sent = [
+                Explored(
+                    places=part, explorations=[found[i] for i in part], counts={"problems": float(len(part))},
+                    pool=known_of(pool, [of_share[i] for i in part]),
+                )
+                for part in (range(cut, len(share)), range(cut))
+            ]  # fmt: skip
             answers.append(pickle.loads(pickle.dumps(sent)))
         together, counts = merge(places, answers, many)
-        assert together == alone and counts == {"tokens": float(len(places))}
+        assert together == alone and counts == {"problems": float(len(names))}
         assert many.state_dict() == one.state_dict()
 
 

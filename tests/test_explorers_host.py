@@ -80,6 +80,12 @@ class RemoteError:
         return "node" if ref.startswith("node") else None
 
 
+def method(name: str, number: int) -> SimpleNamespace:
+    """Of an actor's handle."""
+    streaming = SimpleNamespace(remote=lambda *_: iter([f"{name} {number}"]))
+    return SimpleNamespace(remote=lambda *_: f"{name} {number}", options=lambda num_returns: streaming)
+
+
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
@@ -93,9 +99,6 @@ class RemoteError:
 def test_an_explorer_that_fails_ends_the_others(monkeypatch, error, sentence):
     remote = RemoteError(error)
     monkeypatch.setattr(explorers, "ray", remote)
-
-    def method(name: str, number: int) -> SimpleNamespace:
-        return SimpleNamespace(remote=lambda *_: f"{name} {number}")
 
     actors = [
         SimpleNamespace(**{name: method(name, number) for name in ("node", "start", "explore")}) for number in (0, 1)

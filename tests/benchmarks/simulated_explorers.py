@@ -42,7 +42,7 @@ class SimulatedExplorers(Explorers):
         ]
         self.seconds, self.packed = [0.0] * n, 0
 
-    def _answers(self, asked: Mapping[int, tuple[Any, ...]]) -> dict[int, Explored]:
+    def _answers(self, asked: Mapping[int, tuple[Any, ...]]) -> dict[int, list[Explored]]:
         clock = self._cluster.clock
         begin, ends, answers = clock.now, [], {}
         for explorer, given in asked.items():
@@ -50,15 +50,15 @@ class SimulatedExplorers(Explorers):
             answers[explorer] = self._explored(explorer, sent)
             ends.append(clock.now)
         clock.now = max(ends)
-        self.packed += sum(map(len, answers.values()))
-        return {explorer: pickle.loads(answer) for explorer, answer in answers.items()}
+        self.packed += sum(len(piece) for pieces in answers.values() for piece in pieces)
+        return {explorer: [pickle.loads(piece) for piece in pieces] for explorer, pieces in answers.items()}
 
-    def _explored(self, explorer: int, sent: bytes) -> bytes:
+    def _explored(self, explorer: int, sent: bytes) -> list[bytes]:
         meter = self._cluster.meter
         simulated, start = meter.seconds, time.thread_time()
         given = pickle.loads(sent)
         assert isinstance(given[2], FixedVersion), "it goes to another process"
-        answer = cloudpickle.dumps(explore_share(self._places[explorer], *given))
+        answer = [cloudpickle.dumps(piece) for piece in explore_share(self._places[explorer], *given)]
         spent = time.thread_time() - start
         self.seconds[explorer] += spent - (meter.seconds - simulated)
         meter.seconds = simulated + spent

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import starmap
 from typing import Any
 
 from tqdm import tqdm
@@ -81,9 +82,11 @@ class Workplace:
 
 async def explore_problems(
     place: Workplace, problems: Sequence[Problem], pool: GuidancePool, weight_version: WeightVersion,
-    generate_kwargs: dict[str, Any],
+    generate_kwargs: dict[str, Any], ended: Callable[[int, Exploration], None] | None = None,
 ) -> tuple[list[Exploration], dict[str, float]]:  # fmt: skip
     """All problems at once, none waiting for another; returns the explorations in their order, and counts to add up.
+
+    ``ended`` gets each as it ends, with the place of its problem.
 
     The trainer's process runs it, and with ``--marge.explorers`` processes with a part of the problems each. Seeds and
     choices depend on run, problem, visit and prefix alone, so what is found for a problem is the same in any of them.
@@ -92,10 +95,12 @@ async def explore_problems(
     explorer = make_explorer(place.args, place.args.marge, place.tokenizer, pool, sampler)
     with tqdm(total=len(problems), desc=place.title) as progress, few_garbage_searches():
 
-        async def explore(problem: Problem) -> Exploration:
+        async def explore(place: int, problem: Problem) -> Exploration:
             exploration = await explorer.explore(problem)
             progress.update()
+            if ended is not None:
+                ended(place, exploration)
             return exploration
 
-        explorations = list(await asyncio.gather(*map(explore, problems)))
+        explorations = list(await asyncio.gather(*starmap(explore, enumerate(problems))))
     return explorations, {f"marge/{name}": value for name, value in sampler.counts.items()}

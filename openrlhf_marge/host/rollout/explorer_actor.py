@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import ray
@@ -15,8 +16,11 @@ from openrlhf_marge.host.rollout.explorations import Workplace, explore_problems
 from openrlhf_marge.host.rollout.reward_client import RewardClient
 from openrlhf_marge.host.rollout.shares import Explored, known_of
 from openrlhf_marge.host.rollout.weight_version import WeightVersion
+from openrlhf_marge.method.groups import Exploration
 from openrlhf_marge.method.guidance import GuidancePool, PoolState
 from openrlhf_marge.types import Problem
+
+PIECE_SECONDS = 1.0  # of work, whose results are one piece
 
 
 class ExplorerActor:
@@ -53,7 +57,7 @@ class ExplorerActor:
     def explore(
         self, problems: Sequence[Problem], known: PoolState, weight_version: WeightVersion,
         generate_kwargs: dict[str, Any],
-    ) -> Explored:  # fmt: skip
+    ) -> Iterator[Explored]:  # fmt: skip
         """Its part of a rollout; ``known`` is what the pool knows of these problems."""
         return explore_share(self._place, problems, known, weight_version, generate_kwargs)
 
@@ -61,9 +65,50 @@ class ExplorerActor:
 def explore_share(
     place: Workplace, problems: Sequence[Problem], known: PoolState, weight_version: WeightVersion,
     generate_kwargs: dict[str, Any],
-) -> Explored:  # fmt: skip
-    """A part of a rollout, with a pool of its own."""
+) -> Iterator[Explored]:  # fmt: skip
+    """A part of a rollout, with a pool of its own, in pieces: the receiver unpacks them while engines compute."""
     pool = GuidancePool()
     pool.update(known)
-    explorations, counts = asyncio.run(explore_problems(place, problems, pool, weight_version, generate_kwargs))
-    return Explored(explorations=explorations, pool=known_of(pool, [p.id for p in problems]), counts=counts)
+    ended: list[tuple[int, Exploration]] = []
+
+    def piece(counts: dict[str, float]) -> Explored:
+        places, explorations = [place for place, _ in ended], [exploration for _, exploration in ended]
+        ended.clear()
+        return Explored(
+            places=places,
+            explorations=explorations,
+            pool=known_of(pool, [problems[place].id for place in places]),
+            counts=counts,
+        )
+
+    with event_loop() as loop:
+        work = loop.create_task(
+            explore_problems(
+                place, problems, pool, weight_version, generate_kwargs, lambda *found: ended.append(found)
+            )
+        )
+        while not work.done():
+            loop.run_until_complete(asyncio.wait([work], timeout=PIECE_SECONDS))
+            if ended and not work.done():
+                yield piece({})
+        _, counts = work.result()
+        yield piece(counts)
+
+
+@contextmanager
+def event_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """As ``asyncio.run`` has one, to be run in parts; asyncio.Runner, which does that, is not in Python 3.10."""
+
+    async def end_tasks() -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    loop = asyncio.new_event_loop()
+    try:
+        yield loop
+    finally:
+        loop.run_until_complete(end_tasks())
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()

@@ -57,12 +57,22 @@ class Explorers:
             answers = self._answers(asked)
             return merge(list(places.values()), [answers[explorer] for explorer in places], pool)
 
-    def _answers(self, asked: Mapping[int, tuple[Any, ...]]) -> dict[int, Explored]:
-        """By the number of the explorer: what it answers to its arguments."""
+    def _answers(self, asked: Mapping[int, tuple[Any, ...]]) -> dict[int, list[Explored]]:
+        """By the number of the explorer: the pieces of its answer to its arguments, each unpacked as it comes."""
         try:
             self._start()
-            refs = {self._actors[explorer].explore.remote(*given): explorer for explorer, given in asked.items()}
-            return self._awaited(refs)
+            pieces: dict[int, list[Explored]] = {explorer: [] for explorer in asked}
+            streams = {
+                self._actors[explorer].explore.options(num_returns="streaming").remote(*given): explorer
+                for explorer, given in asked.items()
+            }
+            waiting = list(streams)
+            while waiting:
+                (stream,), waiting = ray.wait(waiting, num_returns=1)
+                if (ref := next(stream, None)) is not None:
+                    pieces[streams[stream]].append(_value(ref, streams[stream]))
+                    waiting.append(stream)
+            return pieces
         except BaseException:
             for actor in self._actors:
                 ray.kill(actor)

@@ -14,10 +14,11 @@ from openrlhf_marge.method.guidance import GuidancePool, PoolState
 
 @dataclass(frozen=True, kw_only=True)
 class Explored:
-    """What an explorer answers with."""
+    """A piece of what an explorer answers with; each of its problems is in one piece."""
 
-    explorations: Sequence[Exploration]  # in the order of its problems
-    pool: PoolState  # of its problems, as they are known now
+    places: Sequence[int]  # of the problems among those that it got
+    explorations: Sequence[Exploration]  # of these problems
+    pool: PoolState  # what is known of them now
     counts: dict[str, float]
 
 
@@ -43,18 +44,20 @@ def divide(problem_ids: Sequence[str], engines: Sequence[range]) -> list[list[in
 
 
 def merge(
-    places: Sequence[Sequence[int]], answers: Sequence[Explored], pool: GuidancePool
+    places: Sequence[Sequence[int]], answers: Sequence[Sequence[Explored]], pool: GuidancePool
 ) -> tuple[list[Exploration], dict[str, float]]:
     """The explorations in the order of the rollout's problems, and sums of the counts; the pool takes over the rest.
 
-    ``places`` are those of ``divide``, without the explorers that got nothing; all in the order of the explorers.
+    ``places`` are those of ``divide``, without the explorers that got nothing; ``answers`` are their pieces in the
+    order in which they came.
     """
     explorations: dict[int, Exploration] = {}
     counts: Counter[str] = Counter()
-    for of_one, answer in zip(places, answers, strict=True):
-        explorations.update(zip(of_one, answer.explorations, strict=True))
-        pool.update(answer.pool)
-        counts.update(answer.counts)
+    for of_one, pieces in zip(places, answers, strict=True):
+        for piece in pieces:
+            explorations.update(zip((of_one[place] for place in piece.places), piece.explorations, strict=True))
+            pool.update(piece.pool)
+            counts.update(piece.counts)
     return [explorations[place] for place in range(len(explorations))], dict(counts)
 
 
