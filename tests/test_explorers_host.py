@@ -1,5 +1,6 @@
 """``--marge.explorers`` on a simulated cluster: the same dump as without, and what fails is said as without."""
 
+import gc
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from openrlhf_marge import MargeConfig
 from openrlhf_marge.data.dump import dump_files
 from openrlhf_marge.data.dump_reading import read_groups
 from openrlhf_marge.host.rollout import explorers
+from openrlhf_marge.host.rollout.explorations import no_garbage_searches
 from openrlhf_marge.method.guidance import GuidancePool
 
 sys.path.append(str(Path(__file__).parent / "benchmarks"))
@@ -109,3 +111,10 @@ def test_an_explorer_that_fails_ends_the_others(monkeypatch, error, sentence):
     with pytest.raises(RuntimeError, match=sentence):
         explorers.Explorers(args, ["engine"] * 2).explore(problems, GuidancePool(), None, {})
     assert remote.killed == actors
+
+
+def test_garbage_is_searched_for_again_after_unpacking():
+    with pytest.raises(KeyError), no_garbage_searches():
+        assert not gc.isenabled()
+        raise KeyError
+    assert gc.isenabled() and gc.get_freeze_count() == 0

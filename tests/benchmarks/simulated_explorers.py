@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
 import time
 from collections.abc import Mapping
@@ -56,9 +57,11 @@ class SimulatedExplorers(Explorers):
     def _explored(self, explorer: int, sent: bytes) -> list[bytes]:
         meter = self._cluster.meter
         simulated, start = meter.seconds, time.thread_time()
+        gc.enable()  # as in a process of its own
         given = pickle.loads(sent)
         assert isinstance(given[2], FixedVersion), "it goes to another process"
         answer = [cloudpickle.dumps(piece) for piece in explore_share(self._places[explorer], *given)]
+        gc.disable()
         spent = time.thread_time() - start
         self.seconds[explorer] += spent - (meter.seconds - simulated)
         meter.seconds = simulated + spent

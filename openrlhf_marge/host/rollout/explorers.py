@@ -8,7 +8,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
-from openrlhf_marge.host.rollout.explorations import few_garbage_searches
+from openrlhf_marge.host.rollout.explorations import no_garbage_searches
 from openrlhf_marge.host.rollout.explorer_actor import ExplorerActor
 from openrlhf_marge.host.rollout.shares import Explored, divide, engine_shares, known_of, merge
 from openrlhf_marge.host.rollout.weight_version import WeightVersion
@@ -49,7 +49,7 @@ class Explorers:
         """
         divided = enumerate(divide([p.id for p in problems], self._shares))
         places = {explorer: of_one for explorer, of_one in divided if of_one}
-        with few_garbage_searches():
+        with no_garbage_searches():
             asked = {}
             for explorer, of_one in places.items():
                 share = [problems[place] for place in of_one]
