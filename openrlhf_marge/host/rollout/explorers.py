@@ -1,4 +1,4 @@
-"""Spreads a rollout over processes, for one thread cannot serve more than some hundred engines."""
+"""Spreads a rollout over processes, for one thread cannot serve more than some dozen engines."""
 
 from __future__ import annotations
 
