@@ -40,7 +40,7 @@ class EngineSampler:
             stop=list(stop) or None,
             detokenize=bool(stop),  # to see a stop text; the ids are decoded here, once, together with their prefix
             logprobs=0 if with_log_probs else None,  # of the sampled token alone
-            flat_logprobs=with_log_probs,  # ten times as fast to unpickle as an object for each token
+            flat_logprobs=with_log_probs,  # to unpickle an object for each token took most of a call
             output_kind=RequestOutputKind.FINAL_ONLY,  # otherwise the n outputs arrive apart
         )
         self._dispatcher = Dispatcher(len(engines))
