@@ -71,7 +71,8 @@ def generator_on(
         reward=SimpleNamespace(remote_url=["http://localhost:1"]),
         rollout=SimpleNamespace(batch_size=problems, n_samples_per_prompt=completions),
         train=SimpleNamespace(
-            batch_size=batch, max_epochs=1, num_episodes=1, seed=0, full_determinism_enable=seeded
+            batch_size=batch, max_epochs=1, num_episodes=1, seed=0, full_determinism_enable=seeded,
+            async_enable=False, partial_rollout_enable=False,
         ),
         vllm=SimpleNamespace(enable_sleep=False),
     )  # fmt: skip

@@ -112,6 +112,8 @@ def test_reference_initial_leaves_the_kl_as_it_was_asked_for(launch):
         ("--actor.num_gpus_per_node 3", r"not a multiple of --rollout.micro_batch_size x actor ranks = 1 x 3"),
         ("--vllm.num_engines 0", r"--vllm.num_engines is not set"),
         ("--marge.reference episode --ds.lora.rank 4", r"--marge.reference episode does not work with --ds.lora.rank"),
+        ("--marge.explorers 0", r"--marge.explorers is 0; it must be at least 1"),
+        ("--marge.explorers 2 --vllm.num_engines 1", r"--marge.explorers is above --vllm.num_engines: each explorer"),
         ("--marge.max_age -1", r"--marge.max_age is -1; it must be at least 0"),
         ("--marge.max_age 0 --train.async_enable", r"--marge.max_age 0 does not work with --train.async_enable, "),
         ("--marge.max_age 3 --marge.replay_dir d", r"--marge.max_age does not work with --marge.replay_dir: the dump"),

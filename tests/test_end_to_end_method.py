@@ -96,6 +96,17 @@ def test_methods_that_weigh_tokens_train_on_what_they_dumped(task, tmp_path, clu
     assert again.values("policy_loss") == pytest.approx(run.values("policy_loss"), abs=1e-4)
 
 
+def test_two_explorers_find_what_one_process_finds(task, tmp_path, cluster):
+    found = []
+    for n in (1, 2):
+        flags = f"{STEPS} --marge.guidance_source fresh --vllm.num_engines 2 --train.full_determinism_enable"
+        out = tmp_path / str(n)
+        run = train(task, out, f"{flags} --marge.explorers {n} --marge.dump_dir {out}/dump", cluster)
+        assert ("Explore problems, explorer 1" in run.log) == (n == 2)
+        found.append((groups_of(out / "dump"), run.values("marge/outcome_diversity_per_1k_tokens")))
+    assert found[0] == found[1] and len(found[0][0]) == 2
+
+
 def check_async(run, folder, too_old: int = 0) -> list:
     """Every completion was trained on, waits or is one of the ``too_old`` ones, and knows its weights.
 
@@ -133,9 +144,9 @@ def test_asynchronous_training_on_the_authors_rows_with_their_guidance_first(tas
     assert len({g.state.guidance.id for g in first}) >= 1 and len(first) >= 16
 
 
-def test_asynchronous_training_with_partial_rollouts(task, tmp_path, cluster, capsys):
+def test_asynchronous_training_with_partial_rollouts_and_explorers(task, tmp_path, cluster, capsys):
     flags = f"""{TOKENS} --train.async_enable --train.partial_rollout_enable --marge.dump_dir {tmp_path}/dump
-        --ckpt.save_steps 1 --marge.guidance_rule fixed"""
+        --vllm.num_engines 2 --marge.explorers 2 --ckpt.save_steps 1 --marge.guidance_rule fixed"""
     run = train(task, tmp_path, f"{flags} --train.num_episodes 2", cluster)
     groups = check_async(run, tmp_path / "dump")
     assert any(run.values("marge/groups_across_weight_updates")) == any(g.crosses_update for g in groups)
@@ -240,7 +251,7 @@ def kill_after_rollout():
 
 def reward_func(queries, prompts, labels):
     calls[0] += 1
-    if "WHEN" == "sampling" and calls[0] == 100:
+    if "WHEN" == "sampling" and calls[0] == 40 and not glob.glob(__file__ + ".killed"):
         kill()
     if "WHEN" == "training" and calls[0] == 1:
         threading.Thread(target=kill_after_rollout, daemon=True).start()
@@ -249,13 +260,17 @@ def reward_func(queries, prompts, labels):
 
 
 @pytest.mark.parametrize(
-    ("victim", "when"),
-    [("EngineCore", "sampling"), ("ray::RolloutRayActor", "sampling"), ("ray::RolloutRayActor", "training")],
+    ("victim", "when", "more"),
+    [
+        ("EngineCore", "sampling", ""),
+        ("ray::RolloutRayActor", "sampling", "--marge.explorers 2"),
+        ("ray::RolloutRayActor", "training", ""),
+    ],
 )
-def test_a_run_whose_engine_dies_stops_soon_and_names_it(task, tmp_path, cluster, victim, when):
+def test_a_run_whose_engine_dies_stops_soon_and_names_it(task, tmp_path, cluster, victim, when, more):
     reward = tmp_path / "reward.py"
     reward.write_text(KILLS_AN_ENGINE.replace("VICTIM", victim).replace("WHEN", when))
-    flags = f"--vllm.num_engines 2 --reward.remote_url {reward} --marge.dump_dir {tmp_path}/dump"
+    flags = f"--vllm.num_engines 2 --reward.remote_url {reward} --marge.dump_dir {tmp_path}/dump {more}"
     run = launch(task, tmp_path, TOKENS + flags, cluster)
     killed = tmp_path / "reward.py.killed"
     seconds = time.time() - killed.stat().st_mtime

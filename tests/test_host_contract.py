@@ -28,6 +28,7 @@ from openrlhf.trainer.ray.vllm_engine import RolloutRayActor, batch_vllm_engine_
 from openrlhf.utils.agent import SingleTurnAgentExecutor
 from openrlhf.utils.deepspeed import DeepspeedStrategy
 from vllm import SamplingParams
+from vllm.logprobs import FlatLogprobs
 from vllm.outputs import CompletionOutput
 from vllm.sampling_params import RequestOutputKind
 
@@ -118,6 +119,8 @@ def test_fields_of_the_hosts_types():
     assert {"token_ids", "finish_reason", "logprobs"} <= {f.name for f in fields(CompletionOutput)}
     params = SamplingParams(n=2, detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY)
     assert (params.n, params.output_kind) == (2, RequestOutputKind.FINAL_ONLY)
+    assert SamplingParams(logprobs=0, flat_logprobs=True).num_logprobs == 0
+    assert {"start_indices", "token_ids", "logprobs"} <= {f.name for f in fields(FlatLogprobs)}
 
 
 def test_the_plugin_is_found_by_name():

@@ -10,10 +10,12 @@ import pytest
 pytest.importorskip("openrlhf", reason="the host is not installed")
 
 from aiohttp import web
+from vllm.logprobs import FlatLogprobs, Logprob
 
 from openrlhf_marge.arithmetic.model import build_tokenizer
 from openrlhf_marge.host.rollout import dispatch, tokens
 from openrlhf_marge.host.rollout import reward_client as rewards
+from openrlhf_marge.host.rollout.engine_outputs import sampled_log_probs
 from openrlhf_marge.host.rollout.reward_client import RewardClient
 from openrlhf_marge.host.rollout.sampler import EngineSampler
 from openrlhf_marge.rewards.returned import parse_reward
@@ -89,6 +91,24 @@ def test_a_judgement_is_the_probability_of_a_token_that_alone_is_allowed():
     ((ids, params),) = engine.asked
     assert ids == [1, 2, 3, 4] and params.allowed_token_ids == [7] and params.logprobs == 1
     assert (params.max_tokens, params.temperature, params.n) == (1, 0.0, 1)
+
+
+def test_log_probs_of_the_sampled_tokens_are_read_from_dicts_and_from_flat_lists():
+    nested = [{4: Logprob(-1.0), 9: Logprob(-0.5)}, {9: Logprob(-0.25)}, {7: Logprob(-2.0), 8: Logprob(-0.1)}]
+    flat = FlatLogprobs()
+    flat.extend(nested)
+    for log_probs in (nested, flat):
+        output = SimpleNamespace(token_ids=[4, 9, 7], logprobs=log_probs)
+        assert sampled_log_probs(output, 3) == (-1.0, -0.25, -2.0)
+        assert sampled_log_probs(output, 2) == (-1.0, -0.25)
+    with pytest.raises(ValueError, match="its log-probs are of other tokens than those that it sampled"):
+        sampled_log_probs(SimpleNamespace(token_ids=[4, 9, 8], logprobs=flat), 3)
+    assert sampled_log_probs(SimpleNamespace(token_ids=[4], logprobs=None), 1) is None
+
+
+def test_several_clients_ask_a_server_for_no_more_at_once_than_one():
+    most = [RewardClient(["http://localhost:1"] * 2, clients=n)._most_requests for n in (1, 3, 500)]
+    assert most == [128, 42, 1]
 
 
 def test_the_grader_gets_the_bare_prompt_and_prefix_with_completion():

@@ -45,6 +45,7 @@ WITHOUT = (
     "expected_states",
     "skip_saturated",
     "max_age",
+    "explorers",
     "share_prefix",
     "dump_dir",
     "replay_dir",

@@ -20,12 +20,22 @@ def shared_pool() -> GraderPool:
     with _shared_lock:
         if _shared is None:
             _shared = GraderPool(
-                _setting("MARGE_GRADER_WORKERS", min(usable_cores(), MOST_WORKERS), int),
+                workers_for(1),
                 _setting("MARGE_GRADER_SECONDS", 5.0, float),
                 _setting(MEMORY_VARIABLE, 1024, int),
             )
             atexit.register(_shared.close)
         return _shared
+
+
+def workers_for(processes: int) -> int:
+    """Workers in the pool of each of so many processes that grade on this machine at once, at least one.
+
+    They share what MARGE_GRADER_WORKERS says, or the cores. ValueError when that is not a number above 0.
+    """
+    if "MARGE_GRADER_WORKERS" in os.environ:
+        return max(1, int(_setting("MARGE_GRADER_WORKERS", 1, int)) // processes)
+    return min(max(1, usable_cores() // processes), MOST_WORKERS)
 
 
 def usable_cores() -> int:

@@ -57,6 +57,12 @@ class TrainingOptions:
         "--marge.skip_saturated; None: groups of any age are trained on",
         low=0,
     )
+    explorers: int = option(
+        1,
+        "processes that explore, each a part of a rollout's problems on a part of the engines; 1: the one that "
+        "generates. One process can feed some dozen engines; the explorations are the same",
+        low=1,
+    )
     share_prefix: bool = option(
         False,
         "compute tokens that completions have in common (prompt, guidance) once in the policy's and the reference's "

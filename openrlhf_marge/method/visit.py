@@ -33,7 +33,7 @@ class Visit(Grouping):
     n_completions: int  # per state
     sampler: Sampler
     decode_pieces: DecodePieces
-    pool: GuidancePool  # of all problems
+    pool: GuidancePool  # of this problem and others; which others, --marge.explorers decides
     question: Question | None = None  # where the model judges solutions
     _asked: set[tuple[TokenIds, str]] = field(default_factory=set, init=False, repr=False)
 

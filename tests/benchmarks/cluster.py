@@ -2,6 +2,7 @@
 
     python tests/benchmarks/cluster.py                               # how balance depends on the size of a rollout
     python tests/benchmarks/cluster.py --engines 1000 --problems 20000 --rollouts 10 --median 40
+    python tests/benchmarks/cluster.py --explorers 8 --problems 2000 # the same by --marge.explorers 8
     python tests/benchmarks/cluster.py --faults 40                   # engines and graders that fail, and resumes
 
 Engines, grader and prompt loader are simulated; between them runs the package itself, from the prompts to the groups
@@ -54,9 +55,17 @@ def sentence(shape: Shape, taken: Sequence[Taken], states_so_far: int) -> str:
     thread, process = (1000 * sum(c) / states for c in zip(*((t.thread, t.process) for t in taken), strict=True))
     tail = statistics.mean(1 - t.nine_tenths / t.virtual for t in taken)
     cached = sum(t.cached_tokens for t in taken) / sum(t.prompt_tokens for t in taken)
+    explored = ""
+    if shape.explorers > 1:
+        by_explorer = [1000 * sum(seconds) for seconds in zip(*(t.explorers for t in taken), strict=True)]
+        explored = (
+            f" beside {shape.explorers} explorers of {sum(by_explorer) / states:.3f} ms a state, the longest "
+            f"{most_over_mean(by_explorer):.3f} of the mean, {sum(t.packed for t in taken) / states:.0f} bytes a state"
+        )
     return (
-        f"{shape.engines} engines, {states_so_far} states so far: {thread:.3f} ms of the driver's thread a state "
-        f"({process:.3f} of all its threads), {sum(t.tokens for t in taken) / states:.0f} tokens a state; engines "
+        f"{shape.engines} engines, {states_so_far} states so far: {thread:.3f} ms of the driver's thread a state"
+        f"{explored or f' ({process:.3f} of all its threads)'}, "
+        f"{sum(t.tokens for t in taken) / states:.0f} tokens a state; engines "
         f"busy {statistics.mean(busy) / virtual:.2f} of {virtual:.0f} s, {slots:.2f} of their places filled; last "
         f"tenth of the answers in {tail:.2f} of the time; longest engine {most_over_mean(busy):.3f} of the mean in "
         f"seconds, {most_over_mean(made):.3f} in tokens; {cached:.3f} of prompt tokens cached; driver's share of the "
@@ -78,6 +87,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--sigma", type=float, default=0.8, help="of the log-normal lengths [0.8]")
     parser.add_argument("--max_response", type=int, default=2048, help="most tokens of a response [2048]")
     parser.add_argument("--slow", type=int, default=0, help="engines that take twice as long [0]")
+    parser.add_argument("--explorers", type=int, default=1, help="processes that explore [1]")
     parser.add_argument("--experiences", action="store_true", help="make OpenRLHF's Experiences, too")
     parser.add_argument("--faults", type=int, default=0, help="faults to inject instead, on a small cluster")
     parser.add_argument("--seed", type=int, default=0, help="of the faults [0]")
@@ -91,7 +101,8 @@ def main() -> None:
         return
     shape = Shape(
         engines=args.engines, problems=args.problems, rollouts=args.rollouts, completions=args.completions,
-        max_response=args.max_response, slow=args.slow, responses=dict(median=args.median, sigma=args.sigma),
+        max_response=args.max_response, slow=args.slow, explorers=args.explorers,
+        responses=dict(median=args.median, sigma=args.sigma),
     )  # fmt: skip
     taken = simulated(shape, experiences=args.experiences)
     print("all: " + sentence(shape, taken, sum(t.states for t in taken)))

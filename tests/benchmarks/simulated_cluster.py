@@ -19,6 +19,7 @@ from openrlhf_marge.host.rollout.samples_generator import GuidedSamplesGenerator
 sys.path.append(str(Path(__file__).parents[1]))  # helpers of the tests
 
 from simulated_engine import SimulatedEngine
+from simulated_explorers import SimulatedExplorers
 from simulated_responses import CpuMeter, Responses, Speed
 
 from host_objects import generator_on
@@ -85,6 +86,7 @@ class Shape:
     batch: int = 1024
     max_response: int = 2048
     slow: int = 0  # engines that take twice as long
+    explorers: int = 1
     responses: dict[str, float] = field(default_factory=dict)
     speed: Speed = field(default_factory=Speed)
     config: MargeConfig = field(default_factory=lambda: MargeConfig(split="tokens", guidance_source="fresh"))
@@ -118,6 +120,8 @@ class Cluster:
             completions=shape.completions, batch=shape.batch, max_len=self.max_len, seeded=True, model=str(self.model),
         )  # fmt: skip
         generator.reward_client._executor = self.grader
+        if shape.explorers > 1:
+            generator._explorers = SimulatedExplorers(self, generator, shape.explorers)
         return generator, kwargs
 
     def new_weights(self) -> None:

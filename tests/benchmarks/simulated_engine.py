@@ -17,7 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from prefix_blocks import PrefixBlocks
-from simulated_responses import CpuMeter, Responses, Speed
+from simulated_responses import CpuMeter, Responses, Speed, flat_log_probs
 
 from virtual_time import VirtualClock
 
@@ -96,7 +96,7 @@ class SimulatedEngine:
         rng, prefix = random.Random(params.seed), len(ids) - self._prompt_tokens
         drawn = [self._responses.draw(rng, prefix, params.max_tokens) for _ in range(params.n)]
         outputs = [
-            SimpleNamespace(token_ids=tokens, finish_reason=why, stop_reason=None, logprobs=None)
+            SimpleNamespace(token_ids=tokens, finish_reason=why, stop_reason=None, logprobs=flat_log_probs(tokens))
             for tokens, why in drawn
         ]
         request = _Request(ids, answer, outputs, params.n, self.cache.add(ids), fault, self._clock.now)

@@ -6,6 +6,7 @@ import random
 import time
 from array import array
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
 EOS = 0
@@ -50,6 +51,17 @@ class Responses:
         if length >= room:
             return self.tokens[start : start + room].tolist(), "length"
         return [*self.tokens[start : start + length].tolist(), EOS], "stop"
+
+
+LOG_PROBS = [-random.Random(0).random() / place for place in range(1, POOL)]
+
+
+def flat_log_probs(tokens: list[int]) -> SimpleNamespace:
+    """As vLLM's FlatLogprobs: one for each token; new floats, as those that Ray unpickles."""
+    n = len(tokens)
+    return SimpleNamespace(
+        start_indices=list(range(n)), token_ids=[*tokens], logprobs=[value * 0.5 for value in LOG_PROBS[:n]]
+    )
 
 
 @dataclass

@@ -54,6 +54,8 @@ class Taken:
     busy: Sequence[float]
     slots: Sequence[float]
     made: Sequence[int]  # tokens
+    explorers: Sequence[float]  # CPU seconds of each explorer's thread; none where the driver explores
+    packed: int  # bytes of what they answered with
     record: RolloutRecord
 
 
@@ -63,6 +65,8 @@ def roll_out(cluster: Cluster, generator: GuidedSamplesGenerator, kwargs: dict[s
     before = [(e.busy, e.slots, e.tokens) for e in engines]
     for engine in engines:
         engine.answers.clear()
+    explorers = generator._explorers
+    explored, packed = ([*explorers.seconds], explorers.packed) if explorers else ([], 0)
     thread, process, simulated = time.thread_time(), time.process_time(), cluster.meter.seconds
     generator.generate_samples(**kwargs)
     record = generator.take_record()
@@ -79,4 +83,6 @@ def roll_out(cluster: Cluster, generator: GuidedSamplesGenerator, kwargs: dict[s
         virtual=cluster.clock.now - begin, nine_tenths=answers[len(answers) * 9 // 10][0] - begin,
         latencies=sorted(latency for _, latency in answers), thread=thread, process=process, busy=busy, slots=slots,
         made=made, record=record,
+        explorers=[now - then for now, then in zip(explorers.seconds, explored, strict=True)] if explorers else [],
+        packed=explorers.packed - packed if explorers else 0,
     )  # fmt: skip

@@ -124,6 +124,11 @@ REFUSED_TOGETHER: tuple[tuple[Callable[[Any, MargeConfig], bool], str], ...] = (
         "every group is an update old; set it to at least 1, or to --train.async_queue_size where that is more",
     ),
     (
+        lambda a, c: c.explorers > 1 and not c.replay_dir and c.explorers > (a.vllm.num_engines or 0),
+        "--marge.explorers is above --vllm.num_engines: each explorer samples on engines of its own; lower it to the "
+        "engines that there are",
+    ),
+    (
         lambda a, c: c.traits.weighs_tokens and a.reward.stop_properly_penalty_coef is not None,
         "--reward.stop_properly_penalty_coef changes rewards after --marge.explore has weighed the tokens by them; "
         "leave it out",

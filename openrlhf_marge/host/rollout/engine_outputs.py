@@ -44,8 +44,18 @@ def completed_at(tokenizer: Any, output: Any) -> int:
 
 
 def sampled_log_probs(output: Any, end: int) -> tuple[float, ...] | None:
-    """Log-probs of the first ``end`` sampled tokens, when vLLM was asked for them."""
-    if output.logprobs is None:
+    """Log-probs of the first ``end`` sampled tokens, when vLLM was asked for them.
+
+    They come as a dict for each token, or flat (``flat_logprobs``): lists over all tokens, in which the sampled token
+    is the first at its place. ValueError where another one is.
+    """
+    log_probs = output.logprobs
+    if log_probs is None:
         return None
-    sampled = list(zip(output.token_ids, output.logprobs, strict=True))[:end]
-    return tuple(entry[token].logprob for token, entry in sampled)
+    if not hasattr(log_probs, "start_indices"):
+        sampled = list(zip(output.token_ids, log_probs, strict=True))[:end]
+        return tuple(entry[token].logprob for token, entry in sampled)
+    starts = log_probs.start_indices[:end]
+    if [log_probs.token_ids[start] for start in starts] != list(output.token_ids[:end]):
+        raise ValueError("its log-probs are of other tokens than those that it sampled")
+    return tuple([log_probs.logprobs[start] for start in starts])

@@ -20,12 +20,16 @@ REQUESTS_PER_SERVER = 64
 
 
 class RewardClient:
-    """Grades (prompt + response) texts; ``urls`` as OpenRLHF's ``args.reward.remote_url``, a list."""
+    """Grades (prompt + response) texts; ``urls`` as OpenRLHF's ``args.reward.remote_url``, a list.
 
-    def __init__(self, urls: Sequence[str]) -> None:
+    ``clients`` is how many of these a run has at once, in processes of their own: together they ask a server for no
+    more than one alone would.
+    """
+
+    def __init__(self, urls: Sequence[str], clients: int = 1) -> None:
         self._name = redacted(",".join(urls))
         self._executor = SingleTurnAgentExecutor(list(urls))
-        self._most_requests = REQUESTS_PER_SERVER * len(urls)
+        self._most_requests = max(1, REQUESTS_PER_SERVER * len(urls) // clients)
         self._requests: asyncio.Semaphore | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 

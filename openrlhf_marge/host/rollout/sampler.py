@@ -24,8 +24,10 @@ class EngineSampler:
     def __init__(
         self, engines: Sequence[Any], rewards: RewardClient, tokenizer: Any, *, temperature: float, top_p: float,
         with_log_probs: bool, seeded: bool, weight_version: Callable[[], Awaitable[int]], stop: Sequence[str] = (),
+        first_engine: int = 0,
     ) -> None:  # fmt: skip
-        self._engines = engines
+        """``first_engine`` is the number of the first of these engines among those of the run."""
+        self._engines, self._first_engine = engines, first_engine
         self._rewards = rewards
         self._tokenizer = tokenizer
         self._seeded = seeded
@@ -37,11 +39,12 @@ class EngineSampler:
             min_tokens=1,
             stop=list(stop) or None,
             detokenize=bool(stop),  # to see a stop text; the ids are decoded here, once, together with their prefix
-            logprobs=1 if with_log_probs else None,
+            logprobs=0 if with_log_probs else None,  # of the sampled token alone
+            flat_logprobs=with_log_probs,  # to unpickle an object for each token took most of a call
             output_kind=RequestOutputKind.FINAL_ONLY,  # otherwise the n outputs arrive apart
         )
         self._dispatcher = Dispatcher(len(engines))
-        self._watches = [EngineWatch(engine, index) for index, engine in enumerate(engines)]
+        self._watches = [EngineWatch(engine, number) for number, engine in enumerate(engines, first_engine)]
         # Prompt tokens once per request, and how many of them were in the prefix cache; seconds summed over requests.
         names = ("prompt_tokens", "cached_prompt_tokens", "sampling_seconds", "grading_seconds")
         self.counts = dict.fromkeys(names, 0.0)
@@ -115,7 +118,8 @@ class EngineSampler:
             output = await self._watches[index].wait(asked)
             check_outputs(output.outputs, params.n)
         except Exception as e:
-            raise RuntimeError(f"vLLM engine {index} failed while it sampled problem {problem.id}: {e}") from e
+            number = self._first_engine + index
+            raise RuntimeError(f"vLLM engine {number} failed while it sampled problem {problem.id}: {e}") from e
         self.counts["sampling_seconds"] += time.monotonic() - start
         self.counts["prompt_tokens"] += len(problem.prompt_ids) + len(prefix_ids)
         self.counts["cached_prompt_tokens"] += output.num_cached_tokens or 0

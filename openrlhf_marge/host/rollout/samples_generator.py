@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,16 +18,19 @@ from openrlhf_marge.data.dump import DumpWriter
 from openrlhf_marge.data.replay import Replay
 from openrlhf_marge.host.rollout import tokens
 from openrlhf_marge.host.rollout.experiences import to_experiences, with_common_logs
-from openrlhf_marge.host.rollout.explorations import explore_problems
+from openrlhf_marge.host.rollout.explorations import Workplace, explore_problems
+from openrlhf_marge.host.rollout.explorers import Explorers
 from openrlhf_marge.host.rollout.given_guidance import given_guidance
 from openrlhf_marge.host.rollout.records import RolloutRecord
 from openrlhf_marge.host.rollout.reward_client import RewardClient
 from openrlhf_marge.host.rollout.training_queue import TrainingQueue
+from openrlhf_marge.host.rollout.weight_version import FixedVersion, WeightVersion
 from openrlhf_marge.method.advice import Advice
 from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.method.groups import Exploration, StateGroup
 from openrlhf_marge.method.guidance import GuidancePool
-from openrlhf_marge.method.metrics import exploration_metrics
+from openrlhf_marge.method.metrics import EXPLORING_SECONDS, exploration_metrics
+from openrlhf_marge.method.no_labels import without_labels
 from openrlhf_marge.method.schedule import can_miss_plan, planned_steps
 from openrlhf_marge.types import Problem
 
@@ -42,11 +46,13 @@ class GuidedSamplesGenerator(SamplesGenerator):
         self.pool = GuidancePool()
         self.queue = TrainingQueue(self.config, self.args.train.batch_size)
         self.episode = self.rollouts = 0
-        self.weight_version: Callable[[], Awaitable[int]]  # set by the trainer
+        self.weight_version: WeightVersion  # set by the trainer
         self._unreported: list[Exploration] = []
         self._counts: Counter[str] = Counter()  # of the explorations since the last record
         self._dataloader_iter = None
         self.reward_client = RewardClient(self.args.reward.remote_url)
+        with_explorers = self.config.explorers > 1 and not self.config.replay_dir
+        self._explorers = Explorers(self.args, self.vllm_engines) if with_explorers else None
         self._given = given_guidance(self.args, self.prompts_dataloader.dataset, self.tokenizer)
         dump_dir = self.config.dump_dir
         of_dump = self.config.advantage, self.config.stop, self.config.negative_weight
@@ -154,11 +160,28 @@ class GuidedSamplesGenerator(SamplesGenerator):
         """Explore with the engines woken up, as the host does around its own generation."""
         if self.args.vllm.enable_sleep:
             batch_vllm_engine_call(self.vllm_engines, "wake_up")
+        start = time.monotonic()
         try:
-            explorations, counts = asyncio.run(explore_problems(self, problems, generate_kwargs))
+            explorations, counts = self._explored(problems, generate_kwargs)
         finally:
             if self.args.vllm.enable_sleep:
                 batch_vllm_engine_call(self.vllm_engines, "sleep")
         self._unreported += explorations
-        self._counts.update(counts)
+        self._counts.update(counts | {EXPLORING_SECONDS: time.monotonic() - start})
+        if self.rollouts == 1 and (said := without_labels(explorations, self.config, self.tokenizer.decode)):
+            logger.warning(said)
         return explorations
+
+    def _explored(
+        self, problems: list[Problem], generate_kwargs: dict[str, Any]
+    ) -> tuple[list[Exploration], dict[str, float]]:
+        """In this process, or in those of ``--marge.explorers``."""
+        train = self.args.train
+        changes = train.async_enable and train.partial_rollout_enable  # of the weights, within a rollout
+        version = self.weight_version if changes else FixedVersion(asyncio.run(self.weight_version()))
+        if self._explorers:
+            return self._explorers.explore(problems, self.pool, version, generate_kwargs)
+        place = Workplace(
+            args=self.args, tokenizer=self.tokenizer, engines=self.vllm_engines, rewards=self.reward_client
+        )
+        return asyncio.run(explore_problems(place, problems, self.pool, version, generate_kwargs))

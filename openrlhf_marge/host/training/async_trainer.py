@@ -10,6 +10,7 @@ import torch
 from openrlhf.trainer.ppo_trainer_async import LocalGenerateSamplesActor, LocalTrainingActor
 
 from openrlhf_marge.host.rollout.records import RecordingLoader, RolloutRecord
+from openrlhf_marge.host.rollout.weight_version import ClockVersion
 from openrlhf_marge.host.training.keeps_records import KeepsRecords
 from openrlhf_marge.host.training.weight_clock import TellsWeightVersion, weight_clock
 from openrlhf_marge.method.guidance import GuidancePool
@@ -27,13 +28,7 @@ class MargeGeneratorActor(LocalGenerateSamplesActor):
     def __init__(self, pretrain: str, strategy: Any, *args: Any, **kwargs: Any) -> None:
         torch.manual_seed(strategy.args.train.seed)  # the loader's order; the host leaves this process unseeded
         super().__init__(pretrain, strategy, *args, **kwargs)
-        clock = weight_clock()
-
-        # A function and no method: Ray runs an actor with a coroutine method as a whole in an event loop.
-        async def weight_version() -> int:
-            return await clock.version.remote()
-
-        self.samples_generator.weight_version = weight_version
+        self.samples_generator.weight_version = ClockVersion(weight_clock())
         self.prompts_dataloader = RecordingLoader(self.prompts_dataloader, self.samples_generator.take_record)
 
     def get_max_steps(self) -> int:
