@@ -29,7 +29,6 @@ import paper_tables
 from embedded_task import make_base_model
 
 from openrlhf_marge.cli import compare
-from openrlhf_marge.evaluation.prompts import SENTENCE
 from openrlhf_marge.host.standalone.warm_start import warm_start
 from openrlhf_marge.runs.cpu import cpu_environment
 
@@ -51,7 +50,7 @@ def make_stand_in(folder: Path) -> None:
     """Model and data in ``folder``, and the backbone among those that paper_tables.py knows."""
     make_base_model(folder / "base", 0)
     rows = [json.loads(line) for line in (folder / "base" / "train.jsonl").read_text().splitlines()[:16]]
-    made = [{"problem": r["input"], "input": f"{r['input']} {SENTENCE}", "label": r["label"]} for r in rows]
+    made = [{"problem": r["input"], "input": r["input"], "label": r["label"]} for r in rows]  # as it was trained
     for name, part in {"train": made, "heldout": made[:4]}.items():
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in part))
     shutil.copytree(
