@@ -15,6 +15,7 @@ from openrlhf_marge.data.files import writing
 from openrlhf_marge.figures import plot, save
 
 LEAST_SEEDS = 5  # below which nothing is claimed
+LEAST_DRAWN = 3  # below which a curve would be taken for one of means
 BESIDE = 0.7  # percent of the budget between two methods' bars
 Runs = Mapping[str, Mapping[int, Row]]  # method -> seed -> row
 
@@ -108,7 +109,8 @@ def _curve(rows: Sequence[Row], regime: str, name: str, color: int) -> plot.Line
         if values:
             error = stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
             points.append(plot.Point(100 * mark, mean(values), error))
-    return plot.Line(name, points, color) if len(points) > 1 else None
+    drawn = len(points) > 1 and len(by_run(rows)[regime].get(name, {})) >= LEAST_DRAWN
+    return plot.Line(name, points, color) if drawn else None
 
 
 def _differences(rows: Sequence[Row], regime: str, name: str, color: int) -> plot.Line | None:
