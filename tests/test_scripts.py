@@ -44,7 +44,9 @@ import launches  # noqa: E402
 import paper_tables  # noqa: E402
 import train  # noqa: E402
 import training_data  # noqa: E402
-from backbones import BACKBONES, Hardware  # noqa: E402
+from backbones import BACKBONES  # noqa: E402
+
+from cpu_hardware import CPU  # noqa: E402
 
 PAPER = tuple(name for name in BACKBONES if name != "qwen25_05b_gsm8k")
 RL = [(name, method) for name, backbone in BACKBONES.items() for method in backbone.methods if method in launches.KIND]
@@ -297,18 +299,6 @@ def test_the_compare_files_of_tables_1_and_2_have_their_rows_and_are_made_of_run
         assert (
             list(of_table.evaluate.metrics) == metrics and evaluation_args(list(flags), "").prompt == backbone.prompt
         )
-
-
-CPU = Hardware(
-    name="a CPU",
-    launch="""
-        --actor.num_gpus_per_node 1 --ref.num_gpus_per_node 1 --critic.num_gpus_per_node 1
-        --vllm.num_engines 1 --vllm.sync_backend gloo --vllm.enforce_eager
-        --ds.zero_stage 0 --ds.attn_implementation eager --rollout.micro_batch_size 8 --train.micro_batch_size 8
-    """,
-    explore="--vllm.num_engines 1",
-    train="--ds.zero_stage 0 --ds.attn_implementation eager --train.micro_batch_size 8",
-)
 
 
 def test_a_table_of_a_small_stand_in_passes_every_check_before_its_runs(tmp_path, monkeypatch, capsys, task, data):

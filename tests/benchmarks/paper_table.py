@@ -22,7 +22,7 @@ from pathlib import Path
 
 os.environ["DS_ACCELERATOR"] = "cpu"
 ROOT = Path(__file__).parents[2]
-sys.path += [str(ROOT / "examples"), str(ROOT / "examples" / "scripts")]
+sys.path += [str(ROOT / "tests"), str(ROOT / "examples"), str(ROOT / "examples" / "scripts")]
 
 import backbones
 import paper_tables
@@ -32,18 +32,12 @@ from openrlhf_marge.cli import compare
 from openrlhf_marge.host.standalone.warm_start import warm_start
 from openrlhf_marge.runs.cpu import cpu_environment
 
+from cpu_hardware import CPU
+
 NAME = "stand_in"
 ALL_ROWS = ("SFT", "DPO", "PPO", "REINFORCE++", "GRPO", "StepDPO-HF", "MCTS-DPO", "MARGE-DPO")
-CPU = backbones.Hardware(
-    name="one CPU",
-    launch="""
-        --actor.num_gpus_per_node 1 --ref.num_gpus_per_node 1 --critic.num_gpus_per_node 1
-        --vllm.num_engines 1 --vllm.sync_backend gloo --vllm.enforce_eager
-        --ds.zero_stage 0 --ds.attn_implementation eager --rollout.micro_batch_size 8 --train.micro_batch_size 8
-    """,
-    explore="--vllm.num_engines 1 --ds.param_dtype fp32",
-    train="--ds.zero_stage 0 --ds.attn_implementation eager --train.micro_batch_size 2 --train.batch_size 2",
-)
+EXPLORE = "--vllm.num_engines 1 --ds.param_dtype fp32"
+TRAIN = "--ds.zero_stage 0 --ds.attn_implementation eager --train.micro_batch_size 2 --train.batch_size 2"
 
 
 def make_stand_in(folder: Path) -> None:
@@ -59,7 +53,8 @@ def make_stand_in(folder: Path) -> None:
     small = "--rollout.batch_size 8 --rollout.n_samples_per_prompt 4 --train.batch_size 16 --actor.adam.lr 1e-4"
     backbones.PROBLEMS, backbones.EPISODES, paper_tables.EPISODES = 16, 2, 1
     backbones.BACKBONES[NAME] = replace(
-        backbones.BACKBONES["qwen2_7b"], hardware=CPU, max_len=160, shares_prefixes=False, response_tokens=60,
+        backbones.BACKBONES["qwen2_7b"], hardware=replace(CPU, explore=EXPLORE, train=TRAIN), max_len=160,
+        shares_prefixes=False, response_tokens=60,
         of_all=tuple(small.split()), of_marge=("--marge.n_candidates", "4"),
     )  # fmt: skip
     paper_tables.ROWS = {**paper_tables.ROWS, NAME: ALL_ROWS}

@@ -62,12 +62,13 @@ class Explorers:
         try:
             self._start()
             pieces: dict[int, list[Explored]] = {explorer: [] for explorer in asked}
-            streams = {
+            streams: dict[Any, int] = {
                 self._actors[explorer].explore.options(num_returns="streaming").remote(*given): explorer
                 for explorer, given in asked.items()
             }
-            waiting = list(streams)
+            waiting: list[Any] = list(streams)
             while waiting:
+                stream: Any
                 (stream,), waiting = ray.wait(waiting, num_returns=1)
                 if (ref := next(stream, None)) is not None:
                     pieces[streams[stream]].append(_value(ref, streams[stream]))

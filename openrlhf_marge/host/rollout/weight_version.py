@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-WeightVersion = Callable[[], Awaitable[int]]  # weight updates that the engines have had
+WeightVersion = Callable[[], Coroutine[Any, Any, int]]  # weight updates that the engines have had
 
 
 @dataclass(frozen=True)
