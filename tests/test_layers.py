@@ -21,7 +21,7 @@ data
 method
 decoding models rewards prefix_sharing
 types grading patches
-seeds entry_points plurals
+seeds entry_points
 """
 HOST_LAYERS = """
 plugin standalone

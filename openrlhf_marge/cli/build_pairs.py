@@ -26,6 +26,7 @@ from openrlhf_marge.data.columns import find_files
 from openrlhf_marge.data.dump_reading import stop_texts
 from openrlhf_marge.data.files import writing
 from openrlhf_marge.data.parquet import check_file, open_file
+from openrlhf_marge.data.plurals import counted
 from openrlhf_marge.data.row_writers import row_writer
 from openrlhf_marge.decoding import decode_pieces
 from openrlhf_marge.models import TokenizerCodec
@@ -34,7 +35,6 @@ from openrlhf_marge.pairs.card import NEEDS_PATCHES, Summary, data_card
 from openrlhf_marge.pairs.flags import DEFAULTS, ENDINGS, check_args, parse_args
 from openrlhf_marge.pairs.reading import columns_of
 from openrlhf_marge.pairs.stops import with_eos
-from openrlhf_marge.plurals import counted
 
 
 def build(args: argparse.Namespace) -> Summary:

@@ -18,6 +18,7 @@ import sys
 
 from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.data.files import check_out, write_json
+from openrlhf_marge.data.plurals import counted
 from openrlhf_marge.evaluation import over_problems, problem_metrics
 from openrlhf_marge.evaluation.answering import answer
 from openrlhf_marge.evaluation.flags import parse_args
@@ -26,7 +27,6 @@ from openrlhf_marge.evaluation.results import EvaluationResult
 from openrlhf_marge.evaluation.tasks import Task, make_task, settings_of
 from openrlhf_marge.host.standalone.evaluation_engine import Engine
 from openrlhf_marge.models import check_model
-from openrlhf_marge.plurals import counted
 from openrlhf_marge.rewards.domains import REWARDS
 from openrlhf_marge.rewards.guard import GraderGuard, max_failures
 from openrlhf_marge.rewards.workers import start_pool

@@ -20,11 +20,11 @@ from pathlib import Path
 
 from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.data.files import check_out_folder, write_json
+from openrlhf_marge.data.plurals import counted
 from openrlhf_marge.exploration import Totals, check_settings, only_one, write_settings
 from openrlhf_marge.exploration.flags import FREE, parse_args
 from openrlhf_marge.method.arguments import from_namespace, preset_sentence
 from openrlhf_marge.method.config import PREFIX
-from openrlhf_marge.plurals import counted
 
 
 def explore(flat: argparse.Namespace) -> Totals:

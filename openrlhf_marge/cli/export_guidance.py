@@ -14,7 +14,7 @@ from pathlib import Path
 
 from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.data.files import writing
-from openrlhf_marge.plurals import counted
+from openrlhf_marge.data.plurals import counted
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from openrlhf_marge.data.parquet import check_file, check_values, read_all, reading
-from openrlhf_marge.plurals import counted
+from openrlhf_marge.data.plurals import counted
 
 OF_VISIT = ("group_id", "problem_id", "state_index")  # the columns that tell
 GROUP_SIZE = "group_size"  # what dumps of versions up to 0.1 lack

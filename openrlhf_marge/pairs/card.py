@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from openrlhf_marge.data.plurals import counted
 from openrlhf_marge.pairs.base import REASONS, Trainer
-from openrlhf_marge.plurals import counted
 
 NEEDS_PATCHES = (
     "OpenRLHF must carry the patches (`python -m openrlhf_marge.patches status`): without them it appends EOS to each "
