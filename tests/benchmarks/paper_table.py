@@ -1,6 +1,6 @@
 """A table of the paper, whole, by a small stand-in for its backbone: every row trained and evaluated on the stack.
 
-    python tests/benchmarks/paper_table.py --out DIR        # about half an hour on 2 cores
+    python tests/benchmarks/paper_table.py --out DIR
 
 The compare files are those that examples/scripts/paper_tables.py writes, with the rows of all backbones together and
 hardware of one CPU; the model is the one of the embedded task, the data are 16 of its problems. What the scores are
