@@ -60,8 +60,8 @@ class TrainingOptions:
     explorers: int = option(
         1,
         "processes that explore, each a part of a rollout's problems on a part of the engines; 1: the one that "
-        "generates. One process can feed some dozen engines; with --train.full_determinism_enable the explorations are "
-        "the same for any number",
+        "generates. One process can feed some dozen engines; with --train.full_determinism_enable the explorations "
+        "are the same for any number",
         low=1,
     )
     share_prefix: bool = option(
