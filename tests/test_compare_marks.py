@@ -77,24 +77,33 @@ def test_a_log_tells_steps_signal_and_entropy_where_they_were_logged():
         "train/marge/generated_tokens": [(1, 99.0), (2, 1.0)], "train/marge/exploring_seconds": [(1, 0), (2, 0)],
         "train/timing/generation": [(1, 1.0), (2, 0.2)], "train/marge/taken_steps": [(1, 3.0), (2, 7.0)],
         "train/marge/groups_with_signal": [(1, 0.1), (2, 0.2)],
+        "train/marge/groups_after_s0": [(1, 0.0), (2, 0.75)],
     }  # fmt: skip
     found = points_of(series | stock | guided)  # MARGE's own numbers are of groups, and without skipped steps
-    assert [(p.optimizer_steps, p.groups_with_signal) for p in found] == [(3, 0.1), (7, 0.2)]
+    told = [(p.optimizer_steps, p.groups_with_signal, p.groups_after_s0) for p in found]
+    assert told == [(3, 0.1, 0.0), (7, 0.2, 0.75)]
 
 
 def test_what_was_used_has_a_column_for_all_that_a_run_knows(tmp_path):
     grpo, marge = plan_of(tmp_path).runs[:2]
-    known = points(400, 1000, optimizer_steps=2400, groups_with_signal=0.125, entropy=0.5)
+    known = points(400, 1000, optimizer_steps=2400, groups_with_signal=0.125, groups_after_s0=0.25, entropy=0.5)
     table = markdown(used_table([(grpo, known), (marge, points(400, 900))])).splitlines()
     assert table[2].split(" | ")[4:] == [
-        "seconds", "tokens per update", "optimizer steps", "groups with signal", "entropy at the end |"
+        "seconds", "tokens per update", "optimizer steps", "groups with signal", "groups after s_0",
+        "entropy at the end |",
     ]  # fmt: skip
     assert table[4:] == [
-        "| GRPO, seed 0 | 2 | 20 | 1,000 | 2 | 500 | 2,400 | 12.5 % | 0.500 |",
-        "| GRPO, seed 1 | 2 | 20 | 900 | 2 | 450 | n/a | n/a | n/a |",
+        "| GRPO, seed 0 | 2 | 20 | 1,000 | 2 | 500 | 2,400 | 12.5 % | 25.0 % | 0.500 |",
+        "| GRPO, seed 1 | 2 | 20 | 900 | 2 | 450 | n/a | n/a | n/a | n/a |",
     ]
     table = point_table([(grpo, known)])
-    assert table.header[-4:] == ("optimizer_steps", "groups_with_signal", "entropy", "tokens_of_update")
+    assert table.header[-5:] == (
+        "optimizer_steps",
+        "groups_with_signal",
+        "groups_after_s0",
+        "entropy",
+        "tokens_of_update",
+    )
     assert [row[-1] for row in table.rows] == [400, 600]
 
 

@@ -309,6 +309,7 @@ def test_metrics_of_a_step():
     metrics = exploration_metrics(results)
     assert metrics["marge/states_per_problem"] == 3.0
     assert metrics["marge/groups_with_signal"] == 1.0
+    assert metrics["marge/groups_after_s0"] == 2 / 3
     assert metrics["marge/pass_rate"] == 0.5
     assert metrics["marge/value_correct/state_0"] == 0.5
     assert metrics["marge/value_correct/position_60"] == 0.5  # the state at 4 of 6 tokens

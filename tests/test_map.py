@@ -221,10 +221,11 @@ def test_a_sentence_says_no_more_than_the_interval(scores, said):
 def test_the_table_of_a_regime():
     early = [replace(r, mark=0.25) for r in runs("GRPO", (0.2, 0.3)) + runs("frontier", (0.3, 0.4))]
     trained = dict(tokens=3000, updates=30, optimizer_steps=60, groups_with_signal=0.5, entropy=0.25, pass_64=1.0)
+    trained["groups_after_s0"] = 0.125
     end = runs("GRPO", (0.5, 0.6), **trained) + runs("frontier", (0.6, 0.6), **trained)
     text = tables.regime_text(early + end + [row("Before", 0, 0.1)], "hard")
     assert "| frontier | 2 | 35.0 ± 5.0 |  | 60.0 ± 0.0 | 75.0 ± 0.0 | 100.0 ± 0.0 | +10.0 [+10.0, +10.0] |" in text
-    assert "+5.0 [-58.5, +68.5] | 100 ± 0 | 60 ± 0 | 50.0 ± 0.0 | 0.250 ± 0.000 |" in text
+    assert "+5.0 [-58.5, +68.5] | 100 ± 0 | 60 ± 0 | 50.0 ± 0.0 | 12.5 ± 0.0 | 0.250 ± 0.000 |" in text
     assert "- frontier is +5.0 points from GRPO" in text and "- GRPO is" not in text and "- Before is" not in text
 
 

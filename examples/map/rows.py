@@ -33,6 +33,7 @@ class Row:
     updates: int | None = None
     optimizer_steps: int | None = None
     groups_with_signal: float | None = None  # mean over the updates
+    groups_after_s0: float | None = None  # the same, so how much was guided
     entropy: float | None = None  # of the policy in the last update
     seconds: float | None = None
     curve: str = ""  # tokens:pass rate, a point for each update

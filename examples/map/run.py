@@ -33,7 +33,7 @@ from openrlhf_marge.compare.file_parts import STAGES, Method  # noqa: E402
 from openrlhf_marge.compare.finished import Finished  # noqa: E402
 from openrlhf_marge.compare.runner import finish  # noqa: E402
 from openrlhf_marge.compare.tuning import TrialRow, tuning_of  # noqa: E402
-from openrlhf_marge.compare.used import groups_with_signal  # noqa: E402
+from openrlhf_marge.compare.used import mean_share  # noqa: E402
 from openrlhf_marge.data.files import read_records  # noqa: E402
 
 ROWS = HERE / "rows.csv"
@@ -96,7 +96,8 @@ def rows_of(regime: Regime, plan: Plan, run: PlannedRun, finished: Finished) -> 
         facts |= {
             "tokens": last.tokens, "updates": last.updates, "optimizer_steps": last.optimizer_steps,
             "seconds": last.seconds, "entropy": last.entropy,
-            "groups_with_signal": groups_with_signal(points),
+            "groups_with_signal": mean_share(points, "groups_with_signal"),
+            "groups_after_s0": mean_share(points, "groups_after_s0"),
             "curve": " ".join(f"{p.tokens}:{p.pass_rate:.4f}" for p in points if p.pass_rate is not None),
         }  # fmt: skip
     rows = []

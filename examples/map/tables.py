@@ -42,7 +42,7 @@ def regime_text(rows: Sequence[Row], regime: str) -> str:
 
 HEADS = (
     *("seeds", "pass@1 at 25 %", "at 50 %", "at the end", "pass@8", "pass@64", f"pass@1 minus {BASELINE}'s at 25 %"),
-    *("at the end", "tokens per update", "optimizer steps", "groups with signal", "entropy"),
+    *("at the end", "tokens per update", "optimizer steps", "groups with signal", "groups after s_0", "entropy"),
 )
 
 
@@ -58,6 +58,7 @@ def cells(rows: Sequence[Row], regime: str, name: str) -> list[Cell]:
             str(len(end)), *passes, mean_text([r.pass_8 for r in end], 100), mean_text([r.pass_64 for r in end], 100),
             *differences, mean_text([r.tokens / r.updates for r in end if r.tokens and r.updates], 1, 0),
             mean_text([r.optimizer_steps for r in end], 1, 0), mean_text([r.groups_with_signal for r in end], 100),
+            mean_text([r.groups_after_s0 for r in end], 100),
             mean_text([r.entropy for r in end], 1, 3),
         )
     ]  # fmt: skip

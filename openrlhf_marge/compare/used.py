@@ -36,15 +36,18 @@ def _optimizer_steps(_: PlannedRun, points: Points) -> str:
     return "" if steps is None else f"{steps:,}"
 
 
-def groups_with_signal(points: Points) -> float | None:
-    """Mean share over the updates; None where it is not known."""
-    shares = [point.groups_with_signal for point in points if point.groups_with_signal is not None]
+def mean_share(points: Points, field: str) -> float | None:
+    """Mean of a share over the updates; None where it is not known."""
+    shares = [share for point in points if (share := getattr(point, field)) is not None]
     return sum(shares) / len(shares) if shares else None
 
 
-def _groups_with_signal(_: PlannedRun, points: Points) -> str:
-    share = groups_with_signal(points)
-    return "" if share is None else f"{100 * share:.1f} %"
+def _share(field: str) -> OfRun:
+    def of_run(_: PlannedRun, points: Points) -> str:
+        share = mean_share(points, field)
+        return "" if share is None else f"{100 * share:.1f} %"
+
+    return of_run
 
 
 def _entropy(_: PlannedRun, points: Points) -> str:
@@ -60,7 +63,8 @@ COLUMNS: Mapping[str, OfRun] = {
     **{text: _total(unit) for unit, text in UNITS.items()},
     "tokens per update": _tokens_per_update,
     "optimizer steps": _optimizer_steps,
-    "groups with signal": _groups_with_signal,
+    "groups with signal": _share("groups_with_signal"),
+    "groups after s_0": _share("groups_after_s0"),
     "entropy at the end": _entropy,
     "starts from": _start,
 }

@@ -16,6 +16,7 @@ WITHOUT_GUIDANCE = "marge/problems_without_guidance"
 WITHOUT_ROOM = "marge/problems_without_room"
 STATES_PER_PROBLEM = "marge/states_per_problem"
 GROUPS_WITH_SIGNAL = "marge/groups_with_signal"
+GROUPS_AFTER_S0 = "marge/groups_after_s0"
 PASS_RATE = "marge/pass_rate"
 GUIDANCE_CORRECT = "marge/guidance_correct"
 COMPLETIONS, CANDIDATES, PROBES = "marge/completions", "marge/candidates", "marge/probes"  # how many were sampled
@@ -59,6 +60,7 @@ def exploration_metrics(explorations: Sequence[Exploration]) -> dict[str, float]
     }
     metrics |= _mean(STATES_PER_PROBLEM, (len(e.groups) for e in explored))
     metrics |= _mean(GROUPS_WITH_SIGNAL, (g.has_signal for g in groups))
+    metrics |= _mean(GROUPS_AFTER_S0, (g.state.index > 0 for g in groups))
     metrics |= _mean("marge/groups_across_weight_updates", (g.crosses_update for g in groups))
     metrics |= _mean(PASS_RATE, (e.pass_rate for e in explorations if e.pass_rate is not None))
     metrics |= _mean(GUIDANCE_CORRECT, (g.is_correct for e in guided if (g := e.groups[0].state.guidance)))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from openrlhf_marge.method.metrics import (
     EXPLORING_SECONDS,
     GENERATED_TOKENS,
+    GROUPS_AFTER_S0,
     GROUPS_WITH_SIGNAL,
     PASS_RATE,
     TAKEN_STEPS,
@@ -38,8 +39,9 @@ class ProgressPoint:
 
     What follows is None where it is not known, as in logs and progress files of earlier versions. ``optimizer_steps``
     are those of the policy since the run began, ``groups_with_signal`` the share of the rollout's groups whose rewards
-    differ. ``entropy`` is the policy's, in nats per token at the sampling temperature, over the tokens of this update
-    (of MARGE those after its states), as OpenRLHF averages it: over micro-batches, which it weights by their tokens.
+    differ, ``groups_after_s0`` the share whose state is after s_0, so how much of it was guided. ``entropy`` is
+    the policy's, in nats per token at the sampling temperature, over the tokens of this update (of MARGE those after
+    its states), as OpenRLHF averages it: over micro-batches, which it weights by their tokens.
     """
 
     updates: int = 0
@@ -49,6 +51,7 @@ class ProgressPoint:
     pass_rate: float | None = None
     optimizer_steps: int | None = None
     groups_with_signal: float | None = None
+    groups_after_s0: float | None = None
     entropy: float | None = None
 
 
@@ -95,6 +98,7 @@ def advanced(before: ProgressPoint, logs: Mapping[str, float]) -> ProgressPoint:
         pass_rate=logs.get(PASS_RATE) if guided else logs.get(SAMPLED_REWARD, logs[REWARD]),
         optimizer_steps=None if steps is None else round(steps),
         groups_with_signal=logs.get(GROUPS_WITH_SIGNAL if guided else SAMPLES_WITH_SIGNAL),
+        groups_after_s0=logs.get(GROUPS_AFTER_S0),
         entropy=logs.get(ENTROPY),
     )
 
