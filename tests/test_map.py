@@ -131,6 +131,12 @@ def test_a_regime_without_trials_is_refused(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())  # before a base model is trained
 
 
+def test_trials_of_a_method_that_has_none_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"--methods PPO: methods.toml has trials of GRPO; frontier"):
+        run.tune(run.REGIMES["easy"], tmp_path, ["PPO"])
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_loop_needs_no_trials_and_its_row_has_the_flags_of_its_stages(tmp_path):
     regime = run.REGIMES["Countdown easy"]
     plan = plans.read_methods(regime, tmp_path, tmp_path, file=plans.PAIRS)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))
 
 import tables  # noqa: E402 - beside this file
-from plans import TRIALS, base_of, plan_of, read_methods  # noqa: E402
+from plans import METHODS, TRIALS, base_of, plan_of, read_methods  # noqa: E402
 from regimes import REGIMES, Regime  # noqa: E402
 from rows import Row, add_rows, add_trials, here  # noqa: E402
 
@@ -56,7 +56,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--tier", type=int, choices=TIERS, default=1, help="which methods and how many seeds [1]")
     add("--regimes", nargs="+", choices=REGIMES, default=list(REGIMES), metavar="NAME", help=f"[{' '.join(REGIMES)}]")
-    add("--methods", nargs="+", help="of methods.toml and pairs.toml, in place of the tier's")
+    add("--methods", nargs="+", help="of methods.toml and pairs.toml, in place of the tier's; of [tune] with --tune")
     add("--seeds", type=int, nargs="+", help="in place of the tier's; to choose settings by, take others than these")
     add("--hours", type=float, help="begin no run after so many")
     add("--out", type=Path, default=Path("runs/map"), help="folder of the runs [%(default)s]")
@@ -76,11 +76,16 @@ def planned(args: argparse.Namespace) -> Iterator[tuple[Regime, str, int]]:
                     yield REGIMES[name], method, seed
 
 
-def tune(regime: Regime, out: Path) -> None:
+def tune(regime: Regime, out: Path, methods: Sequence[str] | None = None) -> None:
     """The trials of a regime, their rows in trials.csv beside this file; RuntimeError when one fails."""
     folder = (out / "tune" / regime.name).absolute()
     plan = read_methods(regime, out, folder)
-    for seed in tuning_of(plan).seeds:
+    tuned = tuning_of(plan)
+    if methods is not None:
+        if unknown := set(methods) - tuned.methods.keys():
+            raise ValueError(f"--methods {min(unknown)}: {METHODS} has trials of {'; '.join(tuned.methods)}")
+        plan = replace(plan, tune=replace(tuned, methods={name: tuned.methods[name] for name in methods}))
+    for seed in tuned.seeds:
         regime.prepare(base_of(regime, out), seed)
     # They are chosen by pass@1, so the fewer responses of the marks do.
     evaluate = replace(plan.evaluate, flags=plan.evaluate.mark_flags)
@@ -118,7 +123,7 @@ def work(args: argparse.Namespace) -> str:
     """What the flags ask for; ValueError for bad input, RuntimeError when a run fails."""
     if args.tune:
         for name in args.regimes:
-            tune(REGIMES[name], args.out)
+            tune(REGIMES[name], args.out, args.methods)
         return f"{TRIALS}: the trials of {', '.join(args.regimes)}"
     begin = time.monotonic()
     left = [] if args.tables else list(planned(args))
