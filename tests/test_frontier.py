@@ -244,6 +244,9 @@ def test_a_preset_sets_what_is_not_given():
     assert (config.explore, config.guidance_source, config.frontier_samples) == ("frontier", "fresh", 8)
     assert replace(parse("--marge.preset", "paper"), preset=None) == MargeConfig()
     assert parse("--marge.preset", "frontier", "--marge.explore", "frontier").explore == "frontier"
+    # Failure prefixes are left out, unless they are asked for; a default that is given is given.
+    assert config.guidance_rule == "correct"
+    assert parse("--marge.preset", "frontier", "--marge.guidance_rule", "preference").guidance_rule == "preference"
 
 
 def test_a_preset_says_what_it_sets():
@@ -252,8 +255,9 @@ def test_a_preset_says_what_it_sets():
     said = preset_sentence(SimpleNamespace(preset="frontier", frontier_samples=8, stop=None))
     assert said == (
         "--marge.preset frontier sets --marge.explore frontier, --marge.guidance_source fresh, "
-        "--marge.frontier_states 1, --marge.frontier_hard 0.25, --marge.frontier_easy 0.85, "
-        "--marge.frontier_gain 2.0, --marge.frontier_probe 2; given are --marge.frontier_samples 8"
+        "--marge.guidance_rule correct, --marge.frontier_states 1, --marge.frontier_hard 0.25, "
+        "--marge.frontier_easy 0.85, --marge.frontier_gain 2.0, --marge.frontier_probe 2; given are "
+        "--marge.frontier_samples 8"
     )
     assert preset_sentence(SimpleNamespace(preset=None, stop=None)) is None
 

@@ -276,7 +276,7 @@ REGIMES_SHOWN = {0.9: "xhard"}  # the share of problems without a correct respon
 
 def test_the_quickstart_takes_the_recommended_preset_and_says_why(capsys):
     assert quickstart.preset_flags({"pass@8": 0.05}, []) == [
-        "--marge.preset", "frontier", "--marge.expected_states", "1.25",
+        "--marge.preset", "frontier", "--marge.expected_states", "1.05",
     ]  # fmt: skip
     assert capsys.readouterr().out == (
         "   of the held-out problems 95% have no correct response among 8; for such data the map (examples/map) "
