@@ -23,7 +23,8 @@ from openrlhf_marge.compare.tuning import TrialRow  # noqa: E402
 from openrlhf_marge.data.files import read_records  # noqa: E402
 from openrlhf_marge.loop import KINDS  # noqa: E402
 from openrlhf_marge.loop.checks import check_train_flags  # noqa: E402
-from openrlhf_marge.method.recommendation import SHOWN  # noqa: E402
+from openrlhf_marge.method import recommendation  # noqa: E402
+from openrlhf_marge.method.presets import PRESETS  # noqa: E402
 
 
 def row(method="GRPO", seed=0, pass_1=0.5, mark=1.0, regime="hard", **more) -> Row:
@@ -271,10 +272,16 @@ def test_the_picture_of_differences_has_the_intervals_of_the_table():
     assert frontier.x == 100.7 and [round(v, 1) for v in frontier[1:]] == [5.0, 63.5]  # of +5.0 [-58.5, +68.5]
 
 
-REGIMES_SHOWN = {0.9: "xhard"}  # the share of problems without a correct response there -> the regime
+REGIMES_SHOWN: dict[float, str] = {}  # the share of problems without a correct response there -> the regime
 
 
-def test_the_quickstart_takes_the_recommended_preset_and_says_why(capsys):
+def test_the_quickstart_takes_the_recommended_preset_and_says_why(capsys, monkeypatch):
+    assert quickstart.preset_flags({"pass@8": 0.05}, []) == []
+    assert capsys.readouterr().out == (
+        "   of the held-out problems 95% have no correct response among 8; for such data the map (examples/map) shows "
+        "no preset above GRPO: this run has the paper's settings\n"
+    )
+    monkeypatch.setattr(recommendation, "SHOWN", ((0.9, "frontier"),))
     assert quickstart.preset_flags({"pass@8": 0.05}, []) == [
         "--marge.preset", "frontier", "--marge.expected_states", "1.05",
     ]  # fmt: skip
@@ -287,12 +294,16 @@ def test_the_quickstart_takes_the_recommended_preset_and_says_why(capsys):
     assert quickstart.preset_flags({"pass@8": 0.05}, ["--marge.n_states", "3"]) == []
 
 
-def test_what_is_recommended_is_what_the_rows_show():
-    """At the end of the budget the lower end of the interval is above 0, with at least five seeds."""
-    runs = tables.by_run(read_records(run.ROWS, Row))
-    recommended = {share: preset for share, preset in SHOWN if preset}
+def test_what_the_rows_show_is_recommended_and_nothing_else():
+    """A preset is shown where, at the end of the budget, at least five seeds have it above GRPO with the lower end of
+    their interval."""
+    shown = {
+        (regime, preset)
+        for regime, runs in tables.by_run(read_records(run.ROWS, Row)).items()
+        for preset in PRESETS
+        if len(runs.get(preset, {}).keys() & runs["GRPO"].keys()) >= tables.LEAST_SEEDS
+        and tables.difference(preset, runs).bounds[0] > 0
+    }
+    recommended = dict(recommendation.SHOWN)
     assert recommended.keys() == REGIMES_SHOWN.keys()
-    for share, preset in recommended.items():
-        of_regime = runs[REGIMES_SHOWN[share]]
-        assert len(of_regime[preset].keys() & of_regime["GRPO"].keys()) >= tables.LEAST_SEEDS
-        assert tables.difference(preset, of_regime).bounds[0] > 0
+    assert shown == {(regime, recommended[share]) for share, regime in REGIMES_SHOWN.items()}
