@@ -85,20 +85,23 @@ def sentence(name: str, runs: Runs) -> str:
 
 
 def picture(rows: Sequence[Row]) -> plot.Plot:
-    """A row per regime: pass@1 over the share of the budget, and what each method is from GRPO in pairs of seeds."""
+    """A row per regime with seeds enough: pass@1 over the share of the budget, and what it is from GRPO's by seed."""
     regimes = by_run(rows)
     methods = list(dict.fromkeys(name for runs in regimes.values() for name in runs if name != "Before"))
-    panels = [
-        plot.Panel(
-            title=f"{regime}{title}", x_label="share of the budget, %", y_label=label,
-            lines=[line for color, name in enumerate(methods) if (line := draw(rows, regime, name, color))],
-        )
+    pairs = [
+        [
+            plot.Panel(
+                title=f"{regime}{title}", x_label="share of the budget, %", y_label=label,
+                lines=[line for color, name in enumerate(methods) if (line := draw(rows, regime, name, color))],
+            )
+            for draw, title, label in (
+                (_curve, ", ± standard error", "pass@1, %"),
+                (_differences, f", minus {BASELINE}'s, 95 % interval", "pass@1, points"),
+            )
+        ]
         for regime in regimes
-        for draw, title, label in (
-            (_curve, ", ± standard error", "pass@1, %"),
-            (_differences, f", minus {BASELINE}'s of the same seeds, 95 % interval", "pass@1, points"),
-        )
     ]  # fmt: skip
+    panels = [panel for pair in pairs if any(panel.lines for panel in pair) for panel in pair]
     return plot.Plot(title="Equal generated tokens", panels=panels, table=plot.CsvTable((), ()), columns=2)
 
 
