@@ -108,10 +108,6 @@ def test_reference_initial_leaves_the_kl_as_it_was_asked_for(launch):
             "--marge.preset frontier --marge.frontier_probe 8 --rollout.n_samples_per_prompt 8",
             r"--marge.frontier_probe 8 is not below --rollout.n_samples_per_prompt 8",
         ),
-        (
-            "--marge.preset frontier --marge.unsolved_samples 4 --rollout.n_samples_per_prompt 4",
-            r"--marge.unsolved_samples 4 is not below --rollout.n_samples_per_prompt 4",
-        ),
         ("--train.batch_size 60", r"--train.batch_size 60 is not a multiple of --rollout.n_samples_per_prompt 8"),
         ("--actor.num_gpus_per_node 3", r"not a multiple of --rollout.micro_batch_size x actor ranks = 1 x 3"),
         ("--vllm.num_engines 0", r"--vllm.num_engines is not set"),

@@ -173,37 +173,6 @@ def test_rescue_samples_come_from_s0_and_may_guide():
     assert [len(e.groups[0].completions) for e in found] == [4, 4]
 
 
-UNSOLVED = {"unsolved_samples": 2, "frontier_probe": 0}
-WRONG, MIXED = (0.0, 0.0), (1.0, 0.0)
-
-
-def sizes(s0, n, **config):
-    """Completions of s_0 in each visit, and of each request for them; s0 are the rewards of each request."""
-    model = script(s0)
-    found, pool = visits(model, n, **(UNSOLVED | config))
-    return [len(e.groups[0].completions) for e in found], [k for _, prefix, k in model.calls if not prefix], pool
-
-
-def test_a_problem_without_a_correct_response_has_few_completions_after_its_first_visit():
-    of_visits, of_requests, pool = sizes([NONE, WRONG, WRONG], 3)
-    assert (of_visits, of_requests) == ([4, 2, 2], [4, 2, 2])
-    assert [(o.n_correct, o.n) for o in pool.seen("p")] == [(0, 4), (0, 2), (0, 2)]
-
-
-def test_it_gets_the_rest_where_one_is_correct_and_all_from_then_on():
-    of_visits, of_requests, pool = sizes([NONE, MIXED, WRONG, NONE], 3)
-    assert (of_visits, of_requests) == ([4, 4, 4], [4, 2, 2, 4])
-    assert [g.is_correct for g in pool.get("p")] == [True, False]
-
-
-def test_a_solved_problem_and_given_guidance_have_all_completions():
-    assert sizes([ONE, NONE, ALL], 3)[0] == [4, 4, 4]
-    chain = explorer(script([NONE, NONE]), n=4, **(FLAGS | UNSOLVED))
-    for _ in range(2):
-        found = asyncio.run(chain.explore(problem(given=(*range(60, 70), EOS))))
-        assert len(found.groups[0].completions) == 4
-
-
 def test_completions_move_where_a_state_tells_more_than_s0():
     full = {0: ONE, 1: NONE, 2: NONE}
 
@@ -262,11 +231,6 @@ def test_what_was_seen_is_in_the_checkpoint(tmp_path):
         (("--marge.preset", "frontier", "--marge.frontier_hard", "0.9"), "--marge.frontier_hard 0.9 is not below"),
         (("--marge.preset", "frontier", "--marge.n_guidances", "2"), "chooses its states itself"),
         (("--marge.rescue_samples", "8"), "--marge.rescue_samples is for --marge.explore frontier"),
-        (("--marge.unsolved_samples", "2"), "--marge.unsolved_samples is for --marge.explore frontier"),
-        (
-            ("--marge.preset", "frontier", "--marge.unsolved_samples", "2", "--marge.rescue_samples", "8"),
-            "unsolved problems more completions, --marge.unsolved_samples fewer; leave one of them out",
-        ),
         (("--marge.frontier_samples", "1"), "--marge.frontier_samples is 1; it must be at least 2"),
     ],
 )

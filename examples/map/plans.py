@@ -25,7 +25,6 @@ LEARNING_RATE = re.compile(r"--actor\.adam\.lr \S+")
 # Methods that add a flag to one that had trials have its flags; all others have the learning rate chosen for GRPO.
 LIKE = {
     "frontier, negatives 0": "frontier", "frontier, failures only": "frontier", "frontier, failures too": "frontier",
-    "frontier, unsolved 2": "frontier",
     "GRPO, dynamic filtering": "GRPO", "GRPO, negatives 0.25": "GRPO", "GRPO, negatives 0": "GRPO",
 }  # fmt: skip
 

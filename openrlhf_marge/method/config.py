@@ -63,12 +63,11 @@ class MargeConfig(MctsOptions, FrontierOptions, StepOptions, TrainingOptions, Ex
                 f"--marge.state_budget adaptive does not work with --rollout.n_samples_per_prompt {n}: half of them "
                 f"are drawn first, and one completion tells nothing; set it to at least {LEAST_ADAPTIVE}"
             )
-        for field in ("frontier_probe", "unsolved_samples"):
-            if (few := getattr(self, field)) >= n:
-                raise ValueError(
-                    f"--marge.{field} {few} is not below --rollout.n_samples_per_prompt {n}, of which it is what s_0 "
-                    "gets first; lower it"
-                )
+        if self.frontier_probe >= n:
+            raise ValueError(
+                f"--marge.frontier_probe {self.frontier_probe} is not below --rollout.n_samples_per_prompt {n}, of "
+                "which it is what s_0 keeps; lower it"
+            )
 
     @property
     def traits(self) -> Traits:

@@ -42,13 +42,6 @@ class FrontierOptions:
         "tell so many times as much (--marge.frontier_gain); the others move to that state. 0: s_0 keeps all",
         low=0,
     )
-    unsolved_samples: int = option(
-        0,
-        "with --marge.explore frontier: completions of s_0 for a problem without a correct response in earlier "
-        "visits; the rest follows where one of these is correct, so that problems that are solved now and then get "
-        "more of the tokens. 0: all at once",
-        low=0,
-    )
     rescue_samples: int = option(
         0,
         "with --marge.explore frontier: further completions of s_0 where all were wrong and no correct response is "

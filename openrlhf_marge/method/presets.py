@@ -43,15 +43,9 @@ def preset_values(given: Mapping[str, Any]) -> Mapping[str, Any]:
 def check_frontier(config: Any) -> None:
     """ValueError when ``--marge.explore frontier`` cannot do what the flags say; ``config`` is the MargeConfig."""
     if config.explore != "frontier":
-        for field in ("rescue_samples", "unsolved_samples"):
-            if getattr(config, field):
-                raise ValueError(f"--marge.{field} is for --marge.explore frontier; leave it out or explore so")
+        if config.rescue_samples:
+            raise ValueError("--marge.rescue_samples is for --marge.explore frontier; leave it out or explore so")
         return
-    if config.rescue_samples and config.unsolved_samples:
-        raise ValueError(
-            "--marge.rescue_samples gives unsolved problems more completions, --marge.unsolved_samples fewer; leave "
-            "one of them out"
-        )
     if config.guidance_source != "fresh":
         raise ValueError(
             "--marge.explore frontier samples s_0 first and takes guidance from there; set --marge.guidance_source "

@@ -82,17 +82,12 @@ def wanted_verdict(rate: float, config: MargeConfig) -> bool | None:
 
 
 async def _first(visit: Visit, known: Sequence[Guidance], moved: int) -> list[Completion]:
-    """Completions of s_0 without those ``moved`` to a state; fewer, or more, where no correct response is known."""
-    n, config = visit.n_completions - moved, visit.config
-    if any(g.is_correct for g in known):
-        return await visit.sample(visit.s0_ids, n, "s_0")
-    few = config.unsolved_samples if visit.pool.seen(visit.problem.id) else 0
-    first = await visit.sample(visit.s0_ids, few or n, "s_0")
-    if few and pass_rate(first):
-        first += await visit.sample(visit.s0_ids, n - few, "s_0 solved")
-    if config.rescue_samples and not pass_rate(first):
-        first += await visit.sample(visit.s0_ids, config.rescue_samples, "rescue")
-    return first
+    """Completions of s_0 without those ``moved`` to a state, and more (``--marge.rescue_samples``) where no way on."""
+    first = await visit.sample(visit.s0_ids, visit.n_completions - moved, "s_0")
+    more = visit.config.rescue_samples
+    if not more or pass_rate(first) or any(g.is_correct for g in known):
+        return first
+    return [*first, *await visit.sample(visit.s0_ids, more, "rescue")]
 
 
 def _newest(visit: Visit, first: list[Completion], known: Sequence[Guidance]) -> dict[bool, Guidance | None]:
