@@ -265,10 +265,11 @@ def test_the_picture_has_a_row_for_a_regime_with_seeds_enough_and_begins_before_
 
 
 def test_the_picture_of_differences_has_the_intervals_of_the_table():
-    _, differences = tables.picture(runs("GRPO", (0.5, 0.6)) + runs("frontier", (0.6, 0.6))).panels
+    two = runs("MARGE, fresh", (0.9, 0.9))  # of so few seeds no interval is drawn
+    _, differences = tables.picture(runs("GRPO", (0.5, 0.6, 0.7)) + runs("frontier", (0.6, 0.6, 0.8)) + two).panels
     (baseline,), (frontier,) = (line.points for line in differences.lines)
     assert (baseline.x, baseline.y, baseline.error) == (100, 0, 0)
-    assert frontier.x == 100.7 and [round(v, 1) for v in frontier[1:]] == [5.0, 63.5]  # of +5.0 [-58.5, +68.5]
+    assert frontier.x == 100.7 and [round(v, 1) for v in frontier[1:]] == [6.7, 14.3]  # of +6.7 [-7.7, +21.0]
 
 
 REGIMES_SHOWN: dict[float, str] = {}  # the share of problems without a correct response there -> the regime

@@ -15,7 +15,7 @@ from openrlhf_marge.data.files import writing
 from openrlhf_marge.figures import plot, save
 
 LEAST_SEEDS = 5  # below which nothing is claimed
-LEAST_DRAWN = 3  # below which a curve would be taken for one of means
+LEAST_DRAWN = 3  # seeds; of fewer a curve would be taken for one of means, and an interval fills the panel
 BESIDE = 0.7  # percent of the budget between two methods' bars
 Runs = Mapping[str, Mapping[int, Row]]  # method -> seed -> row
 
@@ -125,7 +125,8 @@ def _differences(rows: Sequence[Row], regime: str, name: str, color: int) -> plo
         for mark, d in found
         if d is not None and d.bounds is not None
     ]
-    return plot.Line(name, points, color) if points else None
+    drawn = points and len(by_run(rows)[regime].get(name, {})) >= LEAST_DRAWN
+    return plot.Line(name, points, color) if drawn else None
 
 
 def _interval(found: Difference | None) -> str:
