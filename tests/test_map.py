@@ -189,7 +189,7 @@ def test_a_small_map_on_the_stack_by_one_command(cluster, task, tmp_path, monkey
     monkeypatch.setitem(run.REGIMES, "easy", small)
     command = ["--regimes", "easy", "--methods", "TreeRL", "--seeds", "0", "--out", str(tmp_path / "runs")]
     said = run.work(run.parse_args([*command, "--rows", str(tmp_path / "rows.csv")]))
-    assert said == f"{tmp_path}: rows.csv, tables.md, map.png"
+    assert said == f"{tmp_path}: rows.csv, tables.md; map.png needs 3 seeds of a method"
     found = read_records(tmp_path / "rows.csv", Row)
     assert [(r.run, r.mark, r.pass_64) for r in found] == [
         (("easy", "TreeRL", 0), 0.25, None), (("easy", "TreeRL", 0), 0.5, None), (("easy", "TreeRL", 0), 1.0, 0.0)
@@ -262,6 +262,16 @@ def test_the_picture_has_a_row_for_a_regime_with_seeds_enough_and_begins_before_
     assert picture.columns == 2 and hard.title == "hard, ± standard error"
     (line,) = hard.lines
     assert [(p.x, p.y) for p in line.points] == [(0.0, 10.0), (25.0, 30.0), (100.0, 50.0)]
+
+
+def test_tables_are_written_beside_the_rows_and_a_picture_where_there_is_something_to_draw(tmp_path):
+    assert (
+        tables.write([], tmp_path)
+        == tables.write([row()], tmp_path)
+        == ("tables.md; map.png needs 3 seeds of a method")
+    )
+    assert tables.write(runs("GRPO", FIVE), tmp_path) == "tables.md, map.png"
+    assert {p.name for p in tmp_path.iterdir()} == {"tables.md", "map.png"}
 
 
 def test_the_picture_of_differences_has_the_intervals_of_the_table():

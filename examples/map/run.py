@@ -140,8 +140,7 @@ def work(args: argparse.Namespace) -> str:
                 rows = rows_of(regime, plan, run, finish(plan, run, runner))
                 add_rows(args.rows, rows)
     folder = args.rows.absolute().parent
-    tables.write(read_records(args.rows, Row), folder)
-    return f"{folder}: {args.rows.name}, tables.md, map.png"
+    return f"{folder}: {args.rows.name}, {tables.write(read_records(args.rows, Row), folder)}"
 
 
 def main() -> int:

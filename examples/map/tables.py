@@ -20,14 +20,17 @@ BESIDE = 0.7  # percent of the budget between two methods' bars
 Runs = Mapping[str, Mapping[int, Row]]  # method -> seed -> row
 
 
-def write(rows: Sequence[Row], folder: Path) -> None:
-    """tables.md and map.png beside the rows."""
+def write(rows: Sequence[Row], folder: Path) -> str:
+    """tables.md and map.png beside the rows, the latter where a method has seeds enough; returns what was written."""
     text = "\n".join([overview(rows), *(regime_text(rows, name) for name in by_run(rows))])
     with writing(folder / "tables.md") as file:
         file.write(text)
     print(text)
-    if rows:
-        save(picture(rows), folder / "map.png")
+    drawn = picture(rows)
+    if not drawn.panels:
+        return f"tables.md; map.png needs {LEAST_DRAWN} seeds of a method"
+    save(drawn, folder / "map.png")
+    return "tables.md, map.png"
 
 
 def regime_text(rows: Sequence[Row], regime: str) -> str:
