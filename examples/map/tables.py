@@ -90,22 +90,26 @@ def sentence(name: str, runs: Runs) -> str:
 def picture(rows: Sequence[Row]) -> plot.Plot:
     """A row per regime with seeds enough: pass@1 over the share of the budget, and what it is from GRPO's by seed."""
     regimes = by_run(rows)
-    methods = list(dict.fromkeys(name for runs in regimes.values() for name in runs if name != "Before"))
-    pairs = [
-        [
-            plot.Panel(
-                title=f"{regime}{title}", x_label="share of the budget, %", y_label=label,
-                lines=[line for color, name in enumerate(methods) if (line := draw(rows, regime, name, color))],
-            )
-            for draw, title, label in (
-                (_curve, ", ± standard error", "pass@1, %"),
-                (_differences, f", minus {BASELINE}'s, 95 % interval", "pass@1, points"),
-            )
-        ]
-        for regime in regimes
-    ]  # fmt: skip
+    methods = dict.fromkeys(name for runs in regimes.values() for name in runs if name != "Before")
+    pairs = [_panels(rows, regime, list(methods)) for regime in regimes]
     panels = [panel for pair in pairs if any(panel.lines for panel in pair) for panel in pair]
     return plot.Plot(title="Equal generated tokens", panels=panels, table=plot.CsvTable((), ()), columns=2)
+
+
+def _panels(rows: Sequence[Row], regime: str, methods: Sequence[str]) -> list[plot.Panel]:
+    """The two of a regime; a method has the same color in all regimes."""
+    runs = by_run(rows)[regime]
+    drawn = [(color, name) for color, name in enumerate(methods) if len(runs.get(name, {})) >= LEAST_DRAWN]
+    return [
+        plot.Panel(
+            title=f"{regime}{title}", x_label="share of the budget, %", y_label=label,
+            lines=[line for color, name in drawn if (line := draw(rows, regime, name, color))],
+        )
+        for draw, title, label in (
+            (_curve, ", ± standard error", "pass@1, %"),
+            (_differences, f", minus {BASELINE}'s, 95 % interval", "pass@1, points"),
+        )
+    ]  # fmt: skip
 
 
 def _curve(rows: Sequence[Row], regime: str, name: str, color: int) -> plot.Line | None:
@@ -116,8 +120,7 @@ def _curve(rows: Sequence[Row], regime: str, name: str, color: int) -> plot.Line
         if values:
             error = stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
             points.append(plot.Point(100 * mark, mean(values), error))
-    drawn = len(points) > 1 and len(by_run(rows)[regime].get(name, {})) >= LEAST_DRAWN
-    return plot.Line(name, points, color) if drawn else None
+    return plot.Line(name, points, color) if len(points) > 1 else None
 
 
 def _differences(rows: Sequence[Row], regime: str, name: str, color: int) -> plot.Line | None:
@@ -128,8 +131,7 @@ def _differences(rows: Sequence[Row], regime: str, name: str, color: int) -> plo
         for mark, d in found
         if d is not None and d.bounds is not None
     ]
-    drawn = points and len(by_run(rows)[regime].get(name, {})) >= LEAST_DRAWN
-    return plot.Line(name, points, color) if drawn else None
+    return plot.Line(name, points, color) if points else None
 
 
 def _interval(found: Difference | None) -> str:

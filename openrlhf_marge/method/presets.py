@@ -13,8 +13,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "negative_weight": 1.0,
     },
     "frontier": {  # as measured, see examples/map
-        "explore": "frontier", "guidance_source": "fresh", "guidance_rule": "correct", "frontier_states": 1,
-        "frontier_samples": 4,
+        "explore": "frontier", "guidance_source": "fresh", "guidance_rule": "correct",
+        "frontier_states": 1, "frontier_samples": 4,
         "frontier_hard": 0.25, "frontier_easy": 0.85, "frontier_gain": 2.0, "frontier_probe": 2,
     },
 }  # fmt: skip
