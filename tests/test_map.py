@@ -10,6 +10,7 @@ import pytest
 EXAMPLES = Path(__file__).parents[1] / "examples"
 sys.path += [str(EXAMPLES), str(EXAMPLES / "map")]
 
+import differences  # noqa: E402
 import overview  # noqa: E402
 import plans  # noqa: E402
 import quickstart  # noqa: E402
@@ -249,6 +250,27 @@ def test_the_first_table_has_every_method_in_every_regime_and_says_what_made_it(
     assert overview.overview([]) == ""
 
 
+def test_all_differences_stand_in_one_table_and_bold_are_those_that_stay_when_all_are_asked():
+    """Of two intervals that leave 0 out, one of p = 0.04 and one of p < 0.001, the second alone stays among three."""
+    found = [
+        *runs("GRPO", FIVE), *runs("MARGE, fresh", (0.52, 0.59, 0.6, 0.62, 0.52)),
+        *runs("frontier", [s + d for s, d in zip(FIVE, (0.1, 0.11, 0.09, 0.1, 0.1), strict=True)]),
+        *runs("SFT", FIVE), *runs("DPO", (0.9, 0.92)), row("Before", 0, 0.1),
+        row("GRPO", regime="easy"), row("frontier", regime="easy"),
+    ]  # fmt: skip
+    assert differences.of_all(found) == (
+        "## pass@1 at the end minus GRPO's, points, 95 % interval (common seeds)\n\n"
+        "| Method | hard | easy |\n| --- | --- | --- |\n"
+        "| MARGE, fresh | +7.0 [+0.8, +13.2] (5) |  |\n"
+        "| frontier | **+10.0 [+9.1, +10.9] (5)** | +0.0 [n/a] (1) |\n"
+        "| SFT | +0.0 [+0.0, +0.0] (5) |  |\n"
+        "| DPO | +40.0 [+40.0, +40.0] (2) |  |\n\n"
+        "Bold: 0 is still outside when all 3 intervals of at least 5 seeds are asked at once (Holm). Of fewer seeds "
+        "nothing is claimed.\n"
+    )
+    assert differences.of_all([]) == differences.of_all([row("GRPO"), row("Before")]) == ""
+
+
 def test_the_tables_can_be_made_without_rows(tmp_path):
     tables.write([], tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["tables.md"]
@@ -312,8 +334,8 @@ def test_what_the_rows_show_is_recommended_and_nothing_else():
         (regime, preset)
         for regime, runs in tables.by_run(read_records(run.ROWS, Row)).items()
         for preset, method in ROWS_OF.items()
-        if len(runs.get(method, {}).keys() & runs["GRPO"].keys()) >= tables.LEAST_SEEDS
-        and tables.difference(method, runs).bounds[0] > 0
+        if len(runs.get(method, {}).keys() & runs["GRPO"].keys()) >= differences.LEAST_SEEDS
+        and differences.difference(method, runs).bounds[0] > 0
     }
     assert ROWS_OF.keys() == PRESETS.keys()
     recommended = dict(recommendation.SHOWN)

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
+from differences import LEAST_SEEDS, Runs, bounds_text, difference, interval_text, of_all
 from overview import mean_text, overview
 from rows import BASELINE, MARKS, Row, by_run
 
-from openrlhf_marge.compare.statistics import Difference, interval_of_means
 from openrlhf_marge.compare.tables import Cell, Table, markdown
 from openrlhf_marge.data.files import writing
 from openrlhf_marge.figures import plot, save
 
-LEAST_SEEDS = 5  # below which nothing is claimed
 LEAST_DRAWN = 3  # seeds; of fewer a curve would be taken for one of means, and an interval fills the panel
 BESIDE = 0.7  # percent of the budget between two methods' bars
-Runs = Mapping[str, Mapping[int, Row]]  # method -> seed -> row
 
 
 def write(rows: Sequence[Row], folder: Path) -> str:
     """tables.md and map.png beside the rows, the latter where a method has seeds enough; returns what was written."""
-    text = "\n".join([overview(rows), *(regime_text(rows, name) for name in by_run(rows))])
+    text = "\n".join([overview(rows), of_all(rows), *(regime_text(rows, name) for name in by_run(rows))])
     with writing(folder / "tables.md") as file:
         file.write(text)
     print(text)
@@ -54,7 +52,7 @@ def cells(rows: Sequence[Row], regime: str, name: str) -> list[Cell]:
     at = {mark: by_run(rows, mark).get(regime, {}) for mark in MARKS}
     end = list(at[1.0][name].values())
     passes = [mean_text([r.pass_1 for r in of_mark.get(name, {}).values()], 100) for of_mark in at.values()]
-    differences = [_interval(difference(name, at[mark])) if name != BASELINE else "" for mark in (MARKS[0], 1.0)]
+    differences = [interval_text(difference(name, at[mark])) if name != BASELINE else "" for mark in (MARKS[0], 1.0)]
     return [
         Cell(text)
         for text in (
@@ -67,19 +65,12 @@ def cells(rows: Sequence[Row], regime: str, name: str) -> list[Cell]:
     ]  # fmt: skip
 
 
-def difference(name: str, runs: Runs) -> Difference | None:
-    """Of pass@1, over the seeds that both have, each with a base model and held-out problems of its own."""
-    mine, others = runs.get(name, {}), runs.get(BASELINE, {})
-    seeds = sorted(mine.keys() & others.keys())
-    return interval_of_means([mine[s].pass_1 - others[s].pass_1 for s in seeds]) if seeds else None
-
-
 def sentence(name: str, runs: Runs) -> str:
     """What the seeds show at the end of the budget."""
     found, n = difference(name, runs), len(runs[name].keys() & runs[BASELINE].keys())
     if found is None or found.bounds is None:
         return f"{name} and {BASELINE} have {n} common seeds, which show nothing."
-    where = f"{name} is {100 * found.value:+.1f} points from {BASELINE} {_bounds(found)} with {n} seeds"
+    where = f"{name} is {100 * found.value:+.1f} points from {BASELINE} {bounds_text(found)} with {n} seeds"
     if n < LEAST_SEEDS:
         return f"{where}; nothing is claimed from fewer than {LEAST_SEEDS}."
     if not found.is_shown:
@@ -132,11 +123,3 @@ def _differences(rows: Sequence[Row], regime: str, name: str, color: int) -> plo
         if d is not None and d.bounds is not None
     ]
     return plot.Line(name, points, color) if points else None
-
-
-def _interval(found: Difference | None) -> str:
-    return "" if found is None else f"{100 * found.value:+.1f} {_bounds(found)}"
-
-
-def _bounds(found: Difference) -> str:
-    return "[n/a]" if found.bounds is None else f"[{', '.join(f'{100 * bound:+.1f}' for bound in found.bounds)}]"

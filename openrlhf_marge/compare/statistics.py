@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TypeVar
 
 import numpy as np
 from scipy.special import stdtrit
@@ -14,6 +15,7 @@ from openrlhf_marge.evaluation.estimates import Estimate, estimate_of
 
 LEVEL = 0.95
 
+K, D = TypeVar("K", bound=Hashable), TypeVar("D")
 ProblemKey = tuple[int, str]  # place in the data, text
 
 
@@ -122,15 +124,15 @@ def t_quantile(n: int, level: float = LEVEL) -> float:
     return float(stdtrit(n - 1, (1 + level) / 2))
 
 
-def holm(differences: Mapping[str, Sequence[Scores]]) -> set[str]:
-    """The methods whose difference is shown when all are asked at once: with LEVEL none is shown wrongly (Holm, 1979).
+def holm(differences: Mapping[K, D], interval_of: Callable[[D, float], Difference] = interval) -> set[K]:
+    """The keys whose difference is shown when all are asked at once: with LEVEL none is shown wrongly (Holm, 1979).
 
     Of m that are left, those count that are shown at 1 - (1 - LEVEL) / m; then the rest are asked again.
     """
-    shown: set[str] = set()
+    shown: set[K] = set()
     while left := differences.keys() - shown:
         level = 1 - (1 - LEVEL) / len(left)
-        more = {name for name in left if interval(differences[name], level).is_shown}
+        more = {name for name in left if interval_of(differences[name], level).is_shown}
         if not more:
             break
         shown |= more
