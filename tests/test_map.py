@@ -133,6 +133,23 @@ def test_a_regime_without_trials_is_refused(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())  # before a base model is trained
 
 
+def test_a_method_with_fewer_trials_than_the_other_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(plans, "TRIALS", tmp_path / "trials.csv")
+    trials = [
+        TrialRow(method=method, flags=f"--actor.adam.lr {lr}", seed=100, score=0.5, tokens=1, commit="a")
+        for method, rates in (("GRPO", ("1e-4", "3e-4")), ("frontier", ("1e-4",)))
+        for lr in rates
+    ]
+    add_trials(plans.TRIALS, "easy", trials)
+    add_trials(plans.TRIALS, "hard", trials[:1] + trials[2:])
+    with pytest.raises(
+        ValueError, match=r"in unequal numbers, 2 of GRPO and 1 of frontier; run --tune without --methods"
+    ):
+        plans.best_of(run.REGIMES["easy"], ["GRPO", "frontier"])
+    best = plans.best_of(run.REGIMES["hard"], ["GRPO", "frontier"])
+    assert best == {"GRPO": "--actor.adam.lr 1e-4", "frontier": "--actor.adam.lr 1e-4"}
+
+
 def test_trials_of_a_method_that_has_none_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"--methods PPO: methods.toml has trials of GRPO; frontier"):
         run.tune(run.REGIMES["easy"], tmp_path, ["PPO"])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,12 +60,24 @@ def at_its_best(method: Method, regime: Regime, plan: Plan) -> Method:
     """The method with what the regime's trials chose; ValueError where there were none."""
     if method.kind not in TRAINED:
         return method
-    best = chosen(read_records(TRIALS, MapTrial), regime.name)
-    if missing := tuning_of(plan).methods.keys() - best.keys():
-        raise ValueError(
-            f"{TRIALS} has no trials of {' and '.join(sorted(missing))} in {regime.name}; run this with --tune first"
-        )
+    best = best_of(regime, tuning_of(plan).methods)
     if method.name in best:
         return replace(method, flags=best[method.name])
     first = best[LIKE[method.name]] if method.name in LIKE else LEARNING_RATE.search(best[BASELINE])[0]
     return replace(method, flags=f"{first} {method.flags.strip()}".strip())
+
+
+def best_of(regime: Regime, tuned: Iterable[str]) -> dict[str, str]:
+    """Method -> the flags that the regime's trials chose; ValueError where one had none, or fewer than another."""
+    trials = read_records(TRIALS, MapTrial)
+    numbers = Counter(trial.method for trial in trials if trial.regime == regime.name)
+    if missing := sorted(set(tuned) - numbers.keys()):
+        raise ValueError(
+            f"{TRIALS} has no trials of {' and '.join(missing)} in {regime.name}; run this with --tune first"
+        )
+    if len(set(numbers.values())) > 1:
+        counts = " and ".join(f"{number} of {name}" for name, number in sorted(numbers.items()))
+        raise ValueError(
+            f"{TRIALS} has trials of {regime.name} in unequal numbers, {counts}; run --tune without --methods"
+        )
+    return chosen(trials, regime.name)
