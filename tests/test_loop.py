@@ -84,6 +84,15 @@ def test_every_iteration_explores_pairs_trains_and_evaluates_with_the_policy_of_
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
 
 
+@pytest.mark.parametrize("kind", ["mcts", "mcts_steps"])
+def test_the_reference_of_mcts_dpo_is_the_first_model_in_all_iterations(tmp_path, kind):
+    script = Script([0.3, 0.4, 0.5])
+    run_loop(loop(tmp_path, kind=KINDS[kind]), script)
+    trains = [command for command in script.commands if "openrlhf.cli.train_dpo" in command]
+    assert [value_of(c, "--ref.model_name_or_path") for c in trains] == ["base", "base"]
+    assert [value_of(c, "--model.model_name_or_path") for c in trains] == ["base", f"{tmp_path}/iteration_1/model"]
+
+
 @pytest.mark.parametrize("stop_at", range(9))
 def test_a_loop_that_was_stopped_goes_on_with_the_stage_that_it_was_in(tmp_path, stop_at):
     stopped, again = Script([0.3, 0.4, 0.5], stop_at=stop_at), Script([0.3, 0.4, 0.5])

@@ -133,7 +133,8 @@ def test_tree_rls_steps_against_the_definition(seed, letters, keep):
             leaf for leaf in range(len(paths)) if paths[leaf][: len(node)] == node and len(paths[leaf]) > len(node)
         ]
 
-    trained = 0
+    kept = {row for row, (_, c) in enumerate(all_rows) if c.advantages[-1] is not None}
+    assert len(kept) == min(keep, len(paths))
     for row, (prefix, c) in enumerate(all_rows):
         for place, advantage in enumerate(c.advantages, len(prefix)):
             node = max((f for f in forks if len(f) <= place and passes(row, f)), key=len)
@@ -141,15 +142,26 @@ def test_tree_rls_steps_against_the_definition(seed, letters, keep):
             leaves = below(min(later, key=len)) if later else [row]
             before = statistics.fmean(over[leaf] for leaf in below(node))
             after = statistics.fmean(over[leaf] for leaf in leaves)
-            if advantage is not None:
-                trained += 1
-                assert (advantage > 0) == (2 * after - before > 1e-12) or abs(2 * after - before) < 1e-12
-                if abs(advantage) > 1e-12:  # over the root of a number of leaves
-                    n = ((2 * after - before) / advantage) ** 2
-                    assert n == pytest.approx(round(n)) and 1 <= round(n) <= min(keep, len(leaves))
-    assert trained
-    if keep >= len(paths):
-        assert all(None not in c.advantages for _, c in all_rows)
+            # The paper trains a path for each kept leaf, and on it each edge over the root of the paths that have it.
+            of_paths = [(2 * after - before) / math.sqrt(len(kept & set(leaves))) for _ in kept & set(leaves)]
+            assert advantage == (pytest.approx(sum(of_paths), abs=1e-12) if of_paths else None)
+
+
+def test_a_tree_of_tree_rl_by_hand():
+    """Two responses, a correct and a wrong one; the correct one forks after two tokens into two that are correct."""
+    first = [
+        completion(1.0, ids=(1, 2, 3), log_probs=(-1.0, -1.0, -2.0)),
+        completion(0.0, ids=(9,), log_probs=(-1.0,)),
+    ]
+    forked = [completion(1.0, ids=(4,), log_probs=(-1.0,)), completion(1.0, ids=(5,), log_probs=(-1.0,))]
+    model = ScriptedModel(lambda _, prefix, n: first if n == 2 and prefix == S0 else forked)
+    found = explored(model, explore="tree_rl", tree_chains=2, tree_forks=1, tree_branches=2)
+    # Leaves above the others' mean: 1 - 2/3 = 1/3 each of the three correct ones, 0 - 1. The root's value is 0.
+    correct, wrong = found.groups[0].completions
+    root = math.sqrt(3)
+    assert correct.advantages == pytest.approx((2 / 3 * root, 2 / 3 * root, 1 / 3))
+    assert wrong.advantages == pytest.approx((-2.0,))
+    assert [c.advantages for c in found.groups[1].completions] == [pytest.approx((1 / 3,))] * 2
 
 
 def test_tree_rl_forks_before_the_least_likely_tokens_and_has_30_leaves():

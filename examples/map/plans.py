@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections import Counter
@@ -22,11 +23,14 @@ from openrlhf_marge.runs.progress import RunBudget
 HERE = Path(__file__).resolve().parent
 TRIALS = HERE / "trials.csv"
 METHODS, PAIRS = "methods.toml", "pairs.toml"  # marks are kept by the methods of the first one
-LEARNING_RATE = re.compile(r"--actor\.adam\.lr \S+")
-# Methods that add a flag to one that had trials have its flags; all others have the learning rate chosen for GRPO.
+LEARNING_RATE = re.compile(r"--actor\.adam\.lr (\S+)")
+BATCH = re.compile(r"--train\.batch_size (\d+)")
+# Methods that add a flag to one that had trials have its flags; all others have the learning rate chosen for GRPO, as
+# it would be for their batches.
 LIKE = {
     "frontier, negatives 0": "frontier", "frontier, failures only": "frontier", "frontier, failures too": "frontier",
     "GRPO, dynamic filtering": "GRPO", "GRPO, negatives 0.25": "GRPO", "GRPO, negatives 0": "GRPO",
+    "GRPO, iteration's reference": "GRPO",
 }  # fmt: skip
 
 
@@ -63,8 +67,17 @@ def at_its_best(method: Method, regime: Regime, plan: Plan) -> Method:
     best = best_of(regime, tuning_of(plan).methods)
     if method.name in best:
         return replace(method, flags=best[method.name])
-    first = best[LIKE[method.name]] if method.name in LIKE else LEARNING_RATE.search(best[BASELINE])[0]
+    first = best[LIKE[method.name]] if method.name in LIKE else rate_for(method, plan, best[BASELINE])
     return replace(method, flags=f"{first} {method.flags.strip()}".strip())
+
+
+def rate_for(method: Method, plan: Plan, baseline: str) -> str:
+    """The baseline's learning rate, by Adam's rule for other batches: as the root of their size (arXiv:2205.10287)."""
+    rate = LEARNING_RATE.search(baseline)[1]
+    of_baseline, of_method = (int(BATCH.findall(f"{plan.shared} {flags}")[-1]) for flags in (baseline, method.flags))
+    if of_method != of_baseline:
+        rate = f"{float(rate) * math.sqrt(of_method / of_baseline):.2g}"
+    return f"--actor.adam.lr {rate}"
 
 
 def best_of(regime: Regime, tuned: Iterable[str]) -> dict[str, str]:

@@ -6,9 +6,9 @@
 Kinds: marge (pairs of all states; MARGE-DPO), self_explore (pairs at the first wrong step), outcome (DPO on whole
 responses), mcts_steps and mcts (steps of a tree search, alone and with a way on; MCTS-DPO) and sft (a correct response
 per problem). An iteration is a folder of DIR: explore/ (a dump), pairs/, model/, heldout.json, logs. The policy that
-explored is the reference of the training. The same command goes on where it was stopped. The flags of a stage are one
-quoted string each, and come after the defaults of the kind, which are its paper's. Exit status: 0, 1 when a stage
-fails, 2 for bad input, 143 when ended by SIGTERM.
+explored is the reference of the training, the first model that of mcts_steps and mcts. The same command goes on where
+it was stopped. The flags of a stage are one quoted string each, and come after the defaults of the kind, which are its
+paper's. Exit status: 0, 1 when a stage fails, 2 for bad input, 143 when ended by SIGTERM.
 """
 
 from __future__ import annotations

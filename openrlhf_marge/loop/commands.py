@@ -45,15 +45,16 @@ class Flags:
 
 
 def stage_commands(
-    kind: LoopKind, flags: Flags, folder: Path, model: str, before: Path | None, heldout: str, max_len: int,
-    launcher: tuple[str, ...],
+    kind: LoopKind, flags: Flags, folder: Path, first: str, model: str, before: Path | None, heldout: str,
+    max_len: int, launcher: tuple[str, ...],
 ) -> dict[str, list[str]]:  # fmt: skip
     """Stage -> command of the iteration in ``folder``.
 
-    ``model`` is the policy that explores, trains and serves as the reference; ``before`` the folder of the iteration
-    before, whose guidance goes on.
+    ``model`` is the policy that explores, trains and is the reference, unless ``first`` is, the model that the loop
+    began with; ``before`` is the folder of the iteration before, whose guidance goes on.
     """
     carried = ["--guidance_from", str(before / "explore")] if before else []
+    reference = ["--ref.model_name_or_path", first] if kind.first_is_reference else []
     places = {"--ckpt.output_dir": "model", "--ckpt.path": "checkpoints", "--logger.tensorboard_dir": "tensorboard"}
     return {
         "explore": [
@@ -66,7 +67,7 @@ def stage_commands(
             *(*kind.pairs_flags, *flags.pairs),
         ],
         "train": [
-            *(*launcher, "-m", kind.trainer.module, "--model.model_name_or_path", model),
+            *(*launcher, "-m", kind.trainer.module, "--model.model_name_or_path", model, *reference),
             *("--data.dataset", str(folder / "pairs"), *kind.trainer.data_flags, "--data.max_len", str(max_len)),
             *(word for flag, name in places.items() for word in (flag, str(folder / name))),
             # Goes on from a checkpoint of an interrupted training, where --ckpt.save_steps made one.

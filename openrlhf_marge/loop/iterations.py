@@ -45,8 +45,8 @@ def run_loop(loop: Loop, run: RunCommand) -> dict[str, Any]:
     for number in range(1, loop.iterations + 1):
         folder = loop.folder(number)
         commands = stage_commands(
-            loop.kind, loop.flags, folder, model, loop.folder(number - 1) if number > 1 else None, loop.heldout,
-            loop.max_len, loop.launcher,
+            loop.kind, loop.flags, folder, loop.model, model, loop.folder(number - 1) if number > 1 else None,
+            loop.heldout, loop.max_len, loop.launcher,
         )  # fmt: skip
         run_stages(folder, commands, run, loop.batch_size)
         model = str(folder / "model")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from openrlhf_marge.pairs.base import DPO, SFT, Trainer
 from openrlhf_marge.pairs.registry import BUILDERS
@@ -23,6 +25,7 @@ class LoopKind:
     explore_flags: tuple[str, ...] = ()
     pairs_flags: tuple[str, ...] = ()
     own_train_flags: tuple[str, ...] = ()  # in place of this paper's
+    first_is_reference: bool = False  # of all iterations; else the policy that each of them begins with
 
     @property
     def trainer(self) -> Trainer:
@@ -39,6 +42,9 @@ MCTS_TRAIN = (
     *("--model.beta", "0.1", "--adam.lr", "1e-6", "--adam.weight_decay", "0.05", "--lr_scheduler", "cosine"),
     *("--lr_warmup_ratio", "0.03", "--train.batch_size", "64", "--train.max_epochs", "1"),
 )
+MCTS: Mapping[str, Any] = {
+    "explore_flags": MCTS_EXPLORE, "own_train_flags": MCTS_TRAIN, "first_is_reference": True,
+}  # fmt: skip
 
 KINDS = {
     "marge": LoopKind(pairs="marge"),
@@ -53,6 +59,6 @@ KINDS = {
     "outcome": LoopKind(pairs="outcome", explore_flags=VANILLA),
     # One random correct response per problem (App. B.2).
     "sft": LoopKind(pairs="sft", explore_flags=VANILLA, pairs_flags=("--responses_per_state", "1")),
-    "mcts": LoopKind(pairs="mcts", explore_flags=MCTS_EXPLORE, own_train_flags=MCTS_TRAIN),
-    "mcts_steps": LoopKind(pairs="mcts_steps", explore_flags=MCTS_EXPLORE, own_train_flags=MCTS_TRAIN),
+    "mcts": LoopKind(pairs="mcts", **MCTS),
+    "mcts_steps": LoopKind(pairs="mcts_steps", **MCTS),
 }

@@ -44,9 +44,11 @@ def _forks(visit: Visit, branch: Branch) -> list[TokenIds]:
 
 
 def _advantages(tree: Tree, kept: frozenset[int]) -> dict[Edge, float]:
-    """What the value rises by over an edge, and the value after it, over the root of the kept leaves below it.
+    """What the value rises by over an edge, and the value after it, times the root of the n kept leaves below it.
 
     A node's value is the mean of the leaves below it, each of which counts its reward above the mean of the others'.
+    Published are paths, one for each kept leaf, so that an edge is trained n times, each time over the root of n. Here
+    it is trained once.
     """
     rewards = [branch.completion.reward for branch in tree.branches]
     same = min(rewards) == max(rewards)  # a float mean of equal rewards may be off by an ulp
@@ -61,7 +63,7 @@ def _advantages(tree: Tree, kept: frozenset[int]) -> dict[Edge, float]:
         for edge in edges:
             if below := len(tree.leaves_of(edge) & kept):
                 after = value(tree.leaves_of(edge))
-                advantages[edge] = (after - before + after) / math.sqrt(below)
+                advantages[edge] = (after - before + after) * math.sqrt(below)
     return advantages
 
 
