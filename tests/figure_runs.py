@@ -48,12 +48,12 @@ def rl_run(folder: Path, *rollouts, after: float = 0.5) -> Path:
 
 
 def log(folder: Path, **curves) -> Path:
-    """A TensorBoard log below a run's folder: tag, with __ for /, -> a value for each step from 1 on."""
+    """A TensorBoard log below a run's folder: tag, with __ for /, -> a value for each step from 1 on, or by step."""
     writer = pytest.importorskip("torch.utils.tensorboard", reason="tensorboard is not installed").SummaryWriter(
         folder / "tensorboard"
     )
     for tag, values in curves.items():
-        for step, value in enumerate(values, start=1):
+        for step, value in values.items() if isinstance(values, dict) else enumerate(values, start=1):
             writer.add_scalar(tag.replace("__", "/"), value, step)
     writer.close()
     return folder

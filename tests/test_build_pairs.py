@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import itertools
 import json
@@ -13,6 +14,7 @@ from openrlhf_marge import Completion
 from openrlhf_marge.cli.build_pairs import main
 from openrlhf_marge.host.rollout.tokens import encode
 from openrlhf_marge.models import generation_eos_ids
+from openrlhf_marge.pairs.stops import with_eos
 
 from scripted_dumps import (
     COT_PREFIX,
@@ -146,6 +148,23 @@ def test_what_a_stop_text_ended_ends_with_eos_in_its_place(build):
     assert {row["response"] for row in rows} == {f"{COT_PREFIX} 9.<|im_end|>", f"{COT_PREFIX} nine<|im_end|>"}
     status, said = build("outcome", groups)
     assert status == 2 and "4 completions that do not end with the tokenizer's one EOS" in said
+
+
+@pytest.mark.parametrize(
+    ("pieces", "kept"),
+    [
+        (["It is", " 7", ".", "\n\nQ", ":"], 3),
+        (["It is", " 7.\n", "\nQ", ":"], None),  # what was graded ends within the second token
+        (["It is", " 7", ".", " \n", "\nQ:"], 3),  # a blank alone
+        (["It is", " 7", ".", "\n\nQuestion"], None),  # no stop text
+    ],
+)
+def test_a_row_holds_all_that_was_graded(pieces, kept):
+    sampled = Completion(token_ids=tuple(range(len(pieces))), reward=1.0, is_correct=True)
+    groups = (dataclasses.replace(visit([mixed(1, 1)] * 3)[0], completions=(sampled,)),)
+    (found,), changed = with_eos(groups, ("\n\nQ:",), 99, lambda ids: [pieces[i] for i in ids])
+    assert found.completions[0].token_ids == (sampled.token_ids if kept is None else (*range(kept), 99))
+    assert changed == (kept is not None)
 
 
 def test_sft_says_how_many_states_have_no_correct_completion(build):

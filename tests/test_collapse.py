@@ -2,10 +2,12 @@
 
 import pytest
 
-from openrlhf_marge import State, StateGroup
+from openrlhf_marge import MargeConfig, State, StateGroup
 from openrlhf_marge.method.collapse import REPEATED, collapse_metrics, collapsed, repeated
+from openrlhf_marge.method.positions import percent_before
+from openrlhf_marge.method.splitters import split_into_states
 
-from factories import completion, problem
+from factories import completion, guidance, letters, problem
 
 
 def group(*ids, position=0.0, log_probs=None, number=1):
@@ -45,3 +47,17 @@ def test_a_collapse_is_said_above_nine_tenths():
     said = collapsed([group(*same)])
     assert said.startswith("100% of the completions are the same as another one of their state")
     assert collapsed([]) is None
+
+
+@pytest.mark.parametrize("length", [5, 6, 7, 8, 9, 101, 102, 103, 104, 160])
+def test_the_states_of_five_even_cuts_are_in_a_fifth_each(length):
+    """A cut is rounded down to a token, which most lengths put below its fifth."""
+    states = split_into_states(problem(room=1000), [guidance(range(length))], (), MargeConfig(split="tokens"), letters)
+    assert [percent_before(state) for state in states] == [0, 20, 40, 60, 80]
+
+
+@pytest.mark.parametrize(("before", "percent"), [(1, 0), (18, 0), (20, 20), (39, 20), (99, 80)])
+def test_other_states_are_in_the_fifth_that_they_are_in(before, percent):
+    of = guidance(range(100))
+    state = State(index=1, prefix_ids=of.token_ids[:before], position=before / 100, guidance=of)
+    assert percent_before(state) == percent

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,16 +11,18 @@ import pytest
 
 from openrlhf_marge.cli.budgeted import parse_own_args
 from openrlhf_marge.cli.compare import results_of
-from openrlhf_marge.compare import read_plan
+from openrlhf_marge.compare import Finished, read_plan
+from openrlhf_marge.compare.checks import check_models_marks
 from openrlhf_marge.compare.commands import evaluate_flags, launch_command
 from openrlhf_marge.compare.curves import point_table
 from openrlhf_marge.compare.evaluation_checks import columns_of
-from openrlhf_marge.compare.evaluations import read_scores
+from openrlhf_marge.compare.evaluations import check_marks_budget, read_scores
 from openrlhf_marge.compare.notes import mark_notes
 from openrlhf_marge.compare.runner import finish
 from openrlhf_marge.compare.tables import markdown
 from openrlhf_marge.compare.used import used_table
 from openrlhf_marge.compare.writing import write_results
+from openrlhf_marge.data.files import write_json
 from openrlhf_marge.evaluation import Response
 from openrlhf_marge.evaluation.flags import parse_args
 from openrlhf_marge.evaluation.responses import Answered, ResponseFolder
@@ -167,6 +170,33 @@ def test_metrics_may_be_any_k_and_those_of_a_mark_are_what_its_flags_measure(tmp
     plan = plan_of(tmp_path, FILE.replace("[methods.GRPO]", 'evaluate.metrics = ["pass@64"]\n[methods.GRPO]'))
     with pytest.raises(ValueError, match="mark_flags measures none of metrics, but pass@1, pass@8, maj@8"):
         columns_of(plan, part, 0.25)
+
+
+def test_a_model_that_lacks_a_metric_of_a_mark_is_named_before_anything_starts(tmp_path):
+    """Its one evaluation stands for all marks: pass@8 is in mark_flags alone."""
+    plan = plan_of(tmp_path)
+    columns = {None: {("heldout", "pass@1"): "heldout.jsonl"}, 0.25: {("heldout", "pass@8"): "heldout.jsonl"}}
+    plan = replace(plan, marks=(0.25,))
+    check_models_marks(plan, columns, ["pass@1", "pass@8"])
+    with pytest.raises(ValueError, match="flags do not measure pass@8, which mark_flags do, so Before has none"):
+        check_models_marks(plan, columns, ["pass@1", "pass@64"])
+
+
+def test_marks_of_a_finished_run_are_of_its_own_budget(tmp_path):
+    plan = plan_of(tmp_path)
+    run = replace(plan.runs[0], method=replace(plan.runs[0].method, kind="", run=str(tmp_path / "old")))
+    found = Finished(str(tmp_path / "old" / "model"), points(1000))
+    (tmp_path / "old").mkdir()
+    for told, said in (({}, "a budget that it does not tell"), ({"budget": "2,000 generated tokens"}, "2,000 gener")):
+        write_json(tmp_path / "old" / "summary.json", {"method": "marge", "training_flags": [], **told})
+        with pytest.raises(ValueError, match=f"are shares of {said}.*, not of 1,000 generated tokens; give a run"):
+            check_marks_budget(plan, run, found)
+    write_json(
+        tmp_path / "old" / "summary.json",
+        {"method": "marge", "training_flags": [], "budget": "1,000 generated tokens"},
+    )
+    check_marks_budget(plan, run, found)
+    check_marks_budget(replace(plan, marks=()), run, found)
 
 
 class Stack:

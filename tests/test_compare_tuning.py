@@ -11,7 +11,8 @@ import pytest
 from openrlhf_marge.cli import tune as cli
 from openrlhf_marge.compare import Finished, Scores, read_plan
 from openrlhf_marge.compare.commands import launch_command
-from openrlhf_marge.compare.tuning import TrialRow, best, commit, trials, tuning_plan
+from openrlhf_marge.compare.commits import commit
+from openrlhf_marge.compare.tuning import TrialRow, best, trials, tuning_plan
 from openrlhf_marge.data.files import read_records
 from openrlhf_marge.runs.folder import flag_values
 from openrlhf_marge.runs.progress import ProgressPoint
@@ -101,6 +102,9 @@ def test_seeds_of_the_choice_do_not_compare_when_they_are_given_instead(tmp_path
         tuning_plan(plan_of(tmp_path, FILE.partition("[tune]")[0]))
 
 
+SCORED_BY = "pass@1 of heldout_$seed.jsonl, , 500 tokens"
+
+
 @pytest.fixture
 def tune(tmp_path, monkeypatch):
     """Runs the command without the stack: scores by flags; (more of the file) -> exit status and the runs made."""
@@ -142,7 +146,7 @@ def test_rows_are_gone_on_from_and_the_best_is_a_table(tune, tmp_path, capsys):
     rows = list(csv.DictReader((out / "trials.csv").open()))
     assert rows[0] == {
         "method": "GRPO", "flags": trials(plan_of(tmp_path), "GRPO")[0].flags, "seed": "100", "score": "0.5",
-        "tokens": "500", "commit": commit(),
+        "tokens": "500", "commit": commit(), "scored_by": SCORED_BY,
     }  # fmt: skip
     text = (out / "best.toml").read_text()
     assert text == (
@@ -154,6 +158,8 @@ def test_rows_are_gone_on_from_and_the_best_is_a_table(tune, tmp_path, capsys):
     assert msgspec.toml.decode(text)["methods"]["MARGE, 4"] == {"kind": "marge", "flags": "--marge.n_states 2"}
     assert text in capsys.readouterr().out
     assert tune()[0] == 0 and len(runs) == 17
+    assert tune(FILE.replace("share = 0.5", 'share = 0.5\nmetric = "pass@8"'))[0] == 2 and len(runs) == 17
+    assert f"trials.csv has trials by {SCORED_BY}, where it is pass@8 of" in capsys.readouterr().err
 
 
 def test_other_seeds_do_not_choose(tmp_path, tune):

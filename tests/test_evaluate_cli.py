@@ -18,8 +18,9 @@ pytest.importorskip("transformers", reason="the host is not installed")
 
 from transformers import AutoTokenizer
 
+import openrlhf_marge.grading
 from openrlhf_marge.cli import evaluate
-from openrlhf_marge.evaluation import DATA_SETS, answering, vote_of
+from openrlhf_marge.evaluation import DATA_SETS, answering, tasks, vote_of
 from openrlhf_marge.evaluation.answering import Output
 from openrlhf_marge.evaluation.checkpoints import CHECKPOINTS, located, own_prompt
 from openrlhf_marge.grading import Grade
@@ -432,3 +433,20 @@ def test_with_vllm(task, tmp_path):
         assert len({r["text"] for r in row["sampled"]}) > 1
     responses = [r for row in rows[0] for r in row["sampled"]]
     assert result[f"{task.folder}/heldout.jsonl"]["truncated"] == sum(r["truncated"] for r in responses) / 16 > 0
+
+
+def test_verdicts_of_another_grader_are_no_verdicts_of_this_one(tmp_path, monkeypatch, install_reward):
+    """The responses are kept under the version of what graded them, the math grader or a reward's own file."""
+    install_reward("words", "def reward(response, label): return 1.0")
+    math, own = tasks.grader_version("math"), tasks.grader_version("words")
+    assert len({math, own, tasks.grader_version("countdown")}) == 3
+    changed = tmp_path / "grading"
+    shutil.copytree(
+        Path(openrlhf_marge.grading.__file__).parent, changed, ignore=shutil.ignore_patterns("__pycache__")
+    )
+    monkeypatch.setattr(openrlhf_marge.grading, "__file__", str(changed / "__init__.py"))
+    tasks.grader_version.cache_clear()
+    assert tasks.grader_version("math") == math
+    (changed / "numbers.py").write_text("# other")
+    tasks.grader_version.cache_clear()
+    assert tasks.grader_version("math") != math

@@ -23,6 +23,7 @@ from openrlhf_marge.evaluation import (
     render_prompt,
     vote_of,
 )
+from openrlhf_marge.evaluation.flags import parse_args
 from openrlhf_marge.evaluation.prompting import Prompter
 from openrlhf_marge.evaluation.results import read_results
 
@@ -165,6 +166,7 @@ def test_the_prompt_of_a_model_family():
     assert choose_prompt("auto", "Qwen/Qwen2-7B-Instruct", has_chat_template=True) == "chat_boxed"
     assert choose_prompt("auto", "runs/metamath-marge", has_chat_template=True) == "alpaca"
     assert choose_prompt("auto", "runs/trained", has_chat_template=False) == "alpaca"
+    assert choose_prompt("auto", "runs/metamathqa/GRPO/seed_0/model", has_chat_template=True) == "chat_boxed"
     assert choose_prompt("chat", "runs/metamath-marge", has_chat_template=True) == "chat"
     with pytest.raises(ValueError, match="--prompt chat needs a chat template and the tokenizer of --model m has no"):
         choose_prompt("chat", "m", has_chat_template=False)
@@ -186,6 +188,26 @@ def test_a_chat_template_that_knows_no_system_is_named(tmp_path):
     assert Prompter(str(tmp_path), "chat", "").prompt("1?").text == "1?"
     with pytest.raises(ValueError, match="--prompt qwen25_math: the model's chat template refuses it: System"):
         Prompter(str(tmp_path), "qwen25_math", "").prompt("1?")
+
+
+def test_two_data_sets_of_one_name_are_refused(tmp_path):
+    """One would stand for both."""
+    of = {data: {"data": data, "problems": 1, "pass@1": 0.5} for data in ("algebra/test.jsonl", "geometry/test.jsonl")}
+    write_json(tmp_path / "r.json", of)
+    with pytest.raises(ValueError, match="has two data sets of one name"):
+        read_results(tmp_path / "r.json")
+    with pytest.raises(SystemExit):
+        parse_args(["--model", "m", "--data", "a/test.jsonl", "b/test.parquet", "--out", "x.json"], "")
+
+
+def test_correct_answers_that_differ_are_told_apart():
+    """Two ways to reach a target, and one wrong answer twice: the majority of all four is wrong."""
+    answers = [("1+2", True), ("4-1", True), ("2*2", False), ("2*2", False)]
+    sampled = [Response(a, a, right, "correct" if right else "wrong", False) for a, right in answers]
+    assert problem_metrics(sampled, [], (4,), one_answer=False)["maj@4"] == 0
+    assert problem_metrics(sampled, [], (4,))["maj@4"] == 0.5  # as to a math problem, where they are one answer
+    # Of the 6 pairs, 1 has both correct ones, 4 a tie of a correct and a wrong one, 1 the wrong answer twice.
+    assert problem_metrics(sampled, [], (2,), one_answer=False)["maj@2"] == pytest.approx((1 + 4 / 2) / 6)
 
 
 @pytest.mark.parametrize("several", [False, True])

@@ -141,6 +141,14 @@ def test_an_answer_of_a_journal_that_was_changed_is_named_and_one_without_checks
     assert Journal(tmp_path, {}).get("p", 7) == [completion(0.0, ids=(7, 8))]
 
 
+def test_other_problems_at_the_place_of_those_that_are_explored_are_named(tmp_path):
+    run(tmp_path)
+    others = ["x0", "x1", *(p.id for p in PROBLEMS[2:])]
+    with pytest.raises(ValueError, match=r"rollout-00000001.parquet has the problem 'p0', which is not at this place"):
+        ExplorationFolder(tmp_path, others, PER_FILE, "group_norm")
+    ExplorationFolder(tmp_path, [p.id for p in PROBLEMS], PER_FILE, "group_norm")
+
+
 def test_the_budget_ends_after_the_problems_that_were_begun(tmp_path):
     _, folder = run(tmp_path, most_tokens=1)
     assert [[g.problem.id for g in read_groups(path)] for path in dump_files(tmp_path)] == [

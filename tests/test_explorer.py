@@ -266,6 +266,51 @@ def test_vanilla_samples_from_s0_what_guided_exploration_would_have_taken(match,
     assert [len(g.completions) for g in result.groups] == [n]
 
 
+def test_tokens_are_matched_in_completions_and_not_in_whole_groups():
+    """States at 0, 1/4, 2/4 and 3/4: 4 x (3/4 + 2/4 + 1/4) whole responses beside the first 4."""
+    model = ScriptedModel(lambda p, prefix, n: [completion(i % 2, ids=(*range(10, 18), EOS)) for i in range(n)])
+    chain = explorer(model, explore="vanilla", vanilla_match="tokens", split="tokens", n_states=4)
+    (result,) = explore(chain, problem())
+    assert [len(g.completions) for g in result.groups] == [4 + 6]
+
+
+def test_the_pass_rate_is_of_completions_whose_number_no_outcome_decided():
+    """Three of the first four are correct, and of the eight that follow since they gave guidance, all."""
+
+    def script(asked, prefix, n):
+        right = [1.0, 1.0, 1.0, 0.0] if not script.calls else [1.0] * n
+        script.calls += 1
+        return [completion(r, ids=(*range(10, 16), EOS)) for r in right]
+
+    script.calls = 0
+    (found,) = explore(explorer(ScriptedModel(script), explore="vanilla", n=4), problem())
+    assert len(found.groups[0].completions) == 12 and found.pass_rate == 0.75
+
+
+def test_the_pass_rate_of_a_problem_with_candidates_is_theirs():
+    """Its s_0 group is there only where one of them is suitable."""
+
+    def script(asked, prefix, n):
+        return [completion(float(i == 0 or n == 4), ids=(*range(10, 16), EOS)) for i in range(n)]
+
+    (found,) = explore(explorer(ScriptedModel(script), n=4, n_candidates=8), problem())
+    assert found.groups[0].pass_rate == 1.0 and found.pass_rate == 0.125
+
+
+def test_the_gain_over_s0_is_not_known_where_its_completions_chose_the_guidance():
+    """Carried guidance has it: s_0 is sampled anew. So have the states after the first one in both."""
+
+    def script(asked, prefix, n):
+        return [completion(float(i < 1 + len(prefix) // 2), ids=(*range(10, 16), EOS)) for i in range(n)]
+
+    gains = {}
+    for source in ("fresh", "carried"):
+        chain = explorer(ScriptedModel(script), n=4, guidance_source=source, split="tokens", n_states=3)
+        (found,) = explore(chain, problem())
+        gains[source] = [g.value_gain for g in found.groups]
+    assert gains == {"fresh": [0.0, 0.0, 0.25], "carried": [0.0, 0.25, 0.25]}
+
+
 def by_depth(*rates):
     """Completions from the j-th state are correct with the j-th rate, in a fixed order."""
 
@@ -312,7 +357,7 @@ def test_metrics_of_a_step():
     assert metrics["marge/groups_after_s0"] == 2 / 3
     assert metrics["marge/pass_rate"] == 0.5
     assert metrics["marge/value_correct/state_0"] == 0.5
-    assert metrics["marge/value_correct/position_60"] == 0.5  # the state at 4 of 6 tokens
+    assert metrics["marge/value_correct/position_80"] == 0.5  # the state at 4 of 6 tokens, where five cuts have one
     assert metrics["marge/generated_tokens"] == 2 * (6 * 7 + 4 * (7 + 5 + 3))
     assert metrics["marge/outcome_diversity_per_1k_tokens"] == pytest.approx(1000 * 24 * (2 / 3) / 120)  # 4 of 6 pairs
     assert metrics["marge/valid_pairs_per_1k_tokens"] == pytest.approx(1000 * 12 / 120)

@@ -127,6 +127,13 @@ def test_accuracy_is_held_out_where_the_log_has_it(tmp_path):
     assert found.points == (Point(100, 37.5), Point(300, 50), Point(600, 62.5))
 
 
+def test_a_held_out_point_between_logged_steps_stands_between_them(tmp_path):
+    held_out = {5: 0.25, 10: 0.5, 15: 0.75, 20: 0.5, 25: 1.0}
+    log(tmp_path, train__rollout__num_samples={10: 100, 20: 200}, eval__eval_math_pass1=held_out)
+    found = accuracy(read(tmp_path)).points  # of the last one, after the last logged step, nothing is known
+    assert found == (Point(500, 25), Point(1000, 50), Point(2000, 75), Point(3000, 50))
+
+
 def test_accuracy_in_training_counts_what_the_policy_had_consumed_before(tmp_path):
     counts = dict(train__rollout__num_samples=[100, 200, 300, 400])
     rewards = [0.25, 0.5, 0.75, math.nan]
@@ -263,6 +270,17 @@ def test_figures_3_and_5a_come_from_the_log_where_there_is_no_dump(tmp_path):
     assert draw(tmp_path / "out", tmp_path / "run") == 0
     assert rows(tmp_path / "out", "fig3")[1:] == [["run", "correct", "1", "0.5", "0.25", "2"]]
     assert rows(tmp_path / "out", "fig5a")[1:] == [["run", "1000", "8", "2", ""], ["run", "4000", "20", "5", ""]]
+
+
+def test_a_logged_step_stands_for_those_before_it(tmp_path):
+    """--logger.logging_steps 10: each number is of ten steps."""
+    log(
+        tmp_path / "run", train__marge__completion_tokens={10: 1000, 20: 3000},
+        train__marge__outcome_diversity_per_1k_tokens={10: 8, 20: 4},
+        train__marge__valid_pairs_per_1k_tokens={10: 2, 20: 1},
+    )  # fmt: skip
+    assert draw(tmp_path / "out", tmp_path / "run") == 0
+    assert rows(tmp_path / "out", "fig5a")[1:] == [["run", "10000", "80", "20", ""], ["run", "40000", "200", "50", ""]]
 
 
 def test_pictures_show_something_and_the_same_runs_give_the_same_bytes(tmp_path):

@@ -103,7 +103,7 @@ def test_a_hard_problem_is_continued_from_its_correct_response():
     assert state.guidance.token_ids == tuple(range(30, 40)) and state.guidance.is_correct
     assert (state.prefix_ids, state.index, state.position) == (tuple(range(30, 34)), 2, 0.4)
     assert (state.parent, state.segment) == (0, 4)
-    assert found.groups[1].value_gain == 0.5 - 0.25
+    assert found.groups[1].value_gain == 0  # that a response of s_0 may guide says that it is no independent sample
     assert found.guidance_age == 0 and not found.guidance_kept
     assert found.predicted_values == pytest.approx((0.4987,), abs=1e-4)
     metrics = exploration_metrics([found])
@@ -168,6 +168,7 @@ def test_rescue_samples_come_from_s0_and_may_guide():
     (found,), _ = visits(model, 1, rescue_samples=2)
     assert [len(g.completions) for g in found.groups] == [6, 4]
     assert model.calls[:2] == [("p", (), 4), ("p", (), 2)]
+    assert found.pass_rate == 0  # of the first four: those that were all wrong alone have more
     # Not where a correct response is known, nor where one was found.
     found, _ = visits(script([ONE, NONE]), 2, rescue_samples=2)
     assert [len(e.groups[0].completions) for e in found] == [4, 4]
@@ -185,6 +186,18 @@ def test_completions_move_where_a_state_tells_more_than_s0():
     assert [[len(g.completions) for g in e.groups] for e in found] == [[4], [4], [4, 4], [1, 7]]
     assert [o.n for o in pool.seen("p") if o.position == 0] == [4, 4, 4, 1]
     assert all(g.state.guidance.is_correct for e in found for g in e.groups[1:])
+
+
+def test_completions_that_move_are_divided_among_the_states():
+    full = {0: ONE, 1: NONE, 2: NONE}
+
+    def answer(asked, prefix, n):
+        rewards = full.pop(min(full), None) if not prefix and full else [0.0] * n
+        rewards = [float(i % 2) for i in range(n)] if prefix else rewards
+        return [completion(r, ids=(*range(10 + 9 * i, 18 + 9 * i), EOS)) for i, r in enumerate(rewards)]
+
+    found, _ = visits(ScriptedModel(answer), 4, frontier_probe=1, frontier_gain=2.0, frontier_states=2)
+    assert [len(g.completions) for g in found[-1].groups] == [1, 4 + 2, 4 + 1]
 
 
 def test_several_states_keep_their_order_and_parents():

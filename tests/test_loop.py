@@ -10,6 +10,7 @@ from openrlhf_marge.loop import KINDS, Flags, Loop, checks, run_loop
 from openrlhf_marge.loop.checks import words_of
 from openrlhf_marge.loop.flags import make_loop, parse_args
 from openrlhf_marge.loop.kinds import PAPER_FLAGS
+from openrlhf_marge.loop.stages import read_stages, run_stage
 
 
 class Interrupted(Exception):
@@ -82,6 +83,30 @@ def test_every_iteration_explores_pairs_trains_and_evaluates_with_the_policy_of_
     assert (summary["best_iteration"], summary["generated_tokens"]) == (2, 200)
     assert [i["rows"] for i in summary["iterations"]] == [10, 10]
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
+
+
+def test_other_held_out_problems_are_refused_when_a_loop_goes_on(tmp_path):
+    heldout = tmp_path / "heldout.jsonl"
+    heldout.write_text('{"input": "1?", "label": "1"}\n')
+    changes = dict(heldout=str(heldout), iterations=1)
+    run_loop(loop(tmp_path / "out", **changes), Script([0.3, 0.4, 0.5]))
+    run_loop(loop(tmp_path / "out", **changes), Script([0.3, 0.4, 0.5]))
+    heldout.write_text('{"input": "2?", "label": "2"}\n')
+    with pytest.raises(ValueError, match=r"heldout\.jsonl has changed since .* was begun, so that the iterations"):
+        run_loop(loop(tmp_path / "out", **changes), Script([0.3, 0.4, 0.5]))
+
+
+def test_seconds_of_a_stage_are_those_of_all_its_starts(tmp_path, monkeypatch):
+    times = iter((10.0, 70.0, 100.0, 130.0))
+    monkeypatch.setattr("openrlhf_marge.loop.stages.time.monotonic", lambda: next(times))
+    with pytest.raises(KeyboardInterrupt):
+        run_stage(tmp_path, "explore", ["python", "-m", "x"], interrupted)
+    run_stage(tmp_path, "explore", ["python", "-m", "x"], lambda command, log: None)
+    assert read_stages(tmp_path)["explore"]["seconds"] == 60 + 30
+
+
+def interrupted(command, log):
+    raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("kind", ["mcts", "mcts_steps"])

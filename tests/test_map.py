@@ -139,6 +139,17 @@ def test_a_regime_without_trials_is_refused(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())  # before a base model is trained
 
 
+def test_rows_of_other_flags_than_a_new_run_would_have_are_named(tmp_path):
+    """A new trial may have chosen others since; the rows of a method are averaged."""
+    regime = run.REGIMES["easy"]
+    now = plans.flags_of(plans.plan_of(regime, "PPO", 0, tmp_path).methods[0])
+    assert now == "--actor.adam.lr 3e-4"
+    rows = [row("PPO", seed, regime="easy", flags=f) for seed, f in ((3, "--old 1"), (4, now), (0, ""))]
+    (said,) = plans.with_other_flags(rows, [(regime, "PPO"), (regime, "GRPO")], tmp_path)
+    assert said.startswith("easy, PPO: the rows of the seeds 0, 3 have other flags than '--actor.adam.lr 3e-4' of a n")
+    assert not list(plans.with_other_flags(rows[1:2], [(regime, "PPO")], tmp_path))
+
+
 def test_a_method_with_fewer_trials_than_the_other_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(plans, "TRIALS", tmp_path / "trials.csv")
     trials = [
@@ -308,6 +319,12 @@ def test_the_picture_has_a_row_for_a_regime_with_seeds_enough_and_begins_before_
     assert picture.columns == 2 and hard.title == "hard, ± standard error"
     (line,) = hard.lines
     assert [(p.x, p.y) for p in line.points] == [(0.0, 10.0), (25.0, 30.0), (100.0, 50.0)]
+
+
+def test_a_curve_begins_with_the_base_models_of_its_own_seeds():
+    before = runs("Before", (0.1, 0.2, 0.3, 0.8))
+    hard, _ = tables.picture([*before, *runs("GRPO", (0.5, 0.5, 0.5))]).panels
+    assert [point.y for point in hard.lines[0].points] == [pytest.approx(20.0), 50.0]
 
 
 def test_tables_are_written_beside_the_rows_and_a_picture_where_there_is_something_to_draw(tmp_path):

@@ -51,3 +51,11 @@ def test_code_that_a_model_brings_is_not_run_and_nobody_is_asked_about_it(tmp_pa
     with pytest.raises(ValueError, match="no model"):
         load("a/model")
     assert asked == [{"trust_remote_code": False}]
+
+
+def test_a_number_that_is_none_is_no_gold_answer(tmp_path):
+    (tmp_path / "x.jsonl").write_text('{"label": 7.5}\n{"label": NaN}\n')
+    good, bad = read_rows(tmp_path / "x.jsonl")
+    assert good.text("label", "--label_key") == "7.5"
+    with pytest.raises(ValueError, match=r"x.jsonl, line 2: the value of 'label' \(--label_key\) is nan; fill it"):
+        bad.text("label", "--label_key")

@@ -6,15 +6,15 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from regimes import Regime
-from rows import BASELINE, MapTrial, chosen
+from rows import BASELINE, MapTrial, Row, chosen
 
 from openrlhf_marge.compare import Plan, read_plan
-from openrlhf_marge.compare.file_parts import Method
+from openrlhf_marge.compare.file_parts import STAGES, Method
 from openrlhf_marge.compare.kinds import TRAINED
 from openrlhf_marge.compare.tuning import tuning_of
 from openrlhf_marge.data.files import read_records
@@ -49,15 +49,31 @@ def read_methods(
 
 
 def plan_of(regime: Regime, method: str, seed: int, out: Path) -> Plan:
-    """The plan of one regime, method and seed; what it starts from is made where it is missing."""
+    """The plan of one regime, method and seed, whose base model may have to be made (``Regime.prepare``)."""
     plans = [read_methods(regime, out, (out / regime.name).absolute(), [seed], file) for file in (METHODS, PAIRS)]
     known = {m.name: (m, plan) for plan in plans for m in plan.methods}
     if method not in known:
         raise ValueError(f"--methods {method}: {METHODS} and {PAIRS} have {'; '.join(known)}")
     found, plan = known[method]
-    method_at_its_best = at_its_best(found, regime, plan)
-    regime.prepare(base_of(regime, out), seed)
-    return replace(plan, methods=(method_at_its_best,))
+    return replace(plan, methods=(at_its_best(found, regime, plan),))
+
+
+def flags_of(method: Method) -> str:
+    """In one line; of a loop those of its stages."""
+    stages = (f"--{stage} '{getattr(method, stage)}'" for stage in STAGES if getattr(method, stage))
+    return " ".join(" ".join((method.flags, *stages)).split())
+
+
+def with_other_flags(rows: Sequence[Row], methods: Iterable[tuple[Regime, str]], out: Path) -> Iterator[str]:
+    """A sentence for each method whose finished runs had other flags than a new one would have: all are averaged."""
+    for regime, method in methods:
+        mine = [row for row in rows if row.run[:2] == (regime.name, method)]
+        now = flags_of(plan_of(regime, method, mine[0].seed, out).methods[0]) if mine else ""
+        if seeds := sorted({row.seed for row in mine if row.flags != now}):
+            yield (
+                f"{regime.name}, {method}: the rows of the seeds {', '.join(map(str, seeds))} have other flags than "
+                f"{now!r} of a new run; see to it that they mean the same, or take these rows out"
+            )
 
 
 def at_its_best(method: Method, regime: Regime, plan: Plan) -> Method:

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
-from openrlhf_marge.compare.tuning import TrialRow, commit, mean_scores
+from openrlhf_marge.compare.commits import commit
+from openrlhf_marge.compare.tuning import TrialRow, mean_scores
 from openrlhf_marge.data.files import read_records, write_records
 
 BASELINE = "GRPO"

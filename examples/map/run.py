@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))
 
 import tables  # noqa: E402 - beside this file
-from plans import METHODS, TRIALS, base_of, plan_of, read_methods  # noqa: E402
+from plans import METHODS, TRIALS, base_of, flags_of, plan_of, read_methods, with_other_flags  # noqa: E402
 from regimes import REGIMES, Regime  # noqa: E402
 from rows import Row, add_rows, add_trials, here  # noqa: E402
 
@@ -29,7 +29,6 @@ from openrlhf_marge.cli.compare import running  # noqa: E402
 from openrlhf_marge.cli.exits import exit_status  # noqa: E402
 from openrlhf_marge.compare import Plan, PlannedRun  # noqa: E402
 from openrlhf_marge.compare.evaluations import read_scores  # noqa: E402
-from openrlhf_marge.compare.file_parts import STAGES, Method  # noqa: E402
 from openrlhf_marge.compare.finished import Finished  # noqa: E402
 from openrlhf_marge.compare.runner import finish  # noqa: E402
 from openrlhf_marge.compare.tuning import TrialRow, tuning_of  # noqa: E402
@@ -113,12 +112,6 @@ def rows_of(regime: Regime, plan: Plan, run: PlannedRun, finished: Finished) -> 
     return rows
 
 
-def flags_of(method: Method) -> str:
-    """In one line; of a loop those of its stages."""
-    stages = (f"--{stage} '{getattr(method, stage)}'" for stage in STAGES if getattr(method, stage))
-    return " ".join(" ".join((method.flags, *stages)).split())
-
-
 def work(args: argparse.Namespace) -> str:
     """What the flags ask for; ValueError for bad input, RuntimeError when a run fails."""
     if args.tune:
@@ -128,6 +121,10 @@ def work(args: argparse.Namespace) -> str:
     begin = time.monotonic()
     left = [] if args.tables else list(planned(args))
     print(f"{len(left)} runs are not in {args.rows} yet", flush=True)
+    methods = dict.fromkeys((regime.name, method) for regime, method, _ in left)
+    pairs = [(REGIMES[regime], method) for regime, method in methods]
+    for said in with_other_flags(read_records(args.rows, Row), pairs, args.out):
+        print(said, flush=True)
     if left:
         with running() as runner:
             for number, (regime, method, seed) in enumerate(left, start=1):
@@ -136,6 +133,7 @@ def work(args: argparse.Namespace) -> str:
                     break
                 print(f"== {number} of {len(left)}: {regime.name}, {method}, seed {seed}", flush=True)
                 plan = plan_of(regime, method, seed, args.out)
+                regime.prepare(base_of(regime, args.out), seed)
                 (run,) = plan.runs
                 rows = rows_of(regime, plan, run, finish(plan, run, runner))
                 add_rows(args.rows, rows)

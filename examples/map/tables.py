@@ -104,10 +104,11 @@ def _panels(rows: Sequence[Row], regime: str, methods: Sequence[str]) -> list[pl
 
 
 def _curve(rows: Sequence[Row], regime: str, name: str, color: int) -> plot.Line | None:
-    points = []
+    """It begins with the base models of the seeds that it has."""
+    points, seeds = [], by_run(rows)[regime][name].keys()
     for mark, at in [(0.0, "Before"), *((mark, name) for mark in MARKS)]:
         runs = by_run(rows, mark or 1.0).get(regime, {}).get(at, {})
-        values = [100 * row.pass_1 for row in runs.values()]
+        values = [100 * row.pass_1 for seed, row in runs.items() if seed in seeds]
         if values:
             error = stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
             points.append(plot.Point(100 * mark, mean(values), error))

@@ -27,7 +27,7 @@ from openrlhf_marge.evaluation.results import EvaluationResult
 from openrlhf_marge.evaluation.tasks import Task, make_task, settings_of
 from openrlhf_marge.host.standalone.evaluation_engine import Engine
 from openrlhf_marge.models import check_model
-from openrlhf_marge.rewards.domains import REWARDS
+from openrlhf_marge.rewards.domains import MATH, REWARDS
 from openrlhf_marge.rewards.guard import GraderGuard, max_failures
 from openrlhf_marge.rewards.workers import start_pool
 from openrlhf_marge.runs.cpu import environment
@@ -48,7 +48,10 @@ def prepare(args: argparse.Namespace) -> tuple[list[Task], GraderGuard]:
 
 def result_of(args: argparse.Namespace, task: Task) -> EvaluationResult:
     """What the responses of a data set say, and how they were sampled."""
-    estimates = over_problems([problem_metrics(a.sampled, a.greedy, args.k) for a in task.folder.read()])
+    same = args.reward == MATH
+    estimates = over_problems(
+        [problem_metrics(a.sampled, a.greedy, args.k, one_answer=same) for a in task.folder.read()]
+    )
     print(f"{task.data}: {counted(len(task.prompts), 'problem')}")
     told = {
         "data": task.data,

@@ -31,10 +31,11 @@ from openrlhf_marge.cli.compare import running
 from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.compare import Plan, PlannedRun, read_plan
 from openrlhf_marge.compare.checks import check
+from openrlhf_marge.compare.commits import commit
 from openrlhf_marge.compare.evaluations import read_scores
 from openrlhf_marge.compare.results import Column
 from openrlhf_marge.compare.runner import Runner, finish
-from openrlhf_marge.compare.tuning import TrialRow, best, commit, tuning_plan, write_best
+from openrlhf_marge.compare.tuning import TrialRow, best, check_scored_alike, scored_by, tuning_plan, write_best
 from openrlhf_marge.data.files import read_records, write_records
 
 
@@ -52,7 +53,7 @@ def row_of(plan: Plan, run: PlannedRun, columns: dict[Column, str], runner: Runn
     values = [scores[data, metric].mean for (_, metric), data in columns.items()]
     return TrialRow(
         method=trial_of(run), flags=run.method.flags, seed=run.seed, score=sum(values) / len(values),
-        tokens=points[-1].tokens, commit=commit(),
+        tokens=points[-1].tokens, commit=commit(), scored_by=scored_by(plan),
     )  # fmt: skip
 
 
@@ -66,6 +67,7 @@ def tune(plan: Plan, out: Path) -> str:
     trials = tuning_plan(plan)
     path = out / "trials.csv"
     rows = read_records(path, TrialRow)
+    check_scored_alike(path, rows, scored_by(trials))
     done = {row.run for row in rows}
     left = [run for run in trials.runs if (trial_of(run), run.method.flags, run.seed) not in done]
     columns = check(trials)[None]  # also of what has its rows: with other flags it would be another choice

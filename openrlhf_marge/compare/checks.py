@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 
 from openrlhf_marge.compare import Plan
 from openrlhf_marge.compare.commands import launch_flags, loop_flags
-from openrlhf_marge.compare.evaluation_checks import check_evaluation, columns_of
-from openrlhf_marge.compare.evaluations import mark_model, marks_of
+from openrlhf_marge.compare.evaluation_checks import check_evaluation, columns_of, measured_by
+from openrlhf_marge.compare.evaluations import check_marks_budget, mark_model, marks_of
 from openrlhf_marge.compare.kinds import TRAINED
 from openrlhf_marge.compare.notes import unequal
 from openrlhf_marge.compare.results import Column
@@ -32,6 +33,7 @@ def check(plan: Plan, *, before_pilots: bool = False) -> dict[float | None, dict
     """
     args = {mark: check_evaluation(plan, mark) for mark in (None, *plan.marks)}
     columns = {mark: columns_of(plan, of_mark, mark) for mark, of_mark in args.items()}
+    check_models_marks(plan, columns, measured_by(args[None]))
     check_finished(plan, args[None].max_len)
     for run in plan.runs:
         if run.method.kind and not before_pilots:
@@ -41,6 +43,19 @@ def check(plan: Plan, *, before_pilots: bool = False) -> dict[float | None, dict
     check_dumps(plan)
     check_launches(plan)
     return columns
+
+
+def check_models_marks(
+    plan: Plan, columns: Mapping[float | None, Mapping[Column, str]], measured: Sequence[str]
+) -> None:
+    """ValueError where models as they are, whose evaluation at the end is that of the marks, too, lack a column."""
+    models = [run.method.name for run in plan.runs if run.method.model]
+    for mark in plan.marks:
+        if models and (lacking := [metric for _, metric in columns[mark] if metric not in measured]):
+            raise ValueError(
+                f"{plan.file}, [evaluate]: flags do not measure {lacking[0]}, which mark_flags do, so {models[0]} has "
+                "none; give flags the same --k, too, or name the metrics"
+            )
 
 
 def check_dumps(plan: Plan) -> None:
@@ -62,6 +77,7 @@ def check_finished(plan: Plan, max_len: int) -> None:
         try:
             if finished := there(plan, run):
                 check_model(located(finished.model), max_len)
+                check_marks_budget(plan, run, finished)
                 for mark in marks_of(plan, finished):
                     mark_model(finished, mark)
                 used += [(run, finished.points)] * bool(finished.points)

@@ -50,14 +50,19 @@ def check_own(plan: Plan, run: PlannedRun) -> None:
             )
 
 
+def measured_by(args: argparse.Namespace) -> list[str]:
+    """The metrics of an evaluation with these flags."""
+    sampled = [f"{kind}@{k}" for k in args.k for kind in ("pass", "maj")[: 1 + (k > 1)]] if args.n else []
+    return sampled + ["greedy_pass@1"] * bool(args.greedy_runs)
+
+
 def columns_of(plan: Plan, args: argparse.Namespace, mark: float | None = None) -> dict[Column, str]:
     """The metrics that the file asks for, of all data sets; ValueError for one that is not measured.
 
     At a mark those of them that its flags measure; ValueError when these are none.
     """
     place = f"{plan.file}, [evaluate]"
-    measured = [f"{kind}@{k}" for k in args.k for kind in ("pass", "maj")[: 1 + (k > 1)]] if args.n else []
-    measured += ["greedy_pass@1"] if args.greedy_runs else []
+    measured = measured_by(args)
     ends = dict.fromkeys([measured[0], f"pass@{args.k[-1]}"] if args.n else measured)
     metrics = plan.evaluate.metrics or tuple(ends)
     if mark is not None:

@@ -15,7 +15,10 @@ from openrlhf_marge.evaluation.flags import parse_args
 from openrlhf_marge.evaluation.responses import ResponseFolder
 from openrlhf_marge.evaluation.results import data_name, read_results
 from openrlhf_marge.loop.stages import RunCommand, run_stage
+from openrlhf_marge.rewards.domains import MATH
 from openrlhf_marge.runs.marks import mark_folder, mark_name
+from openrlhf_marge.runs.progress import UNITS, RunBudget
+from openrlhf_marge.runs.summary import SUMMARY, RunSummary, read_summary
 
 EVALUATION = "after.json"  # as in runs/folder.py, so that report, figures and model_card read it
 
@@ -39,6 +42,23 @@ def evaluation_file(run: PlannedRun, mark: float | None) -> Path:
 def marks_of(plan: Plan, finished: Finished) -> tuple[float, ...]:
     """None of a model as it is, which has no way to its budget."""
     return plan.marks if finished.points else ()
+
+
+def budget_text(budget: RunBudget) -> str:
+    """As it stands in the summary of a run."""
+    return f"{budget.amount:,.0f} {UNITS[budget.unit]}"
+
+
+def check_marks_budget(plan: Plan, run: PlannedRun, finished: Finished) -> None:
+    """ValueError where the marks of a finished run are shares of another budget than the plan's, or an unknown one."""
+    if run.method.run and marks_of(plan, finished) and plan.budget:
+        folder, wanted = Path(finished.model).parent, budget_text(plan.budget_of(run.method))
+        told = read_summary(folder, RunSummary).everything.get("budget") if (folder / SUMMARY).is_file() else None
+        if told != wanted:
+            raise ValueError(
+                f"the marks of {folder} are shares of {told or 'a budget that it does not tell'}, not of {wanted}; "
+                "give a run with that budget, or leave marks out"
+            )
 
 
 def mark_model(finished: Finished, mark: float) -> str:
@@ -65,7 +85,8 @@ def read_scores(plan: Plan, run: PlannedRun, mark: float | None = None) -> dict[
     scores = {}
     for name, data in zip(names, args.data, strict=True):
         answered = list(ResponseFolder(Path(results[data_name(data)].told["responses"])).read())
-        values = [problem_metrics(a.sampled, a.greedy, args.k) for a in answered]
+        same = args.reward == MATH
+        values = [problem_metrics(a.sampled, a.greedy, args.k, one_answer=same) for a in answered]
         problems = tuple((a.index, a.problem) for a in answered)
         for metric in values[0]:
             scores[name, metric] = Scores(problems, np.array([of_problem[metric] for of_problem in values]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from math import gcd, lcm
 
@@ -10,15 +10,7 @@ from openrlhf_marge.compare.commands import launch_flags, words_of
 from openrlhf_marge.compare.file_parts import Method
 from openrlhf_marge.compare.pilots import Pilot
 from openrlhf_marge.compare.plan import Plan, PlannedRun
-from openrlhf_marge.runs.folder import flag_values
-
-PROBLEMS, BATCH, RESPONSES = "--rollout.batch_size", "--train.batch_size", "--rollout.n_samples_per_prompt"
-# OpenRLHF's, where a launch does not set them.
-DEFAULTS = {
-    PROBLEMS: 1024, BATCH: 128, RESPONSES: 1, "--train.max_epochs": 1, "--train.micro_batch_size": 1,
-    "--rollout.micro_batch_size": 1, "--actor.num_nodes": 1, "--actor.num_gpus_per_node": 8, "--ds.ring_attn_size": 1,
-    "--ds.tensor_parallel_size": 1,
-}  # fmt: skip
+from openrlhf_marge.compare.sizes import BATCH, PROBLEMS, RESPONSES, given_sizes, sizes_of
 
 
 def matched(plan: Plan, pilot_of: Callable[[Method], Pilot]) -> tuple[Plan, list[str]]:
@@ -63,19 +55,13 @@ class Change:
 
 def own_sizes(plan: Plan, method: Method) -> dict[str, int]:
     """The sizes among the method's own flags."""
-    return _given(words_of(plan, "flags", method.flags, plan.seeds[0]))
+    return given_sizes(words_of(plan, "flags", method.flags, plan.seeds[0]))
 
 
 def sizes(plan: Plan, method: Method) -> dict[str, int]:
     """All sizes of the method's launch."""
     run = PlannedRun(method=method, seed=plan.seeds[0], folder=plan.out / method.name)
-    return DEFAULTS | _given(launch_flags(plan, run))
-
-
-def _given(words: Sequence[str]) -> dict[str, int]:
-    """The sizes among the flags, also shortened, as argparse takes them; OpenRLHF's parser has seen them before."""
-    values = {name: value for name, value in flag_values(words).items() if name != "--"}
-    return {flag: int(value) for name, value in values.items() for flag in DEFAULTS if flag.startswith(name)}
+    return sizes_of(launch_flags(plan, run))
 
 
 def of_responses(plan: Plan, method: Method, pilot: Pilot) -> Change:

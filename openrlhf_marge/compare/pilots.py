@@ -12,6 +12,7 @@ from openrlhf_marge.compare.file_parts import Method
 from openrlhf_marge.compare.finished import read_run
 from openrlhf_marge.compare.plan import Plan, PlannedRun
 from openrlhf_marge.compare.runner import Runner, train
+from openrlhf_marge.compare.sizes import RESPONSES, sizes_of
 from openrlhf_marge.data.files import write_json
 from openrlhf_marge.method.metrics import CANDIDATES, COMPLETIONS, PROBES, PROBLEMS
 from openrlhf_marge.runs.folder import flag_values
@@ -61,7 +62,7 @@ def pilot_of(plan: Plan, method: Method, runner: Runner) -> Pilot:
         dump = shlex.quote(str(folder / "dump")).replace("$", "$$")
         run = replace(run, method=replace(run.method, flags=f"{method.flags} --marge.dump_dir {dump}"))
     train(alone, run, runner)
-    pilot = _measured(folder, read_run(folder).points, int(flags.get("--rollout.n_samples_per_prompt", 1)))
+    pilot = _measured(folder, read_run(folder).points, sizes_of(launch_flags(alone, run))[RESPONSES])
     write_json(folder / "pilot.json", asdict(pilot))
     return pilot
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from openrlhf_marge.compare import Finished, Plan, PlannedRun, read_run
 from openrlhf_marge.compare.commands import launch_flags, run_command
-from openrlhf_marge.compare.evaluations import evaluate, mark_model, marks_of
+from openrlhf_marge.compare.evaluations import budget_text, evaluate, mark_model, marks_of
 from openrlhf_marge.data.files import write_json
 from openrlhf_marge.data.redaction import redacted_words
 from openrlhf_marge.loop.stages import check_same, read_stages, run_stage
 from openrlhf_marge.runs.folder import flag_values
 from openrlhf_marge.runs.processes import Bars, run_logged
-from openrlhf_marge.runs.progress import MARK, UNITS, continued
+from openrlhf_marge.runs.progress import MARK, continued
 
 
 @dataclass
@@ -81,13 +81,13 @@ def train(plan: Plan, run: PlannedRun, runner: Runner) -> None:
 
 def write_summary(plan: Plan, run: PlannedRun, finished: Finished) -> None:
     """What the run was, for report, figures and model_card."""
-    flags, budget = launch_flags(plan, run), plan.budget_of(run.method)
+    flags = launch_flags(plan, run)
     summary = {
         "name": f"{run.method.name}, seed {run.seed}",
         "method": flag_values(flags).get("--experience_maker", "default"),
         "kind": run.method.kind,
         "seed": run.seed,
-        "budget": f"{budget.amount:,.0f} {UNITS[budget.unit]}",
+        "budget": budget_text(plan.budget_of(run.method)),
         "training_flags": redacted_words(flags),
         "generated_tokens": finished.points[-1].tokens,
         **({"starts_from": run.start.name} if run.start else {}),

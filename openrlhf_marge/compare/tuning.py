@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 from pathlib import Path
 
-import openrlhf_marge
 from openrlhf_marge.compare.file_parts import Method, Tuning
 from openrlhf_marge.compare.kinds import TRAINED
 from openrlhf_marge.compare.matching import is_matched
@@ -28,6 +26,7 @@ class TrialRow:
     score: float
     tokens: int
     commit: str
+    scored_by: str = ""  # metric, evaluation and budget; "" of an earlier version
 
     @property
     def run(self) -> tuple[str, str, int]:
@@ -93,6 +92,20 @@ def check_tuning(plan: Plan, tune: Tuning) -> None:
         )
 
 
+def scored_by(plan: Plan) -> str:
+    """What the score of a trial is of; ``plan`` is that of the trials."""
+    evaluation, budget = plan.evaluate, "" if plan.budget is None else f", {plan.budget.amount:g} {plan.budget.unit}"
+    return (
+        f"{' '.join(evaluation.metrics)} of {' '.join(evaluation.data)}, {' '.join(evaluation.flags.split())}{budget}"
+    )
+
+
+def check_scored_alike(place: Path, rows: Iterable[TrialRow], wanted: str) -> None:
+    """ValueError where a trial's score is of something else than now."""
+    if other := next((row.scored_by for row in rows if row.scored_by not in ("", wanted)), None):
+        raise ValueError(f"{place} has trials by {other}, where it is {wanted} now; give another --out")
+
+
 def best(plan: Plan, rows: Sequence[TrialRow]) -> dict[str, tuple[Method, float]]:
     """Method -> its best trial by the mean over the seeds, of equal ones the first, and that mean."""
     tune, found = tuning_of(plan), {}
@@ -128,14 +141,3 @@ def write_best(path: Path, plan: Plan, found: dict[str, tuple[Method, float]]) -
     with writing(path) as file:
         file.write(text)
     return text
-
-
-def commit() -> str:
-    """That of this package's checkout, or its version where it is installed from elsewhere."""
-    git = ["git", "-C", str(Path(openrlhf_marge.__file__).parent)]
-    try:
-        subprocess.run([*git, "ls-files", "--error-unmatch", "__init__.py"], capture_output=True, check=True)
-        told = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, check=True, text=True)
-    except (OSError, subprocess.CalledProcessError):
-        return openrlhf_marge.__version__
-    return told.stdout.strip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -34,6 +35,8 @@ class Row:
             raise ValueError(f"{self.place}: the key {key!r} ({flag}) is missing; there is {', '.join(self.values)}")
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
             raise ValueError(f"{self.place}: the value of {key!r} ({flag}) is a {type(value).__name__} and no text")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{self.place}: the value of {key!r} ({flag}) is {value}; fill it or drop the row")
         if not may_be_empty and not str(value).strip():
             raise ValueError(f"{self.place}: the value of {key!r} ({flag}) is empty; fill it or drop the row")
         return str(value)

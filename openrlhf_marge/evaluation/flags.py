@@ -10,6 +10,7 @@ from typing import Any
 
 from openrlhf_marge.evaluation import DATA_SETS, PROMPTS, check_input_template, choose_prompt
 from openrlhf_marge.evaluation.checkpoints import CHECKPOINTS, OWN, located, own_prompt
+from openrlhf_marge.evaluation.results import SAME_NAME, data_name
 from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.rewards.domains import MATH
 from openrlhf_marge.rewards.workers import add_workers, check_workers
@@ -111,6 +112,8 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     for name, lowest in LOWEST.items():
         if (value := getattr(args, name)) < lowest:
             parser.error(f"--{name} {value} must be at least {lowest}")
+    if len({data_name(data) for data in args.data}) < len(args.data):
+        parser.error(f"--data {SAME_NAME}; rename one, or evaluate it with another --out")
     if not args.n and not args.greedy_runs:
         parser.error("--n 0 and --greedy_runs 0 leave nothing to evaluate; raise one of them")
     for k in args.k or ():

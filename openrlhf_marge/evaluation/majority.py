@@ -3,10 +3,11 @@
 Not of one draw of k, but exactly in expectation over all subsets of k of the n responses, ties broken at random: the
 number needs no seed and does not depend on the order of the responses.
 
-Votes are counted per answer as it means the same: all correct responses vote for one answer, since each equals the
-gold answer, however it is spelled; wrong ones vote for the same answer when ``vote_of`` gives the same text. Wrong
-answers that are equal by algebra alone ("x+1", "1+x") are told apart, which costs them votes. A response without an
-answer does not vote, and k responses of which none votes are wrong.
+Votes are counted per answer as it means the same: to math problems all correct responses vote for one answer, since
+each equals the gold answer, however it is spelled (of other rewards they may differ, and are told apart); wrong ones
+vote for the same answer when ``vote_of`` gives the same text. Wrong answers that are equal by algebra alone ("x+1",
+"1+x") are told apart, which costs them votes. A response without an answer does not vote, and k responses of which
+none votes are wrong.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from string import Formatter
 
 SENTENCE = r"Please reason step by step, and put your final answer within \boxed{}."
@@ -49,7 +50,8 @@ def choose_prompt(name: str, model: str, has_chat_template: bool, system: str | 
     if system is not None and (name == "alpaca" or not has_chat_template):
         raise ValueError("--system_prompt needs a chat template, which --prompt alpaca and some models have not")
     if name == "auto":
-        return "chat_boxed" if has_chat_template and "metamath" not in model.lower() else "alpaca"
+        # The model's own name: a folder above it may be called after the data.
+        return "chat_boxed" if has_chat_template and "metamath" not in Path(model).name.lower() else "alpaca"
     if name != "alpaca" and not has_chat_template:
         raise ValueError(
             f"--prompt {name} needs a chat template and the tokenizer of --model {model} has none; add one, or take "

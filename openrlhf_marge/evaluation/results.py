@@ -14,6 +14,7 @@ from openrlhf_marge.evaluation.estimates import Estimate
 
 SCORES = ("pass@", "maj@", "greedy_pass@")  # how the names of metrics begin that say how good a model is
 ERROR = "_standard_error"  # ends the key of a metric's standard error
+SAME_NAME = "has two data sets of one name, the file's without its folder and ending"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ def read_results(path: Path) -> Results:
     if not results or not all(isinstance(values, dict) for values in results.values()):
         raise ValueError(f"{path} is no result of openrlhf_marge.cli.evaluate; evaluate again, or move it away")
     named = {data_name(data): values for data, values in results.items()}
+    if len(named) < len(results):
+        raise ValueError(f"{path} {SAME_NAME}; evaluate them into a file each, or rename one")
     return {name: _result(path, name, values) for name, values in named.items()}
 
 

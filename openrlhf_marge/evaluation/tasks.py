@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import functools
+import inspect
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import openrlhf_marge.grading
 from openrlhf_marge.data.redaction import redacted
 from openrlhf_marge.evaluation.problems import TestProblem, load_problems
 from openrlhf_marge.evaluation.prompting import Prompt, Prompter
 from openrlhf_marge.evaluation.responses import ResponseFolder
-from openrlhf_marge.rewards.domains import MATH
+from openrlhf_marge.rewards.domains import MATH, REWARDS
 from openrlhf_marge.seeds import stable_hash
 
 # What decides the responses, besides the problems; the flags of the same names.
@@ -50,7 +53,7 @@ def make_task(args: argparse.Namespace, data: str, prompter: Prompter) -> Task:
     if not fitting:
         shortest = min(len(prompt.ids) for prompt in prompts.values())
         raise ValueError(f"--data {data}: the shortest prompt has {shortest} tokens; raise --max_len {args.max_len}")
-    settings = settings_of(args) | {"files": _files(args.model)}
+    settings = settings_of(args) | {"files": _files(args.model), "grader": grader_version(args.reward)}
     digest = stable_hash(settings, [(problem.text, problem.label) for problem in problems])
     folder = ResponseFolder(args.out.with_name(f"{args.out.stem}-responses") / f"{Path(data).stem}-{digest:016x}")
     with (folder.path / "settings.json").open("w", encoding="utf-8") as file:
@@ -63,6 +66,17 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
     given = {name: value for name in OF_A_RUN if (value := getattr(args, name))}
     given |= {} if args.reward == MATH else {"reward": args.reward}
     return {name: getattr(args, name) for name in SETTINGS} | given
+
+
+@functools.cache
+def grader_version(reward: str) -> str:
+    """Of the code that gives the verdicts, by which kept ones are told from those of another version."""
+    function = REWARDS.load(reward)
+    if function is None:
+        files = sorted(Path(openrlhf_marge.grading.__file__).parent.glob("*.py"))
+    else:
+        files = [Path(inspect.getfile(inspect.unwrap(function)))]
+    return f"{stable_hash([file.read_text(encoding='utf-8') for file in files]):016x}"
 
 
 def _files(model: str) -> dict[str, tuple[int, int]]:

@@ -97,6 +97,11 @@ class ExplorationFolder:
             self.pool.update(self._records.read_state(0, FileRecord).pool)
         for number in [n for n in self._problems if dump_path(self._folder, n).is_file()]:
             record = self._records.read_state(number, FileRecord)
+            if others := sorted(record.pool.visits.keys() - set(self._problems[number])):
+                raise ValueError(
+                    f"{dump_path(self._folder, number)} has the problem {others[0]!r:.80}, which is not at this place "
+                    "of the data any more; give the data that it was begun with, or another --out"
+                )
             self.pool.update(record.pool)
             self.totals += record.totals
             self.journal.remove(number)

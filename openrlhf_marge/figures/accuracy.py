@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
+import numpy as np
+
 from openrlhf_marge.evaluation.results import Results
 from openrlhf_marge.figures.plot import CsvTable, Line, Missing, Panel, Plot, Point
 from openrlhf_marge.figures.runs import RunData
@@ -35,7 +37,8 @@ def accuracy(run: RunData) -> Accuracy:
     held_out = {match[1]: tag for tag in sorted(run.series) if (match := HELD_OUT.fullmatch(tag))}
     consumed = _consumed(run.series)
     if held_out:
-        found = Accuracy(_held_out_source(held_out), _points(_mean(run.series, held_out), consumed))
+        values = _mean(run.series, held_out)
+        found = Accuracy(_held_out_source(held_out), _points(values, _between(values, consumed)))
     else:
         # A step's responses are sampled before it trains on them.
         found = _in_training(run.series, {step: consumed[last] for last, step in pairwise(consumed)})
@@ -99,6 +102,13 @@ def _consumed(series: Series) -> dict[int, float]:
     steps = [0, *(step for step, _ in logged)]
     taken = [count * (step - last) for (step, count), last in zip(logged, steps, strict=False)]
     return dict(zip(steps[1:], accumulate(taken), strict=True))
+
+
+def _between(steps: Iterable[int], consumed: Mapping[int, float]) -> dict[int, float]:
+    """At steps that were evaluated and not logged, in proportion between those that were; None is after the last."""
+    places = {0: 0.0, **consumed}
+    known = [step for step in steps if step <= max(places)]
+    return dict(zip(known, np.interp(known, list(places), list(places.values())).tolist(), strict=True))
 
 
 def _mean(series: Series, tags: Mapping[str, str]) -> dict[int, float]:

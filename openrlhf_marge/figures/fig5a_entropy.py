@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from openrlhf_marge.figures.plot import CsvTable, Line, Missing, Panel, Plot, Point
 from openrlhf_marge.figures.runs import RunData
@@ -36,7 +36,7 @@ class Found:
 
 
 def exploration(run: RunData) -> list[Found]:
-    """After every file of the dump, or every step of the log; Missing when there is neither."""
+    """After every file of the dump, or every logged step; Missing when there is neither."""
     found = [Found(t.tokens, t.diversity, t.valid_pairs, t.completions) for t in run.files] or _of_log(run.series)
     if not found:
         raise Missing(
@@ -47,10 +47,13 @@ def exploration(run: RunData) -> list[Found]:
 
 
 def _of_log(series: Series) -> list[Found]:
-    tokens, diversity, pairs = (dict(series.get(tag, ())) for tag in (TOKENS, DIVERSITY, PAIRS))
+    """With --logger.logging_steps a logged step stands for those before it, too, which were not logged."""
+    logged, diversity, pairs = (dict(series.get(tag, ())) for tag in (TOKENS, DIVERSITY, PAIRS))
+    steps = sorted(logged.keys() & diversity.keys() & pairs.keys())
+    tokens = {step: logged[step] * (step - last) for last, step in pairwise([0, *steps])}
     return [
         Found(round(tokens[step]), diversity[step] * tokens[step] / 1000, round(pairs[step] * tokens[step] / 1000), 0)
-        for step in sorted(tokens.keys() & diversity.keys() & pairs.keys())
+        for step in steps
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ class Loop:
 
 def run_loop(loop: Loop, run: RunCommand) -> dict[str, Any]:
     """Run what is not done yet; returns what ``summary.json`` holds."""
+    check_heldout_unchanged(loop)
     model, scores = loop.model, []
     before = loop.folder(0)
     evaluation = {"evaluate": evaluate_command(model=model, heldout=loop.heldout, out=before, flags=loop.flags)}
@@ -57,6 +59,20 @@ def run_loop(loop: Loop, run: RunCommand) -> dict[str, Any]:
             print(f"== stopped early: held-out {SCORE} was best after iteration {summary['best_iteration']}: {scores}")
             break
     return summary
+
+
+def check_heldout_unchanged(loop: Loop) -> None:
+    """ValueError when the held-out file is another one than when the loop began: its scores would not compare."""
+    if not Path(loop.heldout).is_file():
+        return  # a data set by its name
+    note, digest = loop.out / "heldout_data.json", hashlib.sha256(Path(loop.heldout).read_bytes()).hexdigest()
+    if note.is_file() and read_object(note).get("sha256") != digest:
+        raise ValueError(
+            f"--heldout {loop.heldout} has changed since {loop.out} was begun, so that the iterations would not "
+            "compare; give the problems that it had, or another --out"
+        )
+    loop.out.mkdir(parents=True, exist_ok=True)
+    write_json(note, {"sha256": digest})
 
 
 def summarise(loop: Loop, last: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from openrlhf_marge.data.redaction import redacted_words
 from openrlhf_marge.data.rows import count_rows
 
 RunCommand = Callable[[Sequence[str], Path], None]  # (command, log): RuntimeError when the command fails
+SPENT = "spent.json"
 FLAG = re.compile(r"--[\w.]+(=|$)")  # and no text of several
 
 
@@ -34,13 +35,22 @@ def run_stage(folder: Path, stage: str, command: Sequence[str], run: RunCommand)
     """Run a stage, and note it with its command and seconds when it is done."""
     folder.mkdir(parents=True, exist_ok=True)
     print(f"== {folder.name}: {stage}", flush=True)
-    start = time.monotonic()
+    start, earlier = time.monotonic(), spent(folder)
     try:
         run(command, folder / f"{stage}.log")
     except RuntimeError as e:
         raise RuntimeError(f"{stage} of {folder} failed with {e}; the same command goes on there") from e
-    note = {"seconds": round(time.monotonic() - start, 1), "command": redacted_words(command)}
+    finally:  # what was stopped goes on later, and has its seconds in both
+        seconds = round(earlier.get(stage, 0.0) + time.monotonic() - start, 1)
+        write_json(folder / SPENT, earlier | {stage: seconds})
+    note = {"seconds": seconds, "command": redacted_words(command)}
     write_json(folder / "stages.json", read_stages(folder) | {stage: note})
+
+
+def spent(folder: Path) -> dict[str, float]:
+    """Stage -> seconds of all its starts, but those that were killed."""
+    path = folder / SPENT
+    return {stage: float(seconds) for stage, seconds in (read_object(path) if path.is_file() else {}).items()}
 
 
 def read_stages(folder: Path) -> dict[str, dict[str, Any]]:

@@ -33,11 +33,16 @@ class Grouping:
             chosen.append(replace(state, parent=place, segment=segment))
         return chosen
 
-    def exploration(self, states: list[State], completed: list[list[Completion]], **facts: Any) -> Exploration:
-        """The outcome of the visit: one group per state, and further fields of ``Exploration``."""
+    def exploration(
+        self, states: list[State], completed: list[list[Completion]], *, s0_chose: bool = False, **facts: Any
+    ) -> Exploration:
+        """The outcome of the visit: one group per state, and further fields of ``Exploration``.
+
+        ``s0_chose``: which guidance there is depended on the outcomes of this very s_0 group.
+        """
         guidance = states[0].guidance
         return Exploration(
-            problem_id=self.problem.id, groups=self.groups(states, completed),
+            problem_id=self.problem.id, groups=self.groups(states, completed, s0_chose),
             guidance_age=None if guidance is None else self.number - guidance.visit, **facts,
         )  # fmt: skip
 
@@ -59,9 +64,19 @@ class Grouping:
             for state, completions in zip(states, completed, strict=True)
         )  # fmt: skip
 
-    def groups(self, states: list[State], completed: list[list[Completion]]) -> tuple[StateGroup, ...]:
-        """One group per state, each with what its value is above that of the state before it."""
+    def groups(
+        self, states: list[State], completed: list[list[Completion]], s0_chose: bool = False
+    ) -> tuple[StateGroup, ...]:
+        """One group per state, each with what its value is above that of the state before it.
+
+        Where ``s0_chose``, the value of s_0 is not that of an independent sample: with 8 completions of p = 0.05 it is
+        0.15 wherever one of them is there to guide. A gain over it would often have the wrong sign, so it is 0.
+        """
         values = [sum(c.reward for c in completions) / len(completions) for completions in completed]
+
+        def known_gain(state: State) -> bool:
+            return state.parent is not None and not (s0_chose and states[state.parent].index == 0)
+
         return tuple(
             StateGroup(
                 id=self._group_id(state.prefix_ids),
@@ -69,7 +84,7 @@ class Grouping:
                 state=state,
                 n_states=len(states),
                 completions=tuple(completions),
-                value_gain=0.0 if state.parent is None else value - values[state.parent],
+                value_gain=value - values[state.parent] if known_gain(state) else 0.0,
             )
             for state, completions, value in zip(states, completed, values, strict=True)
         )

@@ -79,6 +79,7 @@ class Exploration:
     probes: tuple[StateGroup, ...] = ()  # sampled for the values of their states alone, s_0 first; never trained on
     no_guidance: bool = False  # no suitable response was found, and none was there
     no_room: bool = False  # left out: the prompt leaves no room for a response
+    n_fixed: int | None = None  # of the s_0 group, the first so many, whose number no outcome decided; None: all
     guidance_kept: bool = False  # s_0 gave no suitable response, so the old guidance stays
     guidance_age: int | None = None  # visits since the guidance of this visit was sampled
     predicted_values: tuple[float, ...] = ()  # of the states after s_0, where they were chosen by a prediction
@@ -89,9 +90,14 @@ class Exploration:
 
     @property
     def pass_rate(self) -> float | None:
-        """Of what was sampled from s_0: its group, else the candidates; None where nothing was."""
-        first = self.groups[0] if self.groups else self.candidates
-        return None if first is None else first.pass_rate
+        """Of what was sampled from s_0: the candidates where there are any, else its group; None where nothing was.
+
+        Of completions alone whose number no outcome decided: those that are sampled after a look at the first ones, or
+        because some candidate was correct, would bias it.
+        """
+        if self.candidates:
+            return self.candidates.pass_rate
+        return pass_rate(self.groups[0].completions[: self.n_fixed]) if self.groups else None
 
     @property
     def candidate_tokens(self) -> int:

@@ -136,14 +136,19 @@ class Visit(Grouping):
     async def complete(self, states: list[State], first: list[Completion] | None = None) -> list[list[Completion]]:
         """All completions of all states, in their order; ``first`` are those that s_0 has already."""
         adaptive = self.config.state_budget == "adaptive" and len(states) > 1
-        n_first = self.n_completions // 2 if adaptive else self.n_completions
-        completed = await self._round(states, [n_first] * len(states), "first", first)
         if not adaptive:
-            return completed
+            return await self._round(states, [self.n_completions] * len(states), "first", first)
+        n_first = self.n_first
+        completed = await self._round(states, [n_first] * len(states), "first", first)
         verdicts = [[c.is_correct for c in completions] for completions in completed]
         more = allocate(self.n_completions, n_first, verdicts, [s.parent for s in states])
         added = await self._round(states, more, "more")
         return [[*a, *b] for a, b in zip(completed, added, strict=True)]
+
+    @property
+    def n_first(self) -> int:
+        """Completions of a state before their outcomes decide about more (``--marge.state_budget``)."""
+        return self.n_completions // 2 if self.config.state_budget == "adaptive" else self.n_completions
 
     async def _round(
         self, states: list[State], counts: list[int], purpose: str, first: list[Completion] | None = None

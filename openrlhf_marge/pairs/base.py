@@ -24,7 +24,7 @@ REASONS = {
     "one_outcome": "states with usable completions of one kind of outcome only",
     "not_closest": "states that lie farther from 0.5 than another one of their visit (--closest_only)",
     "truncated": "completions or guidances that the length limit stopped, which have no EOS",
-    "no_eos": "completions that do not end with the tokenizer's one EOS",
+    "no_eos": "completions that do not end with the tokenizer's one EOS (or have a stop text within a token)",
     "no_correct": "states without a correct completion that can be a row",
     "no_guidance": "visits without guidance",
     "no_steps": "responses without steps: their only state is s_0",

@@ -17,6 +17,8 @@ def with_eos(
     """The visit with EOS in place of the stop texts, and how many completions that changed.
 
     Such a completion keeps the tokens before the first one of a stop text, as it does when it guides: what is graded.
+    Where that token has text of the answer, too, nothing that could be a row was graded: the completion stays without
+    EOS.
     """
     changed = 0
 
@@ -26,7 +28,7 @@ def with_eos(
         if completion.truncated or eos_id in ids:
             return completion
         kept = without_end(ids, frozenset(), stop, decode_pieces)
-        if len(kept) == len(ids):
+        if len(kept) == len(ids) or _has_more(decode_pieces(ids), len(kept), stop):
             return completion
         changed += 1
         # What a token has of its own is of the tokens as they were sampled.
@@ -34,3 +36,9 @@ def with_eos(
 
     groups = tuple(replace(group, completions=tuple(map(ended, group.completions))) for group in visit)
     return groups, changed
+
+
+def _has_more(pieces: Sequence[str], kept: int, stop: Sequence[str]) -> bool:
+    """Whether there is text between the pieces that are kept and the first stop text, as in "}\\n" before "\\nQ:"."""
+    text, begin = "".join(pieces), len("".join(pieces[:kept]))
+    return bool(text[begin : min(place for place in map(text.find, stop) if place >= 0)].strip())

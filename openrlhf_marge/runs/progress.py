@@ -33,15 +33,16 @@ class ProgressPoint:
     for training, MARGE's candidates and what dynamic filtering dropped included. ``seconds`` are those of sampling,
     grading, training and weight sync, without start, evaluation and saving (of a loop those of its stages but the
     evaluation, with start and saving).
-    ``pass_rate`` is the share of correct ones among the rollout's responses from s_0, of MARGE by problem with
-    candidates where there are no others, of the other methods their mean reward; so of the policy before the update.
+    ``pass_rate`` is the share of correct ones among the rollout's responses from s_0, of MARGE by problem, of
+    its candidates where there are any, of the other methods their mean reward; so of the policy before the update.
     None where there were none.
 
     What follows is None where it is not known, as in logs and progress files of earlier versions. ``optimizer_steps``
     are those of the policy since the run began, ``groups_with_signal`` the share of the rollout's groups whose rewards
     differ, ``groups_after_s0`` the share whose state is after s_0, so how much of it was guided. ``entropy`` is
     the policy's, in nats per token at the sampling temperature, over the tokens of this update (of MARGE those after
-    its states), as OpenRLHF averages it: over micro-batches, which it weights by their tokens.
+    its states), as OpenRLHF averages it: over micro-batches' shares of a step, which it weights by their tokens once
+    more. None with dynamic batches, of which that makes the entropy over the number of micro-batches.
     """
 
     updates: int = 0

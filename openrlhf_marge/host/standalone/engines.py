@@ -32,8 +32,11 @@ def ray_cluster() -> Iterator[None]:
 
 
 @contextmanager
-def offline_engines(args: Any) -> Iterator[list[Any]]:
-    """The engines that the flags ask for; they end with the context. ValueError when the cluster is too small."""
+def offline_engines(args: Any, logprobs_mode: str) -> Iterator[list[Any]]:
+    """The engines that the flags ask for; they end with the context. ValueError when the cluster is too small.
+
+    ``logprobs_mode`` is vLLM's.
+    """
     vllm, needed = args.vllm, args.vllm.num_engines * args.vllm.tensor_parallel_size
     there = int(ray.cluster_resources().get("GPU", 0))
     if there < needed:
@@ -52,6 +55,7 @@ def offline_engines(args: Any) -> Iterator[list[Any]]:
         max_model_len=args.data.max_len,
         gpu_memory_utilization=vllm.gpu_memory_utilization,
         param_dtype=args.ds.param_dtype,
+        logprobs_mode=logprobs_mode,
     )
     try:
         _await_start(engines, args.actor.model_name_or_path)

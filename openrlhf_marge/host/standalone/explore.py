@@ -34,6 +34,11 @@ from openrlhf_marge.types import Problem
 __all__ = ["explore_data", "hierarchize"]
 
 
+# After temperature and top_p, as training has them; of an answer to a question the model's own, as top_p would make a
+# likely one sure.
+LOG_PROBS = {False: "processed_logprobs", True: "raw_logprobs"}
+
+
 def explore_data(args: Any, begin: Callable[[], None]) -> Totals:
     """Explore what ``args.out`` does not hold yet; ValueError for input that cannot work, and then not ``begin``.
 
@@ -51,7 +56,7 @@ def explore_data(args: Any, begin: Callable[[], None]) -> Totals:
         folder.start_from(read_pool(args.guidance_from))
     begin()
     if not all(folder.is_done(p.id) for p in problems):
-        with ray_cluster(), offline_engines(args) as engines:
+        with ray_cluster(), offline_engines(args, LOG_PROBS[config.asks_the_model]) as engines:
             asyncio.run(explore_on(engines, args, config, tokenizer, problems, folder))
     folder.finish()
     return folder.totals

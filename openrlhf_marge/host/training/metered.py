@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,8 @@ class MeteredTrainer(LocalPPOTrainer):
         if TAKEN_STEPS not in logs_dict:
             logs_dict = logs_dict | {OPTIMIZER_STEPS: float(taken_steps(self.actor_model_group))} | sampled
         point = advanced(self._points[-1] if self._points else ProgressPoint(), logs_dict)
+        if self.args.train.dynamic_batch_enable:
+            point = replace(point, entropy=None)  # OpenRLHF's number is another one then, see ProgressPoint
         self._points.append(point)
         write_points(self.progress, [point], append=True)
         used, unit = self.budget.used(point), UNITS[self.budget.unit]

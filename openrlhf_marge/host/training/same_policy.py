@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import torch
 from openrlhf.trainer.ppo_utils.experience import Experience
 
 from openrlhf_marge.host.rollout.experiences import WEIGHTS
@@ -18,7 +19,7 @@ MOST = 0.2
 def compare_policies(experiences: Sequence[Experience], top_p: float) -> float | None:
     """Share of the sampled tokens whose log-probs of engine and policy differ by more than ``NOTICED`` nats.
 
-    Each experience's ``info`` gets the share of each of its samples, (B,), as ``DIFFERS``, and as ``AGE`` how many
+    Each experience's ``info`` gets it for each of its samples, (B,), as ``DIFFERS``, and as ``AGE`` how many
     updates of the weights later than it the newest sample is from; older ones, which waited to fill a batch, are not
     compared. None where the engines returned no log-probs. An engine makes those of the tokens in ``top_p`` up to
     -log(top_p) larger. Where its own are 0, a token was sure, or is one of the guidance, which it did not sample:
@@ -33,11 +34,15 @@ def compare_policies(experiences: Sequence[Experience], top_p: float) -> float |
             continue
         compared = experience.action_mask.bool() & (experience.rollout_log_probs != 0) & (age == 0).unsqueeze(-1)
         distance = (experience.rollout_log_probs - experience.action_log_probs).abs()
-        differ = (compared & (distance > NOTICED - math.log(top_p))).sum(dim=-1)
-        experience.info[DIFFERS] = differ / compared.sum(dim=-1).clamp(min=1)
+        differ = (compared & (distance > NOTICED - math.log(top_p))).sum()
         all_differ += float(differ.sum())
         all_compared += float(compared.sum())
-    return all_differ / all_compared if all_compared else None
+    if not all_compared:
+        return None
+    share = all_differ / all_compared
+    for experience in experiences:  # OpenRLHF logs the mean over samples, some of which are not compared
+        experience.info[DIFFERS] = torch.full_like(experience.info[AGE], share)
+    return share
 
 
 def other_policy(share: float | None, step: int) -> str | None:

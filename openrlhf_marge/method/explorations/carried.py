@@ -23,4 +23,4 @@ async def carried(visit: Visit) -> Exploration:
     states = visit.states(guidances)
     completed = await visit.complete(states)
     kept = not visit.refresh(completed[0])
-    return visit.exploration(states, completed, candidates=candidates, guidance_kept=kept)
+    return visit.exploration(states, completed, candidates=candidates, n_fixed=visit.n_first, guidance_kept=kept)

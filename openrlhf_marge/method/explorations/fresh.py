@@ -18,4 +18,5 @@ async def fresh(visit: Visit) -> Exploration:
     if not guidances:
         return visit.exploration([visit.s0], [first], no_guidance=True)
     states = visit.states(guidances)
-    return visit.exploration(states, await visit.complete(states, first), guidance_kept=kept)
+    completed = await visit.complete(states, first)
+    return visit.exploration(states, completed, s0_chose=True, n_fixed=visit.n_completions, guidance_kept=kept)

@@ -39,12 +39,15 @@ async def frontier(visit: Visit) -> Exploration:
     verdict = wanted_verdict(rate, config)
     guidance = None if verdict is None else newest[verdict]
     states, values = ([], []) if guidance is None else _chosen(visit, guidance, seen)
-    n = config.frontier_samples + moved
-    completed = await asyncio.gather(*(visit.sample(s.prefix_ids, n, "frontier") for s in states))
+    counts = [config.frontier_samples + share for share in split_evenly(moved, len(states))]
+    completed = await asyncio.gather(
+        *(visit.sample(s.prefix_ids, n, "frontier") for s, n in zip(states, counts, strict=True))
+    )
     seen += [_outcomes(visit, state, of_state) for state, of_state in zip(states, completed, strict=True)]
     visit.pool.see(visit.problem.id, remembered(seen, visit.number, config.frontier_memory))
     return visit.exploration(
-        visit.beside_s0(states), [first, *completed], no_guidance=verdict is not None and guidance is None,
+        visit.beside_s0(states), [first, *completed], s0_chose=True, n_fixed=visit.n_completions - moved,
+        no_guidance=verdict is not None and guidance is None,
         guidance_kept=guidance is not None and guidance.visit < visit.number, predicted_values=tuple(values),
     )  # fmt: skip
 
@@ -63,7 +66,10 @@ def _tells_little(visit: Visit, known: Sequence[Guidance]) -> bool:
         return False
     for guidance in known:
         values, spread = _predicted(visit, seen, visit.split([guidance]), guidance.is_correct)
-        if wanted_verdict(values[0], visit.config) is guidance.is_correct and max(spread) >= gain * spread[0]:
+        if (
+            wanted_verdict(values[0], visit.config) is guidance.is_correct
+            and max(spread[1:], default=0) >= gain * spread[0]
+        ):
             return True
     return False
 
@@ -113,6 +119,11 @@ def _chosen(visit: Visit, guidance: Guidance, seen: Sequence[Outcomes]) -> tuple
     enough = [i for i in range(1, len(states)) if spread[i] >= visit.config.frontier_gain * spread[0]]
     best = sorted(sorted(enough, key=lambda i: (-spread[i], i))[: visit.config.frontier_states])
     return [states[i] for i in best], [float(values[i]) for i in best]
+
+
+def split_evenly(total: int, parts: int) -> list[int]:
+    """Whole numbers that differ by at most 1, the larger ones first; [] for no parts."""
+    return [total // parts + (place < total % parts) for place in range(parts)]
 
 
 def _outcomes(visit: Visit, state: State, completions: list[Completion]) -> Outcomes:

@@ -31,6 +31,6 @@ async def vanilla(visit: Visit) -> Exploration:
     more = visit.n_completions * len(after_s0)
     if visit.config.vanilla_match == "tokens":
         # Of a whole response, a completion of a state takes the share that lies after it.
-        more = visit.n_completions * round(sum(1 - state.position for state in after_s0))
+        more = round(visit.n_completions * sum(1 - state.position for state in after_s0))
     rest = await visit.sample(visit.s0_ids, more, "more") if more else []
-    return visit.exploration([visit.s0], [[*first, *rest]], no_guidance=not guidances)
+    return visit.exploration([visit.s0], [[*first, *rest]], n_fixed=visit.n_completions, no_guidance=not guidances)
