@@ -174,7 +174,8 @@ def test_rescue_samples_come_from_s0_and_may_guide():
     assert [len(e.groups[0].completions) for e in found] == [4, 4]
 
 
-def test_completions_move_where_a_state_tells_more_than_s0():
+def solved_once():
+    """One of four correct responses at the first visit, none at the later ones; half are correct after every state."""
     full = {0: ONE, 1: NONE, 2: NONE}
 
     def answer(asked, prefix, n):
@@ -182,21 +183,18 @@ def test_completions_move_where_a_state_tells_more_than_s0():
         rewards = [float(i % 2) for i in range(n)] if prefix else rewards
         return [completion(r, ids=(*range(10 + 9 * i, 18 + 9 * i), EOS)) for i, r in enumerate(rewards)]
 
-    found, pool = visits(ScriptedModel(answer), 4, frontier_probe=1, frontier_gain=2.0)
+    return ScriptedModel(answer)
+
+
+def test_completions_move_where_a_state_tells_more_than_s0():
+    found, pool = visits(solved_once(), 4, frontier_probe=1, frontier_gain=2.0)
     assert [[len(g.completions) for g in e.groups] for e in found] == [[4], [4], [4, 4], [1, 7]]
     assert [o.n for o in pool.seen("p") if o.position == 0] == [4, 4, 4, 1]
     assert all(g.state.guidance.is_correct for e in found for g in e.groups[1:])
 
 
 def test_completions_that_move_are_divided_among_the_states():
-    full = {0: ONE, 1: NONE, 2: NONE}
-
-    def answer(asked, prefix, n):
-        rewards = full.pop(min(full), None) if not prefix and full else [0.0] * n
-        rewards = [float(i % 2) for i in range(n)] if prefix else rewards
-        return [completion(r, ids=(*range(10 + 9 * i, 18 + 9 * i), EOS)) for i, r in enumerate(rewards)]
-
-    found, _ = visits(ScriptedModel(answer), 4, frontier_probe=1, frontier_gain=2.0, frontier_states=2)
+    found, _ = visits(solved_once(), 4, frontier_probe=1, frontier_gain=2.0, frontier_states=2)
     assert [len(g.completions) for g in found[-1].groups] == [1, 4 + 2, 4 + 1]
 
 
