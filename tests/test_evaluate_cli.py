@@ -440,6 +440,10 @@ def test_verdicts_of_another_grader_are_no_verdicts_of_this_one(tmp_path, monkey
     install_reward("words", "def reward(response, label): return 1.0")
     math, own = tasks.grader_version("math"), tasks.grader_version("words")
     assert len({math, own, tasks.grader_version("countdown")}) == 3
+    install_reward("parts", "import functools\nreward = functools.partial(lambda response, label, x: x, x=1.0)")
+    install_reward("object", "class R:\n    def __call__(self, response, label): return 1.0\nreward = R()")
+    install_reward("compiled", "from operator import eq as reward")
+    assert len({own, *(tasks.grader_version(name) for name in ("parts", "object", "compiled"))}) == 4
     changed = tmp_path / "grading"
     shutil.copytree(
         Path(openrlhf_marge.grading.__file__).parent, changed, ignore=shutil.ignore_patterns("__pycache__")

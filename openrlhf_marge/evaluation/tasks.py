@@ -6,6 +6,7 @@ import argparse
 import functools
 import inspect
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,12 +71,20 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
 
 @functools.cache
 def grader_version(reward: str) -> str:
-    """Of the code that gives the verdicts, by which kept ones are told from those of another version."""
-    function = REWARDS.load(reward)
+    """Of the code that gives the verdicts, by which kept ones are told from those of another version.
+
+    Of an installed reward it is the file of its function or class; compiled code has no version.
+    """
+    function: Any = REWARDS.load(reward)
     if function is None:
         files = sorted(Path(openrlhf_marge.grading.__file__).parent.glob("*.py"))
     else:
-        files = [Path(inspect.getfile(inspect.unwrap(function)))]
+        while isinstance(function, functools.partial):
+            function = function.func
+        function = inspect.unwrap(function)
+        of_python = function if inspect.isfunction(function) or inspect.isclass(function) else type(function)
+        file = getattr(sys.modules.get(of_python.__module__), "__file__", None)
+        files = [Path(file)] if file and file.endswith(".py") else []
     return f"{stable_hash([file.read_text(encoding='utf-8') for file in files]):016x}"
 
 
