@@ -194,19 +194,20 @@ def marked(tmp_path, monkeypatch):
     monkeypatch.setattr(metered_module, "taken_steps", lambda group: 7)
     monkeypatch.setattr(LocalPPOTrainer, "save_logs_and_checkpoints", lambda *_: saved.append("checkpoint"))
 
-    def trainer(done=0):
+    def trainer(done=0, dynamic=False):
         monkeypatch.setattr(LocalPPOTrainer, "init_checkpoint_states", lambda self: {"global_step": done})
         kind = metered(LocalPPOTrainer, RunBudget("tokens", 100), tmp_path / "progress.jsonl", (0.4, 0.5, 0.9))
         made = object.__new__(kind)
         made.actor_model_group, made._meter = None, SimpleNamespace(take=lambda: {})
+        made.args = SimpleNamespace(train=SimpleNamespace(dynamic_batch_enable=dynamic))
         made.init_checkpoint_states()
         return made, saved
 
     return trainer
 
 
-def update(trainer, step, samples=3.0):
-    logs = {"rollout/num_samples": samples, "rollout/response_length_mean": 10.0, "rollout/reward_mean": 0.5}
+def update(trainer, step, samples=3.0, **more):
+    logs = more | {"rollout/num_samples": samples, "rollout/response_length_mean": 10.0, "rollout/reward_mean": 0.5}
     trainer.save_logs_and_checkpoints(step, logs | {"timing/step_total": 1.0}, {})
 
 
@@ -216,6 +217,14 @@ def test_a_mark_is_kept_once_before_the_checkpoint_that_counts_on_it(marked, tmp
         update(trainer, step)
     assert saved == ["40", "checkpoint", "50", "checkpoint", "90", "checkpoint"]
     assert [p.optimizer_steps for p in read_points(tmp_path / "progress.jsonl")] == [7, 7, 7]
+
+
+@pytest.mark.parametrize(("dynamic", "known"), [(False, 0.5), (True, None)])
+def test_the_entropy_of_dynamic_batches_is_not_known(marked, tmp_path, dynamic, known):
+    """OpenRLHF's number is then the entropy over the number of micro-batches."""
+    trainer, _ = marked(dynamic=dynamic)
+    update(trainer, 1, entropy_loss=0.5)
+    assert [p.entropy for p in read_points(tmp_path / "progress.jsonl")] == [known]
 
 
 def test_a_run_that_goes_on_keeps_its_marks_and_saves_anew_what_it_does_anew(marked, tmp_path):

@@ -112,8 +112,6 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     for name, lowest in LOWEST.items():
         if (value := getattr(args, name)) < lowest:
             parser.error(f"--{name} {value} must be at least {lowest}")
-    if len({data_name(data) for data in args.data}) < len(args.data):
-        parser.error(f"--data {SAME_NAME}; rename one, or evaluate it with another --out")
     if not args.n and not args.greedy_runs:
         parser.error("--n 0 and --greedy_runs 0 leave nothing to evaluate; raise one of them")
     for k in args.k or ():
@@ -131,3 +129,5 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         parser.error(str(e))
     if doubled := {data for data in args.data if args.data.count(data) > 1}:
         parser.error(f"--data names {', '.join(doubled)} twice; leave one out")
+    if len({data_name(data) for data in args.data}) < len(args.data):
+        parser.error(f"--data {SAME_NAME}; rename one, or evaluate it with another --out")
