@@ -224,7 +224,7 @@ def test_a_small_map_on_the_stack_by_one_command(cluster, task, tmp_path, monkey
     monkeypatch.setitem(run.REGIMES, "easy", small)
     command = ["--regimes", "easy", "--methods", "TreeRL", "--seeds", "0", "--out", str(tmp_path / "runs")]
     said = run.work(run.parse_args([*command, "--rows", str(tmp_path / "rows.csv")]))
-    assert said == f"{tmp_path}: rows.csv, tables.md; map.png needs 3 seeds of a method"
+    assert said == f"{tmp_path}: rows.csv, tables.md; map.png needs 5 seeds of a method"
     found = read_records(tmp_path / "rows.csv", Row)
     assert [(r.run, r.mark) for r in found] == [(("easy", "TreeRL", 0), mark) for mark in (0.25, 0.5, 1.0)]
     *early, end = found
@@ -312,9 +312,9 @@ def test_the_tables_can_be_made_without_rows(tmp_path):
 
 
 def test_the_picture_has_a_row_for_a_regime_with_seeds_enough_and_begins_before_training():
-    early = [row(seed=seed, mark=0.25, pass_1=0.3) for seed in range(3)]
-    one, two = row("x", regime="easy"), runs("frontier", (0.5, 0.5))  # of so few seeds no curve is drawn
-    picture = tables.picture([row("Before", 0, 0.1), *early, *runs("GRPO", (0.5, 0.5, 0.5)), *two, one])
+    early = [row(seed=seed, mark=0.25, pass_1=0.3) for seed in range(5)]
+    one, four = row("x", regime="easy"), runs("frontier", (0.5,) * 4)  # of so few seeds nothing is claimed
+    picture = tables.picture([row("Before", 0, 0.1), *early, *runs("GRPO", (0.5,) * 5), *four, one])
     hard, _ = picture.panels
     assert picture.columns == 2 and hard.title == "hard, ± standard error"
     (line,) = hard.lines
@@ -322,8 +322,8 @@ def test_the_picture_has_a_row_for_a_regime_with_seeds_enough_and_begins_before_
 
 
 def test_a_curve_begins_with_the_base_models_of_its_own_seeds():
-    before = runs("Before", (0.1, 0.2, 0.3, 0.8))
-    hard, _ = tables.picture([*before, *runs("GRPO", (0.5, 0.5, 0.5))]).panels
+    before = runs("Before", (0.1, 0.2, 0.3, 0.2, 0.2, 0.8))
+    hard, _ = tables.picture([*before, *runs("GRPO", (0.5,) * 5)]).panels
     assert [point.y for point in hard.lines[0].points] == [pytest.approx(20.0), 50.0]
 
 
@@ -331,18 +331,22 @@ def test_tables_are_written_beside_the_rows_and_a_picture_where_there_is_somethi
     assert (
         tables.write([], tmp_path)
         == tables.write([row()], tmp_path)
-        == ("tables.md; map.png needs 3 seeds of a method")
+        == ("tables.md; map.png needs 5 seeds of a method")
     )
     assert tables.write(runs("GRPO", FIVE), tmp_path) == "tables.md, map.png"
     assert {p.name for p in tmp_path.iterdir()} == {"tables.md", "map.png"}
 
 
 def test_the_picture_of_differences_has_the_intervals_of_the_table():
-    two = runs("MARGE, fresh", (0.9, 0.9))  # of so few seeds no interval is drawn
-    _, differences = tables.picture(runs("GRPO", (0.5, 0.6, 0.7)) + runs("frontier", (0.6, 0.6, 0.8)) + two).panels
+    four = runs("MARGE, fresh", (0.9,) * 4)  # of so few seeds no interval is drawn
+    _, differences = tables.picture(
+        runs("GRPO", FIVE)
+        + four
+        + runs("frontier", [s + d for s, d in zip(FIVE, (0.1, 0, 0.1, 0.1, 0.1), strict=True)])
+    ).panels
     (baseline,), (frontier,) = (line.points for line in differences.lines)
     assert (baseline.x, baseline.y, baseline.error) == (100, 0, 0)
-    assert frontier.x == 100.7 and [round(v, 1) for v in frontier[1:]] == [6.7, 14.3]  # of +6.7 [-7.7, +21.0]
+    assert frontier.x == 100.7 and [round(v, 1) for v in frontier[1:]] == [8.0, 5.6]  # of +8.0 [+2.4, +13.6]
 
 
 ROWS_OF = {"paper": "MARGE, paper", "frontier": "frontier"}  # preset -> the method that has it alone

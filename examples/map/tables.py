@@ -14,7 +14,6 @@ from openrlhf_marge.compare.tables import Cell, Table, markdown
 from openrlhf_marge.data.files import writing
 from openrlhf_marge.figures import plot, save
 
-LEAST_DRAWN = 3  # seeds; of fewer a curve would be taken for one of means, and an interval fills the panel
 BESIDE = 0.7  # percent of the budget between two methods' bars
 
 
@@ -26,7 +25,7 @@ def write(rows: Sequence[Row], folder: Path) -> str:
     print(text)
     drawn = picture(rows)
     if not drawn.panels:
-        return f"tables.md; map.png needs {LEAST_DRAWN} seeds of a method"
+        return f"tables.md; map.png needs {LEAST_SEEDS} seeds of a method"
     save(drawn, folder / "map.png")
     return "tables.md, map.png"
 
@@ -79,9 +78,14 @@ def sentence(name: str, runs: Runs) -> str:
 
 
 def picture(rows: Sequence[Row]) -> plot.Plot:
-    """A row per regime with seeds enough: pass@1 over the share of the budget, and what it is from GRPO's by seed."""
+    """Methods of which something is claimed: pass@1 over the share of the budget, and what it is from GRPO's by seed.
+
+    A row per regime, in which these have seeds enough.
+    """
     regimes = by_run(rows)
-    methods = dict.fromkeys(name for runs in regimes.values() for name in runs if name != "Before")
+    methods = dict.fromkeys(
+        name for runs in regimes.values() for name in runs if name != "Before" and len(runs[name]) >= LEAST_SEEDS
+    )
     pairs = [_panels(rows, regime, list(methods)) for regime in regimes]
     panels = [panel for pair in pairs if any(panel.lines for panel in pair) for panel in pair]
     return plot.Plot(title="Equal generated tokens", panels=panels, table=plot.CsvTable((), ()), columns=2)
@@ -90,7 +94,7 @@ def picture(rows: Sequence[Row]) -> plot.Plot:
 def _panels(rows: Sequence[Row], regime: str, methods: Sequence[str]) -> list[plot.Panel]:
     """The two of a regime; a method has the same color in all regimes."""
     runs = by_run(rows)[regime]
-    drawn = [(color, name) for color, name in enumerate(methods) if len(runs.get(name, {})) >= LEAST_DRAWN]
+    drawn = [(color, name) for color, name in enumerate(methods) if len(runs.get(name, {})) >= LEAST_SEEDS]
     return [
         plot.Panel(
             title=f"{regime}{title}", x_label="share of the budget, %", y_label=label,

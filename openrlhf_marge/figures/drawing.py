@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Okabe and Ito's: told apart with any kind of colour vision. Blue and red first, as Fig. 3 has them.
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#707070")
-MARKERS = "os^Dv*P"
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#707070", "#000000")
+MARKERS = "os^Dv*PX<"  # one more than colors, so that a color that comes again has another marker
 STYLES: dict[str, dict[str, Any]] = {
     "solid": {"markersize": 4},
     "faint": {"marker": "", "linewidth": 0.8, "alpha": 0.35},
