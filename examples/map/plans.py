@@ -16,6 +16,7 @@ from rows import BASELINE, MapTrial, Row, chosen
 from openrlhf_marge.compare import Plan, read_plan
 from openrlhf_marge.compare.file_parts import STAGES, Method
 from openrlhf_marge.compare.kinds import TRAINED
+from openrlhf_marge.compare.sizes import BATCH, sizes_of
 from openrlhf_marge.compare.tuning import tuning_of
 from openrlhf_marge.data.files import read_records
 from openrlhf_marge.runs.progress import RunBudget
@@ -24,7 +25,6 @@ HERE = Path(__file__).resolve().parent
 TRIALS = HERE / "trials.csv"
 METHODS, PAIRS = "methods.toml", "pairs.toml"  # marks are kept by the methods of the first one
 LEARNING_RATE = re.compile(r"--actor\.adam\.lr (\S+)")
-BATCH = re.compile(r"--train\.batch_size (\d+)")
 # Methods that add a flag to one that had trials have its flags; all others have the learning rate chosen for GRPO, as
 # it would be for their batches.
 LIKE = {
@@ -90,7 +90,7 @@ def at_its_best(method: Method, regime: Regime, plan: Plan) -> Method:
 def rate_for(method: Method, plan: Plan, baseline: str) -> str:
     """The baseline's learning rate, by Adam's rule for other batches: as the root of their size (arXiv:2205.10287)."""
     rate = LEARNING_RATE.search(baseline)[1]
-    of_baseline, of_method = (int(BATCH.findall(f"{plan.shared} {flags}")[-1]) for flags in (baseline, method.flags))
+    of_baseline, of_method = (sizes_of(f"{plan.shared} {flags}".split())[BATCH] for flags in (baseline, method.flags))
     if of_method != of_baseline:
         rate = f"{float(rate) * math.sqrt(of_method / of_baseline):.2g}"
     return f"--actor.adam.lr {rate}"

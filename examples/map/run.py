@@ -121,9 +121,8 @@ def work(args: argparse.Namespace) -> str:
     begin = time.monotonic()
     left = [] if args.tables else list(planned(args))
     print(f"{len(left)} runs are not in {args.rows} yet", flush=True)
-    methods = dict.fromkeys((regime.name, method) for regime, method, _ in left)
-    pairs = [(REGIMES[regime], method) for regime, method in methods]
-    for said in with_other_flags(read_records(args.rows, Row), pairs, args.out):
+    methods = dict.fromkeys((regime, method) for regime, method, _ in left)
+    for said in with_other_flags(read_records(args.rows, Row), methods, args.out):
         print(said, flush=True)
     if left:
         with running() as runner:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
-from differences import LEAST_SEEDS, Runs, bounds_text, difference, interval_text, of_all
+from differences import LEAST_SEEDS, Runs, bounds_text, by_seed, difference, interval_text, of_all
 from overview import mean_text, overview
 from rows import BASELINE, MARKS, Row, by_run
 
@@ -66,7 +66,7 @@ def cells(rows: Sequence[Row], regime: str, name: str) -> list[Cell]:
 
 def sentence(name: str, runs: Runs) -> str:
     """What the seeds show at the end of the budget."""
-    found, n = difference(name, runs), len(runs[name].keys() & runs[BASELINE].keys())
+    found, n = difference(name, runs), len(by_seed(name, runs))
     if found is None or found.bounds is None:
         return f"{name} and {BASELINE} have {n} common seeds, which show nothing."
     where = f"{name} is {100 * found.value:+.1f} points from {BASELINE} {bounds_text(found)} with {n} seeds"

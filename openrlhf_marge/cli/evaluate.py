@@ -19,15 +19,15 @@ import sys
 from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.data.files import check_out, write_json
 from openrlhf_marge.data.plurals import counted
-from openrlhf_marge.evaluation import over_problems, problem_metrics
+from openrlhf_marge.evaluation import over_problems
 from openrlhf_marge.evaluation.answering import answer
 from openrlhf_marge.evaluation.flags import parse_args
 from openrlhf_marge.evaluation.prompting import Prompter
 from openrlhf_marge.evaluation.results import EvaluationResult
-from openrlhf_marge.evaluation.tasks import Task, make_task, settings_of
+from openrlhf_marge.evaluation.tasks import Task, make_task, metrics_of, settings_of
 from openrlhf_marge.host.standalone.evaluation_engine import Engine
 from openrlhf_marge.models import check_model
-from openrlhf_marge.rewards.domains import MATH, REWARDS
+from openrlhf_marge.rewards.domains import REWARDS
 from openrlhf_marge.rewards.guard import GraderGuard, max_failures
 from openrlhf_marge.rewards.workers import start_pool
 from openrlhf_marge.runs.cpu import environment
@@ -48,10 +48,7 @@ def prepare(args: argparse.Namespace) -> tuple[list[Task], GraderGuard]:
 
 def result_of(args: argparse.Namespace, task: Task) -> EvaluationResult:
     """What the responses of a data set say, and how they were sampled."""
-    same = args.reward == MATH
-    estimates = over_problems(
-        [problem_metrics(a.sampled, a.greedy, args.k, one_answer=same) for a in task.folder.read()]
-    )
+    estimates = over_problems(metrics_of(args, task.folder.read()))
     print(f"{task.data}: {counted(len(task.prompts), 'problem')}")
     told = {
         "data": task.data,

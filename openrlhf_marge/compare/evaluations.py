@@ -10,12 +10,11 @@ import numpy as np
 from openrlhf_marge.compare import Finished, Plan, PlannedRun, Scores
 from openrlhf_marge.compare.commands import evaluate_flags
 from openrlhf_marge.compare.evaluation_checks import flags_of_run
-from openrlhf_marge.evaluation import problem_metrics
 from openrlhf_marge.evaluation.flags import parse_args
 from openrlhf_marge.evaluation.responses import ResponseFolder
 from openrlhf_marge.evaluation.results import data_name, read_results
+from openrlhf_marge.evaluation.tasks import metrics_of
 from openrlhf_marge.loop.stages import RunCommand, run_stage
-from openrlhf_marge.rewards.domains import MATH
 from openrlhf_marge.runs.marks import mark_folder, mark_name
 from openrlhf_marge.runs.progress import UNITS, RunBudget
 from openrlhf_marge.runs.summary import SUMMARY, RunSummary, read_summary
@@ -85,8 +84,7 @@ def read_scores(plan: Plan, run: PlannedRun, mark: float | None = None) -> dict[
     scores = {}
     for name, data in zip(names, args.data, strict=True):
         answered = list(ResponseFolder(Path(results[data_name(data)].told["responses"])).read())
-        same = args.reward == MATH
-        values = [problem_metrics(a.sampled, a.greedy, args.k, one_answer=same) for a in answered]
+        values = metrics_of(args, answered)
         problems = tuple((a.index, a.problem) for a in answered)
         for metric in values[0]:
             scores[name, metric] = Scores(problems, np.array([of_problem[metric] for of_problem in values]))

@@ -57,12 +57,12 @@ def pilot_of(plan: Plan, method: Method, runner: Runner) -> Pilot:
     folder = pilots / f"seed_{seed}"
     alone = replace(plan, budget=RunBudget("updates", 1), marks=())
     run = PlannedRun(method=replace(method, share=1.0), seed=seed, folder=folder)
-    flags = flag_values(launch_flags(alone, run))
-    if flags.get("--marge.dump_dir"):  # the first run's
+    words = launch_flags(alone, run)
+    if flag_values(words).get("--marge.dump_dir"):  # the first run's
         dump = shlex.quote(str(folder / "dump")).replace("$", "$$")
         run = replace(run, method=replace(run.method, flags=f"{method.flags} --marge.dump_dir {dump}"))
     train(alone, run, runner)
-    pilot = _measured(folder, read_run(folder).points, sizes_of(launch_flags(alone, run))[RESPONSES])
+    pilot = _measured(folder, read_run(folder).points, sizes_of(words)[RESPONSES])
     write_json(folder / "pilot.json", asdict(pilot))
     return pilot
 

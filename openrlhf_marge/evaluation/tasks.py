@@ -7,15 +7,17 @@ import functools
 import inspect
 import json
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import openrlhf_marge.grading
 from openrlhf_marge.data.redaction import redacted
+from openrlhf_marge.evaluation.metrics import problem_metrics
 from openrlhf_marge.evaluation.problems import TestProblem, load_problems
 from openrlhf_marge.evaluation.prompting import Prompt, Prompter
-from openrlhf_marge.evaluation.responses import ResponseFolder
+from openrlhf_marge.evaluation.responses import Answered, ResponseFolder
 from openrlhf_marge.rewards.domains import MATH, REWARDS
 from openrlhf_marge.seeds import stable_hash
 
@@ -67,6 +69,12 @@ def settings_of(args: argparse.Namespace) -> dict[str, Any]:
     given = {name: value for name in OF_A_RUN if (value := getattr(args, name))}
     given |= {} if args.reward == MATH else {"reward": args.reward}
     return {name: getattr(args, name) for name in SETTINGS} | given
+
+
+def metrics_of(args: argparse.Namespace, answered: Iterable[Answered]) -> list[dict[str, float]]:
+    """Of each problem, with the flags of its evaluation."""
+    one_answer = args.reward == MATH
+    return [problem_metrics(a.sampled, a.greedy, args.k, one_answer=one_answer) for a in answered]
 
 
 @functools.cache

@@ -39,7 +39,7 @@ async def frontier(visit: Visit) -> Exploration:
     verdict = wanted_verdict(rate, config)
     guidance = None if verdict is None else newest[verdict]
     states, values = ([], []) if guidance is None else _chosen(visit, guidance, seen)
-    counts = [config.frontier_samples + share for share in split_evenly(moved, len(states))]
+    counts = [config.frontier_samples + share for share in in_equal_parts(moved, len(states))]
     completed = await asyncio.gather(
         *(visit.sample(s.prefix_ids, n, "frontier") for s, n in zip(states, counts, strict=True))
     )
@@ -121,7 +121,7 @@ def _chosen(visit: Visit, guidance: Guidance, seen: Sequence[Outcomes]) -> tuple
     return [states[i] for i in best], [float(values[i]) for i in best]
 
 
-def split_evenly(total: int, parts: int) -> list[int]:
+def in_equal_parts(total: int, parts: int) -> list[int]:
     """Whole numbers that differ by at most 1, the larger ones first; [] for no parts."""
     return [total // parts + (place < total % parts) for place in range(parts)]
 
