@@ -61,8 +61,8 @@ def test_vanilla_exploration_with_tokens_matched_and_a_stop_text(task, tmp_path,
     run = train(task, tmp_path, f"{TOKENS}{method} --marge.dump_dir {tmp_path}/dump", cluster)
     groups = [g for rollout in groups_of(tmp_path / "dump") for g in rollout]
     assert {g.state.prefix_ids for g in groups} == {()}
-    # 4, and what of 4 whole responses lies after the cuts at one and two thirds, rounded down to a token: of a guidance
-    # of one token none, of two half, of more one or a little above.
+    # 4, and what of 4 whole responses lies after the cuts at one and two thirds, rounded down to a token: of one token
+    # of guidance none, of two half, of more one or a little above.
     assert {len(g.completions) for g in groups} <= {4, 4 + 2, 4 + 4, 4 + 5}
     assert run.values("marge/states_per_problem") == [1.0, 1.0]
     completions = [(build_tokenizer().decode(c.token_ids), c.truncated) for g in groups for c in g.completions]
