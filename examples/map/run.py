@@ -40,7 +40,7 @@ TIERS = {
     1: ("Before", "GRPO", "GRPO, n = 40", "MARGE, paper", "MARGE, fresh", "frontier", "frontier, negatives 0"),
     2: (
         *("REINFORCE++", "PPO", "GRPO, dynamic filtering", "GRPO, negatives 0.25", "GRPO, negatives 0"),
-        *("GRPO, iteration's reference", "frontier, failures only", "frontier, failures too"),
+        *("GRPO, iteration's reference", "GRPO, 3 epochs", "frontier, failures only", "frontier, failures too"),
     ),
     3: (
         *("VinePPO", "VinePPO, K = 3", "MARGE, vine", "SPO-tree", "TreeRL"),
