@@ -30,7 +30,7 @@ DEFAULTS = {
                   max_tokens_per_gpu=16384, batch_size=8, micro_batch_size=2, max_epochs=1, num_episodes=2,
                   full_determinism_enable=False),
     "rollout": dict(batch_size=4, n_samples_per_prompt=2, micro_batch_size=2, max_tokens_per_gpu=16384,
-                    max_new_tokens=None),
+                    max_new_tokens=None, temperature=1.0, top_p=1.0),
     "data": dict(max_len=2048, apply_chat_template=False, input_template=None),
     "ckpt": dict(save_steps=-1, max_num=3, disable_ds=False, save_hf=False),
     "algo": dict(kl=SimpleNamespace(init_coef=0.01), advantage=SimpleNamespace(estimator="group_norm"),

@@ -208,6 +208,26 @@ def test_a_launch_that_is_refused_says_why(flags, monkeypatch):
     assert said.endswith("has no column 'gold' (--data.label_key); it has input, label")
 
 
+STOCK = ["--experience_maker", "default", "--algo.advantage.estimator", "group_norm", "--reward.remote_url", "r.py"]
+
+
+@pytest.mark.parametrize("instead", ["--data.prompt_dataset nosuch.jsonl", "--data.input_key question"])
+def test_data_that_does_not_go_with_openrlhfs_own_maker_is_a_finding(instead, flags, monkeypatch):
+    """Without MARGE nothing has looked at it before."""
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    _, data = map(str, launch([*flags, *STOCK, *instead.split()]))
+    assert data.startswith("FAULT   the data cannot be used; --data.prompt_dataset ") and instead.split()[1] in data
+
+
+def test_a_model_without_the_chat_template_that_is_asked_for_is_a_finding(flags, monkeypatch):
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    tokenizer = build_tokenizer()
+    tokenizer.chat_template = None
+    monkeypatch.setattr(launch_module.tokens, "load_tokenizer", lambda args: tokenizer)
+    _, prompt = map(str, launch([*flags, *STOCK]))
+    assert prompt.startswith("FAULT   no prompt can be made of the first row; ValueError: ")
+
+
 def test_a_tokenizer_that_cannot_be_loaded_is_named(flags, monkeypatch):
     """As of a model on a hub that is out of reach: the launch itself looks at models on this disk only."""
     monkeypatch.setenv("DS_ACCELERATOR", "cpu")

@@ -303,12 +303,14 @@ def test_the_gain_over_s0_is_not_known_where_its_completions_chose_the_guidance(
     def script(asked, prefix, n):
         return [completion(float(i < 1 + len(prefix) // 2), ids=(*range(10, 16), EOS)) for i in range(n)]
 
-    gains = {}
+    gains, chose = {}, {}
     for source in ("fresh", "carried"):
         chain = explorer(ScriptedModel(script), n=4, guidance_source=source, split="tokens", n_states=3)
         (found,) = explore(chain, problem())
         gains[source] = [g.value_gain for g in found.groups]
+        chose[source] = [g.chose_guidance for g in found.groups]
     assert gains == {"fresh": [0.0, 0.0, 0.25], "carried": [0.0, 0.25, 0.25]}
+    assert chose == {"fresh": [True, False, False], "carried": [False, False, False]}
 
 
 def by_depth(*rates):

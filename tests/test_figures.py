@@ -1,6 +1,7 @@
 """The paper's figures from runs' own data: statistics and CSV by literal values, pictures by being there."""
 
 import csv
+import dataclasses
 import math
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from openrlhf_marge.cli.figures import main
+from openrlhf_marge.data.dump_reading import read_groups
 from openrlhf_marge.figures import dump_totals
 from openrlhf_marge.figures.accuracy import Accuracy, accuracy
 from openrlhf_marge.figures.clustered import Clustered
@@ -145,6 +147,31 @@ def test_accuracy_in_training_counts_what_the_policy_had_consumed_before(tmp_pat
         train__rollout__reward_mean=[0.1] * 3, **left_out, **counts,
     )  # fmt: skip
     assert accuracy(read(guided)) == Accuracy("pass rate in training", (Point(100, 50, 10), Point(300, 50, 12.5)))
+
+
+def test_accuracy_in_training_of_a_step_whose_predecessor_was_not_logged(tmp_path):
+    """10 responses a step: those of step 10 came from the policy of step 9."""
+    log(tmp_path, train__rollout__num_samples={10: 100, 20: 100}, train__rollout__reward_mean={10: 0.25, 20: 0.5})
+    assert accuracy(read(tmp_path)).points == (Point(900, 25), Point(1900, 50))
+
+
+def test_an_s0_that_chose_its_guidance_has_no_value_in_figure_3(tmp_path):
+    """One of 4 is correct, so there is correct guidance: the mean over such groups is no V(s_0)."""
+    for chose, first in ((True, []), (False, [("correct", 0, 0.25)])):
+        groups = rollout(1, 2, 4)
+        groups[0] = dataclasses.replace(groups[0], chose_guidance=chose)
+        write_dump(tmp_path / str(chose), groups)
+        found = read_totals(tmp_path / str(chose) / "rollout-00000001.parquet")
+        assert [(*key, v.mean) for key, v in sorted(found.values.items())] == [
+            *first, ("correct", 1, 0.5), ("correct", 2, 1.0)
+        ]  # fmt: skip
+        logged = {name: value for name, value in state_values(groups).items() if "position" not in name}
+        assert logged == {f"marge/value_{kind}/state_{i}": value for kind, i, value in first} | {
+            "marge/value_correct/state_1": 0.5, "marge/value_correct/state_2": 1.0
+        }  # fmt: skip
+        assert [g.chose_guidance for g in read_groups(tmp_path / str(chose) / "rollout-00000001.parquet")] == [
+            chose, False, False
+        ]  # fmt: skip
 
 
 def test_two_runs_with_dumps(tmp_path):

@@ -121,6 +121,14 @@ def test_states_are_those_that_the_flags_count_on():
     assert states_of(MargeConfig(), 0.2) == 4.42
     assert states_of(MargeConfig(expected_states=4.0), 0.2) == 5.0
     assert states_of(MargeConfig(expected_states=0.4), 0.2) == 1.0
+    # Of problems without guidance s_0 counts where it is fresh: .2 + .8 x 4.75 = 4.
+    assert states_of(MargeConfig(expected_states=4.0, guidance_source="fresh"), 0.2) == pytest.approx(4.75)
+    # Completions in place of 4 states after s_0, and of half as many.
+    for match in ("samples", "tokens"):
+        vanilla = dict(explore="vanilla", split="tokens", vanilla_match=match)
+        assert states_of(MargeConfig(**vanilla), 0.2) == 5
+        expected = 1 + 0.8 * (4 if match == "samples" else 2)
+        assert states_of(MargeConfig(**vanilla, expected_states=expected), 0.2) == pytest.approx(5)
 
 
 def test_what_else_is_not_there(flags, capsys, tmp_path):

@@ -1,6 +1,7 @@
 """Plans of whole runs: from pilots and from lengths by hand, their advice, and machines that were measured."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from openrlhf_marge import MargeConfig, State, StateGroup
 from openrlhf_marge.data.dump import DumpWriter
+from openrlhf_marge.method.presets import PRESETS as PRESETS_OF
 from openrlhf_marge.planning.advice import advice, tried
 from openrlhf_marge.planning.by_hand import Lengths, length_factors, pilot_by_hand
 from openrlhf_marge.planning.devices import devices_of
@@ -17,14 +19,14 @@ from openrlhf_marge.planning.fitting import Observed, fitted
 from openrlhf_marge.planning.iteration import iteration_of
 from openrlhf_marge.planning.machines import PRESETS, Fixed, Reached, find_machine, write_machine
 from openrlhf_marge.planning.pilot import read_pilot
-from openrlhf_marge.planning.pilot_checks import ALIKE, check_pilot, check_prompt
+from openrlhf_marge.planning.pilot_checks import ALIKE, check_flags, check_pilot, check_prompt
 from openrlhf_marge.planning.planner import Planner
 from openrlhf_marge.planning.seconds import Clock
 from openrlhf_marge.planning.shape import shape_of
-from openrlhf_marge.planning.variants import baseline_of
+from openrlhf_marge.planning.variants import adapted, baseline_of
 
 from factories import completion, group, problem
-from planned_launches import BARE, config_of, launch, shape
+from planned_launches import BARE, config_of, launch, shape, state, visit
 
 
 def dumped(folder, prefix=(7,)):
@@ -38,7 +40,7 @@ def dumped(folder, prefix=(7,)):
     candidates = [
         StateGroup(id=9 + i, problem=p, state=State(index=0, prefix_ids=prefix), n_states=1,
                    completions=(completion(0.0, (4, 4, 0)),))
-        for i, p in enumerate((of, problem("b")))
+        for i, p in enumerate((of, problem("b", prompt_ids=(1, 2, 3))))
     ]  # fmt: skip
     writer = DumpWriter(folder, "group_norm")
     writer.write(1, groups, candidates)
@@ -49,7 +51,7 @@ def dumped(folder, prefix=(7,)):
 
 def test_a_pilot_is_read_from_a_dump(tmp_path):
     pilot = read_pilot(dumped(tmp_path))
-    one, other = pilot.first
+    one, other = sorted(pilot.first, key=lambda visit: visit.problem)
     assert ([len(s.context) for s in one.states], [s.prefix for s in one.states]) == ([4, 5], [1, 2])
     assert [s.has_signal for s in one.states] == [True, False]
     assert [s.lengths for s in (*one.untrained, *other.untrained)] == [[3], [3]] and not other.states
@@ -124,8 +126,10 @@ def test_grpo_beside_it_samples_from_the_prompt_alone():
     args = launch(MargeConfig(split="tokens", n_candidates=10), critic__model_name_or_path="m")
     pilot = pilot_by_hand(Lengths(prompt=100, response=400), args)
     planner = Planner(problems=10, shape=shape(), machine=PRESETS["H100"], pilot=pilot)
-    stock = planner.plan(baseline_of(args))
+    stock = planner.plan(baseline_of(args, ["--vllm.enable_prefix_caching"]))
     assert hasattr(args, "marge") and args.critic.model_name_or_path == "m"  # the launch stays as it is
+    # The cache that MARGE sets is no flag of the launch without it.
+    assert stock.sampled.cached_tokens > 0 == planner.plan(baseline_of(args, ["--marge.split"])).sampled.cached_tokens
     assert (stock.sampled.untrained, stock.sampled.completions) == (0, 2 * 10 * 2)
     # OpenRLHF fills whole batches of 8 in every rollout: 8, 8 and 4 completions
     assert (stock.iterations, stock.optimizer_steps) == (6, 2 * 2)
@@ -135,6 +139,9 @@ def test_grpo_beside_it_samples_from_the_prompt_alone():
 def test_other_explorations_by_hand():
     vanilla = planned(MargeConfig(explore="vanilla", split="tokens"))
     assert vanilla.sampled.completions == pytest.approx(2 * (80 * 2 * 4 + 20 * 2))
+    # For equal tokens half of the three states after s_0 count: 2 + 3 completions.
+    matched = planned(MargeConfig(explore="vanilla", split="tokens", vanilla_match="tokens"))
+    assert matched.sampled.completions == pytest.approx(2 * (80 * 5 + 20 * 2))
     fresh = planned(MargeConfig(guidance_source="fresh", split="tokens"))
     assert fresh.sampled.untrained == 0
     assert fresh.sampled.completions == pytest.approx(2 * (80 * 2 * 4 + 20 * 2))
@@ -142,6 +149,14 @@ def test_other_explorations_by_hand():
     assert 1.0 < frontier.sampled.states / frontier.sampled.problems < 1.5
     with pytest.raises(ValueError, match=r"vineppo samples what lengths alone do not tell; give a --pilot"):
         planned(MargeConfig(explore="vineppo"))
+
+
+@pytest.mark.parametrize(("response", "max_len"), [(400, 512), (330, 2048), (500, 520), (412, 512)])
+def test_a_mean_given_by_hand_is_that_of_responses_as_the_limit_cuts_them(response, max_len):
+    plan = planned(MargeConfig(split="tokens", explore="vanilla", guidance_source="fresh"),
+                   Lengths(prompt=100, response=response), rollout__n_samples_per_prompt=8, data__max_len=max_len + 100
+                   )  # fmt: skip
+    assert plan.sampled.tokens / plan.sampled.completions == pytest.approx(min(response, max_len), rel=0.005)
 
 
 def test_lengths_must_make_sense():
@@ -163,10 +178,12 @@ def test_sharing_computes_the_distinct_tokens_alone():
     assert shared.distinct_tokens < 0.6 * shared.trained_tokens and shared.seconds.training < stock.seconds.training
 
 
-def told(config, assumed=False, **changed) -> list[str]:
+def told(config, assumed=False, saturated=False, **changed) -> list[str]:
     args = launch(config, **changed)
     pilot = pilot_by_hand(Lengths(prompt=100, response=400, states=4.0, without_guidance=0.2), args)
-    pilot = replace(pilot, is_assumed=assumed)
+    first = [replace(v, states=tuple(replace(s, has_signal=i % 2 == 0) for i, s in enumerate(v.states)))
+             if saturated else v for v in pilot.first]  # fmt: skip
+    pilot = replace(pilot, first=tuple(first), is_assumed=assumed)
     planner = Planner(problems=100, shape=shape(), machine=PRESETS["H100"], pilot=pilot)
     return list(advice(planner, args, planner.plan(args)))
 
@@ -188,7 +205,9 @@ def test_the_schedule_is_told_where_the_pilot_brings_other_states():
         "the learning-rate schedule counts on 5.00 states a problem and 125 optimizer steps, and 80 come: set "
         "--marge.expected_states 3.20"
     )
+    skipping = MargeConfig(split="tokens", expected_states=3.2, skip_saturated=True)
     for right in (told(MargeConfig(split="tokens", expected_states=3.2), **many),
+                  told(skipping, saturated=True, **many),  # what is skipped moves the schedule on
                   told(MargeConfig(split="tokens"), assumed=True, **many),  # of assumed lengths nothing is concluded
                   told(MargeConfig(split="tokens"), actor__lr_scheduler="constant", **many)):  # fmt: skip
         assert not any("schedule" in sentence for sentence in right)
@@ -221,6 +240,47 @@ def test_groups_without_signal_are_left_out_where_the_launch_says_so(tmp_path):
         planner.plan(launch(MargeConfig(skip_saturated=skip, n_candidates=1))).sampled for skip in (False, True)
     )
     assert skipped.completions == whole.completions and skipped.trained == whole.trained / 2
+
+
+def test_a_state_whose_guidance_tokens_are_credited_is_not_skipped():
+    equal = replace(state(10, 2, [5, 5]), has_signal=False)
+    credited = visit(state(10, 0, [5, 5]), replace(equal, has_credit=True), equal)
+    for config, trained in (
+        (MargeConfig(skip_saturated=True), 2),
+        (MargeConfig(skip_saturated=True, advantage="vine"), 4),
+    ):
+        assert len(adapted(credited, launch(config)).rows) == trained
+
+
+@pytest.mark.parametrize(
+    ("told", "config", "said"),
+    [
+        ("--marge.explore vineppo --marge.vine_samples 3", dict(explore="vineppo"),
+         "--marge.vine_samples 3, the launch has 9"),
+        ("--marge.explore vineppo", dict(explore="vineppo", vine_samples=3),
+         "--marge.vine_samples 9, the launch has 3"),
+        ("--marge.explore tree_rl --marge.tree_chains 3", dict(explore="tree_rl"),
+         "--marge.tree_chains 3, the launch has 6"),
+        ("--marge.explore spo_tree --marge.spo_branches 4 4", dict(explore="spo_tree"),
+         "--marge.spo_branches 4 4, the launch has 6 6 6"),
+        ("--marge.preset frontier --rollout.n_samples_per_prompt 8", PRESETS_OF["frontier"],
+         "--rollout.n_samples_per_prompt 8, the launch has 4"),
+        ("--marge.preset frontier --marge.frontier_probe 0 --rollout.n_samples_per_prompt 4", PRESETS_OF["frontier"],
+         "--marge.frontier_probe 0, the launch has 2"),
+        ("--rollout.temperature 0.8", {}, "--rollout.temperature 0.8, the launch has 1.0"),
+        ("--marge.preset frontier --rollout.n_samples_per_prompt 4", PRESETS_OF["frontier"], None),
+        ("--marge.explore spo_tree --rollout.n_samples_per_prompt 8", dict(explore="spo_tree"), None),
+        ("--rollout.n_samples_per_prompt 8 --rollout.temperature 1 --marge.n_candidates 4", {}, None),
+    ],
+)  # fmt: skip
+def test_a_run_with_other_numbers_is_no_pilot(tmp_path, told, config, said):
+    flags = ["--actor.model_name_or_path", "m", *told.split()]
+    (tmp_path / "summary.json").write_text(json.dumps({"training_flags": flags}))
+    args = launch(MargeConfig(**config), rollout__n_samples_per_prompt=4)
+    if said is None:
+        return check_flags(tmp_path / "dump", args)
+    with pytest.raises(ValueError, match=re.escape(f"sampled with {said}; give a pilot")):
+        check_flags(tmp_path / "dump", args)
 
 
 def test_a_machine_is_what_was_written(tmp_path):

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from openrlhf_marge import MargeConfig
 from openrlhf_marge.planning.batches import Rows
 from openrlhf_marge.planning.devices import devices_of
+from openrlhf_marge.planning.phases import Seconds
 from openrlhf_marge.planning.sampling import Sampled, engine_steps, sampled_of
 from openrlhf_marge.planning.seconds import Clock
 from openrlhf_marge.planning.visits import SampledState, rows_of, stock_visit
@@ -127,6 +128,11 @@ def test_seconds_of_passes():
     assert checkpointed.training(PASSES, 0) == pytest.approx(2 * 4 * flops / 0.25e12)
     fixed = replace(BARE, fixed=replace(BARE.fixed, layer=0.5, row=0.25, log_probs=2))
     assert clock(fixed).log_probs(PASSES, 4) == pytest.approx(2 + 4 * 0.25 + 24 * 0.5, abs=0.01)
+    # A reference on fewer GPUs of its own is waited for, on more it is not.
+    for of_reference, seconds in ((4, 2 * flops / 8 / 0.5e12), (16, flops / 8 / 0.5e12)):
+        apart = launch(ref__num_gpus_per_node=of_reference)
+        waits = Clock(args=apart, shape=shape(), machine=BARE, devices=devices_of(apart))
+        assert waits.log_probs(PASSES, 4) == pytest.approx(seconds)
     stock = launch(train__colocate_actor_ref=True)  # the reference after the policy
     twice = Clock(args=stock, shape=shape(), machine=BARE, devices=devices_of(stock))
     assert twice.log_probs(PASSES, 4) == pytest.approx(2 * clock().log_probs(PASSES, 4))
@@ -158,3 +164,16 @@ def test_the_slower_of_engine_and_grader_counts():
     assert found.total == pytest.approx(found.generation + found.log_probs + found.training + found.sync)
     overlapped = clock(slow, train__async_enable=True).of(few, 1, PASSES, PASSES, 1)
     assert overlapped.total == overlapped.generation
+
+
+def test_of_several_asynchronous_iterations_each_has_its_own_slower_side():
+    one = Seconds(generation=20, log_probs=4, training=5, sync=1, engine=20, grader=1).overlapping()
+    other = Seconds(generation=10, log_probs=4, training=10, sync=1, engine=10, grader=1).overlapping()
+    assert (one.total, other.total, (one + other).total, (one + other).times(2).total) == (20, 15, 35, 70)
+
+
+def test_rows_of_no_whole_micro_batch_are_counted():
+    args = launch()  # micro-batches of 2
+    assert rows(args, visit(state(10, 0, [5, 5, 5]))).log_probs().tokens == 45
+    assert rows(args, visit(state(10, 0, [5, 5, 5]))).training().tokens == 45
+    assert rows(args, visit(state(10, 0, [5]))).training().tokens == 15

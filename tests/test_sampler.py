@@ -154,6 +154,7 @@ def test_a_completion_ends_with_the_token_that_completes_a_stop_text_and_is_grad
     sampling = sampler_on([engine], graded, tokenizer=tokenizer, stop=("\nQuestion:",))
     stopped, cut = asyncio.run(sampling.complete(asked, prefix, 2, seed=0))
     assert (engine.asked[0][1].stop, engine.asked[0][1].detokenize) == (["\nQuestion:"], True)
+    assert engine.asked[0][1].min_tokens == 0  # of the first so many tokens vLLM would not see a stop text
     assert tokenizer.decode(stopped.token_ids) == "9\nQuestion:" and not stopped.truncated
     assert cut.token_ids == short and cut.truncated
     assert graded.asked == [("Q", "9", ["Step 1: 9", "Step 1: 8\nQues"])]

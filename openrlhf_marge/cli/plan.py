@@ -72,7 +72,7 @@ def plan(args: argparse.Namespace) -> str:
     shape = read_shape(launch.actor.model_name_or_path, args.config)
     planner = Planner(problems=problems, shape=shape, machine=machine, pilot=pilot_of(args, launch, shape.vocab))
     planned = planner.plan(launch)
-    stock = planner.plan(baseline_of(launch))
+    stock = planner.plan(baseline_of(launch, args.flags))
     print(f"{launch.actor.model_name_or_path} ({amount(shape.parameters)} parameters) on {machine.name}")
     print(f"{problems:,} problems, {launch.train.num_episodes} episodes; lengths from {planner.pilot.name}\n")
     print(f"{'':38}{'this launch':>20}{'GRPO':>20}")

@@ -97,7 +97,7 @@ def _rows(step: int, group: StateGroup, advantages_of: Callable[..., list[float]
         prompt_ids=problem.prompt_ids, max_response_tokens=problem.max_response_tokens, state_index=state.index,
         n_states=group.n_states, group_size=len(group.completions), position=state.position,
         prefix_length=len(state.prefix_ids), prefix_ids=state.prefix_ids, segment=state.segment,
-        value_gain=group.value_gain,
+        value_gain=group.value_gain, chose_guidance=group.chose_guidance,
     )  # fmt: skip
     if guidance is not None:
         shared |= dict(

@@ -78,7 +78,7 @@ def group_of(row: Mapping[str, Any], completions: tuple[Completion, ...]) -> Sta
     )  # fmt: skip
     return StateGroup(
         id=row["group_id"], problem=problem, state=state, n_states=row["n_states"], value_gain=row["value_gain"],
-        completions=completions,
+        chose_guidance=bool(row.get("chose_guidance")), completions=completions,
     )  # fmt: skip
 
 

@@ -14,8 +14,9 @@ from openrlhf_marge.models import one_line
 
 OF_GUIDANCE = ("guidance_ids", "guidance_is_correct", "guidance_pass_rate", "guidance_visit")
 ADDED = ("group_size", "advantages")  # columns that files of versions up to 0.1 lack; those of today have both
+NEWEST = "chose_guidance"  # and this one, which files before it lack
 # Empty where there was nothing to write.
-MAY_BE_NULL = {"guidance_id", *OF_GUIDANCE, *ADDED, "log_probs"}
+MAY_BE_NULL = {"guidance_id", *OF_GUIDANCE, *ADDED, NEWEST, "log_probs"}
 
 
 def open_file(path: Path) -> pq.ParquetFile:
@@ -45,11 +46,11 @@ def not_whole(path: Path, error: Exception) -> ValueError:
 def check_file(path: Path, columns: Sequence[str]) -> int:
     """Rows of a file; ValueError naming it when it is torn or lacks any of the columns.
 
-    Files of versions up to 0.1 may lack ``ADDED``.
+    Files of versions up to 0.1 may lack ``ADDED``, later ones ``NEWEST``.
     """
     file = open_file(path)
     found = file.schema_arrow
-    old = () if ADDED[0] in found.names else ADDED
+    old = (NEWEST,) if ADDED[0] in found.names else (*ADDED, NEWEST)
     if missing := [name for name in columns if name not in (*found.names, *old)]:
         raise ValueError(f"{path} lacks the columns {', '.join(missing)}, so it is no file of --marge.dump_dir")
     for name in there(columns, found):

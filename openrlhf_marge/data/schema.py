@@ -27,6 +27,7 @@ SCHEMA = pa.schema(
         ("prefix_ids", IDS),
         ("segment", pa.int32()),
         ("value_gain", pa.float64()),
+        ("chose_guidance", pa.bool_()),  # of s_0, where its own outcomes decided which guidance there is
         ("token_ids", IDS),
         ("reward", pa.float64()),  # as graded, before OpenRLHF's length penalties
         ("is_correct", pa.bool_()),

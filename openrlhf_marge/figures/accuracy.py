@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate
 
 import numpy as np
 
@@ -40,8 +40,9 @@ def accuracy(run: RunData) -> Accuracy:
         values = _mean(run.series, held_out)
         found = Accuracy(_held_out_source(held_out), _points(values, _between(values, consumed)))
     else:
-        # A step's responses are sampled before it trains on them.
-        found = _in_training(run.series, {step: consumed[last] for last, step in pairwise(consumed)})
+        # A step's responses are sampled before it trains on them; the step before may not be among those logged.
+        before = _between([step - 1 for step in consumed], consumed)
+        found = _in_training(run.series, {step: before[step - 1] for step in consumed})
     if not found.points:
         raise Missing(
             f"neither iterations of a DPO loop nor two steps with {CONSUMED} and a reward in a TensorBoard log are "

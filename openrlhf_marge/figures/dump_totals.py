@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from openrlhf_marge.data.parquet import batches, check_file, check_values, reading
+from openrlhf_marge.data.parquet import NEWEST, batches, check_file, check_values, reading
 from openrlhf_marge.data.visits import group_starts, read_whole
 from openrlhf_marge.figures.clustered import Clustered
 from openrlhf_marge.method.metrics import outcome_diversity
@@ -19,6 +19,7 @@ from openrlhf_marge.method.metrics import outcome_diversity
 COLUMNS = (
     *("group_id", "problem_id", "state_index", "n_states", "guidance_is_correct", "reward", "is_correct"),
     "token_ids",
+    NEWEST,
 )
 BATCH_ROWS = 8192
 GuidanceKind = Literal["correct", "incorrect"]
@@ -62,13 +63,15 @@ def read_totals(path: Path, progress: Callable[[int], object] = lambda rows: Non
 
 
 def _read_columns(path: Path, progress: Callable[[int], object]) -> dict[str, np.ndarray]:
-    """One entry per row: of ``token_ids`` their count, of ``guidance_is_correct`` 1, 0, or -1 without guidance."""
+    """One entry per row: of ``token_ids`` their count, of what is true or false 1, 0, or -1 where it is not known."""
     parts: dict[str, list[np.ndarray]] = {name: [np.empty(0, dtype=np.int64)] for name in COLUMNS}
     with reading(path):
         for batch in batches(path, BATCH_ROWS, COLUMNS):
             check_values(batch)
-            for name, part in parts.items():
-                part.append(_entries(batch[name].combine_chunks()))
+            for name in batch.column_names:
+                parts[name].append(_entries(batch[name].combine_chunks()))
+            if NEWEST not in batch.column_names:
+                parts[NEWEST].append(np.full(len(batch), -1))
             progress(len(batch))
     return {name: np.concatenate(part) for name, part in parts.items()}
 
@@ -85,10 +88,10 @@ def _entries(column: pa.Array) -> np.ndarray:
 
 
 def _by_state(first: dict[str, np.ndarray], values: np.ndarray) -> Values:
-    """``first``: the columns at the first row of every group."""
+    """``first``: the columns at the first row of every group; an s_0 that chose its guidance is left out."""
     found: Values = {}
     for is_correct, kind in KINDS.items():
-        of_kind = first["guidance_is_correct"] == is_correct
+        of_kind = (first["guidance_is_correct"] == is_correct) & (first[NEWEST] != 1)
         for index in np.unique(first["state_index"][of_kind]).tolist():
             chosen = of_kind & (first["state_index"] == index)
             found[kind, index] = Clustered(values[chosen], first["problem_id"][chosen])

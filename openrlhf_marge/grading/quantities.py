@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from openrlhf_marge.grading.latex import without_thousands
@@ -9,6 +10,7 @@ from openrlhf_marge.grading.structure import COMMA, split_top
 from openrlhf_marge.grading.units import quantity, read_unit
 
 Same = Callable[[str, str], bool]
+HALF_OF_DAY = re.compile(r"\d(?:[\s~⟦]|\\[,;:! ])*([ap])\.?\s?m(?![a-z])", re.IGNORECASE)  # ⟦: text, see latex.py
 
 
 def quantities(text: str) -> list[tuple[str, str]] | None:
@@ -25,6 +27,9 @@ def agree(answer: str, gold: str, same: Same) -> bool | None:
     """
     if not (_may_have_labels(answer) and _may_have_labels(gold)):
         return None
+    halves = [[half.casefold() for half in HALF_OF_DAY.findall(text)] for text in (answer, gold)]
+    if len(halves[0]) == len(halves[1]) and halves[0] != halves[1]:
+        return False  # 7:30 a.m. and 7:30 p.m.
     a, g = quantities(answer), quantities(gold)
     if a is None or g is None or len(a) != len(g):
         return None

@@ -6,6 +6,7 @@ import re
 
 TERM = r"\s*(?:\d[\d.]*|\d*\s*\\sqrt\{\d+\}|\\frac\{\d+\}\{\d+\}|\d*\\?[a-z]+)\s*"
 RATIO = re.compile(rf"{TERM}(?::{TERM})+")
+CLOCK = re.compile(r":\s*0\d")  # 2:00 and 7:05 are no ratios
 FRACTION = re.compile(r"\s*(?:\\frac\{(?P<top>[^{}]+)\}\{(?P<bottom>[^{}]+)\}|(?P<a>\d+)\s*/\s*(?P<b>\d+))\s*")
 
 
@@ -18,7 +19,7 @@ def as_ratios(a: str, g: str) -> tuple[list[str], list[str]] | None:
 
 
 def _terms(text: str) -> list[str] | None:
-    if RATIO.fullmatch(text):
+    if RATIO.fullmatch(text) and not CLOCK.search(text):
         return [term.strip() for term in text.split(":")]
     if match := FRACTION.fullmatch(text):
         return [match["top"] or match["a"], match["bottom"] or match["b"]]

@@ -94,6 +94,11 @@ class _Pair:
         noise = mpmath.mpf(2) ** self.bits * mpmath.mpf(10) ** (SPARE_DIGITS - mpmath.mp.dps)
         return self.a == self.g or (not mpmath.isinf(self.a - self.g) and abs(self.a - self.g) <= noise)
 
+    def is_close(self) -> bool:
+        """To so many digits as a decimal has; infinity is close to no number."""
+        difference = self.a - self.g
+        return mpmath.isfinite(difference) and abs(difference) <= ROUNDED * max(abs(self.a), abs(self.g))
+
 
 def _pair(one: sympy.Basic, other: sympy.Basic, positive: bool, point: dict[str, mpmath.mpf]) -> _Pair | None:
     """None where one of them has no value."""
@@ -107,7 +112,7 @@ def _pair(one: sympy.Basic, other: sympy.Basic, positive: bool, point: dict[str,
     return _Pair(positive, *values, evaluation.bits, evaluation.extreme_bits)
 
 
-def _pairs(one: sympy.Basic, other: sympy.Basic) -> Iterator[_Pair]:
+def _pairs(one: sympy.Basic, other: sympy.Basic, rounded: bool = False) -> Iterator[_Pair]:
     """Wherever both have a value; Unparsable when no positive point is among them."""
     symbols = {s.name for tree in (one, other) for s in tree.free_symbols}
     found = False
@@ -118,7 +123,7 @@ def _pairs(one: sympy.Basic, other: sympy.Basic) -> Iterator[_Pair]:
             # 2^2024 - 1 needs more digits than 2x, and so does 1 - 2^-100.
             with mpmath.workdps(DIGITS + int(0.61 * pair.extreme_bits)):
                 pair = _pair(one, other, positive, point)
-                agreed = pair is not None and pair.agree()
+                agreed = pair is not None and (pair.agree() or (rounded and pair.is_close()))
             if not agreed:
                 raise _Differ
         found = found or positive
@@ -135,15 +140,14 @@ def _same_values(one: sympy.Basic, other: sympy.Basic, rounded: bool) -> bool:
     if one == other:
         return True
     try:
-        for pair in _pairs(one, other):
+        for pair in _pairs(one, other, rounded):
             # Away from the positive numbers roots have branches, on which two right answers may differ.
             if not pair.positive and any(isinstance(v, mpmath.mpc) and v.imag for v in (pair.a, pair.g)):
                 continue
-            close = rounded and abs(pair.a - pair.g) <= ROUNDED * max(abs(pair.a), abs(pair.g))
-            if not (pair.agree() or close):
+            if not (pair.agree() or (rounded and pair.is_close())):
                 return False
     except _Differ:
-        return rounded
+        return False
     return True
 
 

@@ -85,6 +85,7 @@ class Grouping:
                 n_states=len(states),
                 completions=tuple(completions),
                 value_gain=value - values[state.parent] if known_gain(state) else 0.0,
+                chose_guidance=s0_chose and state.index == 0,
             )
             for state, completions, value in zip(states, completed, values, strict=True)
         )

@@ -17,6 +17,9 @@ class StateGroup:
     n_states: int  # states that this visit of the problem had, this one included
     completions: tuple[Completion, ...]
     value_gain: float = 0.0  # V(s_j) - V(s_{j-1}), the credit of the tokens in between (VinePPO); 0 for s_0
+    chose_guidance: bool = (
+        False  # of s_0: its outcomes decided which guidance there is, so V(s_0) given this is biased
+    )
 
     def __post_init__(self) -> None:
         if not self.completions:

@@ -116,11 +116,12 @@ def outcome_diversity(n_correct: int, n: int) -> float:
 def state_values(groups: Iterable[StateGroup]) -> dict[str, float]:
     """Mean V(s_j), apart for correct and incorrect guidance: by state index (Fig. 3) and by relative position.
 
-    ``position_40`` holds the states with at least 40 and less than 60 % of their guidance before them.
+    ``position_40`` holds the states with at least 40 and less than 60 % of their guidance before them. An s_0 that
+    chose its guidance is left out: with 8 completions of p = 0.05, a correct one among them, its mean is 0.15.
     """
     values = defaultdict(list)
     for group in groups:
-        if group.state.guidance is None:
+        if group.state.guidance is None or group.chose_guidance:
             continue
         kind = "correct" if group.state.guidance.is_correct else "incorrect"
         values[f"{STATE_VALUE.format(kind=kind)}{group.state.index}"].append(group.value)

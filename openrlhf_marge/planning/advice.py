@@ -10,8 +10,8 @@ from typing import Any
 from openrlhf_marge.method.schedule import TOLERANCE, can_miss_plan, planned_steps
 from openrlhf_marge.planning.changes import CHANGES, FRESH, SHARE, Change
 from openrlhf_marge.planning.devices import devices_of, method_of
+from openrlhf_marge.planning.phases import PHASES
 from openrlhf_marge.planning.planner import Planner, RunPlan
-from openrlhf_marge.planning.seconds import PHASES
 from openrlhf_marge.planning.variants import with_fresh_guidance
 
 LEAST_GAIN = 0.03  # share of the device-hours
@@ -49,17 +49,25 @@ def advice(planner: Planner, args: Any, plan: RunPlan) -> Iterator[str]:
 
 
 def schedule_sentence(planner: Planner, args: Any, plan: RunPlan) -> str | None:
-    """What to set where the learning-rate schedule counts on other states than the pilot's; None where it is right."""
+    """What to set where the learning-rate schedule counts on other states than the pilot's; None where it is right.
+
+    The schedule moves on by what ``--marge.skip_saturated`` leaves out, too.
+    """
     config = method_of(args)
     if config is None or planner.pilot.is_assumed or not can_miss_plan(args):
         return None
+    come = plan.optimizer_steps
+    if config.skip_saturated:
+        whole = copy.deepcopy(args)
+        whole.marge = replace(config, skip_saturated=False)
+        come = planner.plan(whole).optimizer_steps
     counted = planned_steps(args, planner.problems * config.scheduled_states * args.rollout.n_samples_per_prompt)
-    states = config.scheduled_states * plan.optimizer_steps / counted
-    if abs(plan.optimizer_steps / counted - 1) <= TOLERANCE:
+    states = config.scheduled_states * come / counted
+    if abs(come / counted - 1) <= TOLERANCE:
         return None
     return (
         f"the learning-rate schedule counts on {config.scheduled_states:.2f} states a problem and {counted:,} "
-        f"optimizer steps, and {plan.optimizer_steps:,} come: set --marge.expected_states {states:.2f}"
+        f"optimizer steps, and {come:,} come: set --marge.expected_states {states:.2f}"
     )
 
 

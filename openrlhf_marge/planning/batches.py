@@ -94,11 +94,10 @@ class Rows:
         return self._passes(batches, scale)
 
     def _looked_at(self, batches: list[Any]) -> tuple[list[Any], float]:
-        """Some of the batches, evenly spread, and for how many each stands."""
+        """Some of the batches, evenly spread, and what they stand for: all rows, those of no whole batch, too."""
         batches = batches or [range(len(self.ids))]
-        every = math.ceil(len(batches) / MOST_BATCHES)
-        looked_at = batches[::every]
-        return looked_at, len(batches) / len(looked_at)
+        looked_at = batches[:: math.ceil(len(batches) / MOST_BATCHES)]
+        return looked_at, len(self.ids) / sum(map(len, looked_at))
 
     def _dynamic(self, most_tokens: int, window: np.ndarray) -> tuple[list[Any], float]:
         """Micro-batches of at most so many tokens: of distinct ones where prefixes are shared."""

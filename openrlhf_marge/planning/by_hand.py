@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import cycle
 from statistics import NormalDist
 from typing import Any
@@ -83,7 +84,7 @@ class _Maker:
             return SampledVisit(problem=str(part), states=(state(0.0, n),))
         if config.explore == "vanilla":
             more = 0 if unguided else (n_states - 1) / (2 if config.vanilla_match == "tokens" else 1)
-            return SampledVisit(problem=str(part), states=(state(0.0, n + n * round(more)),))
+            return SampledVisit(problem=str(part), states=(state(0.0, n + round(n * more)),))
         if config.explore == "frontier":
             # A state of so many problems has completions; where it lies is not known, so half-way.
             has_state = not unguided and _place(part) < 2 * FRONTIER_STATES
@@ -101,6 +102,7 @@ class _Maker:
         """The state after this share of the response, and completions of the rest of it on average."""
         prefix = self._lengths.s0 + math.floor(share * (len(response) - self._lengths.s0))
         mean, room = len(response) - prefix, self._args.data.max_len - len(prompt) - prefix
+        mean = _before_the_limit(mean, room)
         sizes = [max(1, min(room, round(mean * next(self._factors)))) for _ in range(amount)]
         completions = tuple(map(self._ids, sizes))
         context = np.concatenate([prompt, response[:prefix]])
@@ -110,6 +112,19 @@ class _Maker:
     def _ids(self, n: int) -> np.ndarray:
         self._next += n
         return np.arange(self._next - n, self._next, dtype=np.int64)
+
+
+@lru_cache
+def _before_the_limit(mean: int, room: int) -> float:
+    """The mean of a distribution which, with what is longer than the room cut there, has the mean asked for."""
+    factors, low, high = length_factors(), float(mean), float(mean)
+    while sum(min(room, high * f) for f in factors) / QUANTILES < min(mean, room - 1):
+        high *= 2
+    for _ in range(40):
+        middle = (low + high) / 2
+        short = sum(min(room, middle * f) for f in factors) / QUANTILES < mean
+        low, high = (middle, high) if short else (low, middle)
+    return high
 
 
 def length_factors() -> list[float]:

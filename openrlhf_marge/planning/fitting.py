@@ -16,8 +16,9 @@ from openrlhf_marge.method.metrics import GENERATED_TOKENS
 from openrlhf_marge.planning.devices import devices_of
 from openrlhf_marge.planning.iteration import Iteration, iteration_of
 from openrlhf_marge.planning.machines import Fixed, Machine, Reached
+from openrlhf_marge.planning.phases import Seconds
 from openrlhf_marge.planning.pilot import files_of, visits_of
-from openrlhf_marge.planning.seconds import Clock, Seconds
+from openrlhf_marge.planning.seconds import Clock
 from openrlhf_marge.planning.shape import ModelShape
 from openrlhf_marge.runs.log import SAMPLES, TIMING, TRAIN, read_series
 

@@ -11,8 +11,9 @@ from openrlhf_marge.planning.batches import MOST_ROWS, Passes, Rows
 from openrlhf_marge.planning.devices import devices_of
 from openrlhf_marge.planning.machines import Machine
 from openrlhf_marge.planning.memory import Memory
+from openrlhf_marge.planning.phases import Seconds
 from openrlhf_marge.planning.sampling import SEQUENCES, Sampled, engine_steps, sampled_of
-from openrlhf_marge.planning.seconds import Clock, Seconds
+from openrlhf_marge.planning.seconds import Clock
 from openrlhf_marge.planning.shape import ModelShape
 from openrlhf_marge.planning.visits import SampledVisit, rows_of
 

@@ -13,6 +13,7 @@ from openrlhf_marge.data.dump import candidates_path, dump_files
 from openrlhf_marge.data.dump_reading import read_groups
 from openrlhf_marge.method.groups import StateGroup
 from openrlhf_marge.planning.visits import SampledState, SampledVisit
+from openrlhf_marge.seeds import stable_hash
 
 MOST_VISITS = 2000  # that are read
 
@@ -41,6 +42,8 @@ def read_pilot(folder: Path) -> Pilot:
         visits += of_file
         if len(visits) >= MOST_VISITS:
             break
+    # A file has problems without guidance last; any run of the visits shall have about as many of each kind.
+    visits.sort(key=lambda visit: stable_hash(visit.problem))
     first: dict[str, SampledVisit] = {}
     later = [visit for visit in visits if first.setdefault(visit.problem, visit) is not visit]
     if not any(visit.states for visit in visits):
@@ -62,9 +65,10 @@ def visits_of(trained: Iterable[StateGroup], untrained: Iterable[StateGroup] = (
     Problems that brought candidates alone come last.
     """
     aside: dict[str, list[SampledState]] = {}
+    texts: dict[str, str] = {}
     for group in untrained:
         aside.setdefault(group.problem.id, []).append(_state(group, is_trained=False))
-    texts: dict[str, str] = {}
+        texts[group.problem.id] = group.problem.prompt
 
     def visit(problem: str, states: Sequence[SampledState]) -> SampledVisit:
         beside = tuple(aside.pop(problem, ()))
@@ -94,6 +98,7 @@ def _state(group: StateGroup, is_trained: bool) -> SampledState:
         completions=ids(group.completions),
         trained=ids(group.trained) if is_trained else (),
         has_signal=group.has_signal,
+        has_credit=group.state.segment > 0 and group.value_gain != 0,
     )
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from openrlhf_marge.method.config import MargeConfig
+from openrlhf_marge.method.flags import options_of
+from openrlhf_marge.method.presets import PRESETS
 from openrlhf_marge.planning.devices import method_of
 from openrlhf_marge.planning.pilot import Pilot
 from openrlhf_marge.runs.folder import explored_with, flag_values
@@ -14,9 +17,17 @@ from openrlhf_marge.runs.summary import find_summary
 # Flags by which tokens differ, where OpenRLHF and cli.explore have the same ones.
 ALIKE = (
     "--data.apply_chat_template", "--data.input_template", "--data.max_len", "--rollout.max_new_tokens",
+    "--rollout.temperature", "--rollout.top_p",
     "--marge.explore", "--marge.guidance_source", "--marge.guide_when", "--marge.n_guidances", "--marge.split",
-    "--marge.n_states", "--marge.max_states", "--marge.step_label", "--marge.state_budget",
+    "--marge.n_states", "--marge.max_states", "--marge.step_label", "--marge.state_budget", "--marge.guidance_rule",
+    "--marge.guidance_threshold", "--marge.stop", "--marge.vanilla_match", "--marge.rescue_samples",
+    "--marge.frontier_states", "--marge.frontier_samples", "--marge.frontier_hard", "--marge.frontier_easy",
+    "--marge.frontier_gain", "--marge.frontier_probe", "--marge.vine_samples", "--marge.spo_branches",
+    "--marge.spo_segment", "--marge.spo_edges", "--marge.spo_sure", "--marge.tree_chains", "--marge.tree_forks",
+    "--marge.tree_branches", "--marge.tree_keep",
 )  # fmt: skip
+SAMPLES = "--rollout.n_samples_per_prompt"  # which only guided exploration is planned with another number of
+NEITHER = ("spo_tree", "tree_rl")  # have numbers of their own
 
 
 def check_pilot(pilot: Pilot, args: Any, vocab: int) -> None:
@@ -68,15 +79,27 @@ def check_flags(folder: Path, args: Any) -> None:
             f"--pilot {folder} is of --actor.model_name_or_path {model}, the launch of "
             f"{args.actor.model_name_or_path}; give a pilot of this model"
         )
-    for flag in ALIKE:
+    told = told if explored else _with_defaults(told)
+    for flag in (*ALIKE, *([] if _adapts(args.marge) else [SAMPLES])):
         there, here = told.get(flag), _value(args, flag)
-        # Of an exploration all flags are told, but those that are not set; of a run those that were given.
+        # Of an exploration all flags are told, but those that are not set; of a run OpenRLHF's that were given.
         differs = bool(explored) and here not in (None, False) if there is None else not _same(there, here)
         if differs:
             raise ValueError(
-                f"--pilot {folder} was sampled with {flag} {there}, the launch has {here}; give a pilot with this "
-                "launch's flags"
+                f"--pilot {folder} was sampled with {flag} {there}, the launch has {_text(here)}; give a pilot "
+                "with this launch's flags"
             )
+
+
+def _adapts(config: MargeConfig) -> bool:
+    """Whether a pilot of another number of completions tells of the launch's."""
+    return config.explore in NEITHER or (config.explore == "guided" and config.state_budget == "all")
+
+
+def _with_defaults(told: Mapping[str, str]) -> dict[str, str]:
+    """The flags that a run was given, over those of its preset, over MARGE's defaults."""
+    decided = {f.name: f.default for f in options_of(MargeConfig)} | PRESETS.get(told.get("--marge.preset", ""), {})
+    return {f"--marge.{name}": _text(value) for name, value in decided.items() if value is not None} | told
 
 
 def _value(args: Any, flag: str) -> Any:
@@ -88,4 +111,10 @@ def _same(told: str, here: Any) -> bool:
     """A switch is told as ""."""
     if isinstance(here, bool):
         return here == (told in ("", "True"))
-    return told == ("" if here is None else str(here))
+    if isinstance(here, float):
+        return float(told) == here
+    return told == ("" if here is None else _text(here))
+
+
+def _text(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)

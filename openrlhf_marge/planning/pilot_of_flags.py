@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from openrlhf_marge.method.config import MargeConfig
+from openrlhf_marge.method.explorations.guided import guided_states
 from openrlhf_marge.models import load_tokenizer
 from openrlhf_marge.planning.by_hand import Lengths, pilot_by_hand
 from openrlhf_marge.planning.devices import method_of
@@ -37,9 +38,17 @@ def pilot_of(args: argparse.Namespace, launch: Any, vocab: int) -> Pilot:
 
 
 def states_of(config: MargeConfig | None, without_guidance: float) -> float:
-    """States of a problem with guidance, as the flags count on; --marge.expected_states is the mean of all."""
+    """States of a problem with guidance, as the flags count on; --marge.expected_states is the mean of all.
+
+    Of those without guidance s_0 alone counts, with carried guidance nothing. ``vanilla`` has completions of s_0 in
+    place of the states, for equal tokens half as many.
+    """
     if config is None or config.explore == "frontier":
         return 1.0
-    if config.expected_states is not None and without_guidance < 1:
-        return max(1.0, config.expected_states / (1 - without_guidance))
-    return config.scheduled_states
+    expected, guided = config.expected_states, 1 - without_guidance
+    if expected is None:
+        return guided_states(config) if config.explore == "vanilla" else config.scheduled_states
+    if config.explore == "guided" and config.guidance_source == "carried":
+        return max(1.0, expected / guided)
+    halved = config.explore == "vanilla" and config.vanilla_match == "tokens"
+    return max(1.0, 1 + (2 if halved else 1) * (expected - 1) / guided)

@@ -14,9 +14,9 @@ from openrlhf_marge.planning.disk import Disk, disk_of
 from openrlhf_marge.planning.iteration import Iteration, iteration_of
 from openrlhf_marge.planning.machines import Machine
 from openrlhf_marge.planning.memory import Memory, Usage
+from openrlhf_marge.planning.phases import Seconds
 from openrlhf_marge.planning.pilot import Pilot, later_visits
 from openrlhf_marge.planning.sampling import Sampled
-from openrlhf_marge.planning.seconds import Seconds
 from openrlhf_marge.planning.shape import ModelShape
 from openrlhf_marge.planning.variants import adapted
 from openrlhf_marge.planning.visits import SampledVisit, stock_visit

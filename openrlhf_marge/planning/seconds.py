@@ -8,38 +8,11 @@ from typing import Any
 from openrlhf_marge.planning.batches import Passes
 from openrlhf_marge.planning.devices import Devices, has_reference, is_colocated, number_bytes
 from openrlhf_marge.planning.machines import Machine
+from openrlhf_marge.planning.phases import Seconds
 from openrlhf_marge.planning.sampling import Sampled
 from openrlhf_marge.planning.shape import ModelShape
 
-PHASES = ("generation", "log_probs", "training", "sync")
 ADAM_BYTES = 28  # that a step reads and writes for a parameter: gradient, master weight, two moments, weight
-
-
-@dataclass(frozen=True, kw_only=True)
-class Seconds:
-    """Of an iteration. ``engine`` and ``grader`` overlap within generation."""
-
-    generation: float
-    log_probs: float
-    training: float
-    sync: float
-    engine: float
-    grader: float
-    is_async: bool = False
-
-    @property
-    def total(self) -> float:
-        """Of synchronous training the sum; otherwise exploring and training overlap."""
-        rest = self.log_probs + self.training + self.sync
-        return max(self.generation, rest) if self.is_async else self.generation + rest
-
-    def times(self, factor: float) -> Seconds:
-        numbers = {name: getattr(self, name) * factor for name in (*PHASES, "engine", "grader")}
-        return Seconds(**numbers, is_async=self.is_async)
-
-    def __add__(self, other: Seconds) -> Seconds:
-        numbers = {name: getattr(self, name) + getattr(other, name) for name in (*PHASES, "engine", "grader")}
-        return Seconds(**numbers, is_async=self.is_async)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,15 +30,15 @@ class Clock:
         engine = self.engine(sampled, steps)
         grader = fixed.grading * (sampled.completions + sampled.untrained) / self.machine.graders
         host = fixed.completion * (sampled.completions + sampled.untrained)
-        return Seconds(
+        seconds = Seconds(
             generation=fixed.generation + max(engine, grader) + host,
             log_probs=self.log_probs(experience, sampled.trained),
             training=self.training(epoch, optimizer_steps),
             sync=self.sync(),
             engine=engine,
             grader=grader,
-            is_async=self.args.train.async_enable,
         )
+        return seconds.overlapping() if self.args.train.async_enable else seconds
 
     def engine(self, sampled: Sampled, steps: int) -> float:
         """The slowest engine's seconds.
@@ -85,16 +58,22 @@ class Clock:
         return steps * step + fixed.token * sampled.tokens / engines + max(reading, decoded) + cache + read
 
     def log_probs(self, passes: Passes, rows: float) -> float:
-        """Of the policy, and of a reference beside it or after it, and of a critic."""
-        fixed = self.machine.fixed
-        once = self._pass(passes, fixed.layer, self.machine.reached.log_probs * self.machine.flops, 1.0, 1)
+        """Of the policy, and of a reference beside it, whichever is slower, or after it, and of a critic."""
+        fixed, flops = self.machine.fixed, self.machine.reached.log_probs * self.machine.flops
+        once = self._pass(passes, fixed.layer, flops, 1.0, 1)
+        if self.devices.reference and not self.has_reference_after:
+            once = max(once, self._pass(passes, fixed.layer, flops, 1.0, 1, self.devices.reference))
         return fixed.log_probs + fixed.row * rows + once * self.forward_models
 
     @property
     def forward_models(self) -> int:
         """Models on the policy's devices that compute the rows one after another."""
-        after = has_reference(self.args) and (self.args.train.colocate_all or self.args.train.colocate_actor_ref)
-        return 1 + after + bool(self.devices.critic and self.args.train.colocate_all)
+        return 1 + self.has_reference_after + bool(self.devices.critic and self.args.train.colocate_all)
+
+    @property
+    def has_reference_after(self) -> bool:
+        """On the policy's devices."""
+        return has_reference(self.args) and (self.args.train.colocate_all or self.args.train.colocate_actor_ref)
 
     @property
     def backward(self) -> float:
@@ -110,14 +89,21 @@ class Clock:
         seconds = (epoch * args.train.max_epochs + optimizer_steps * self.optimizer_step()) * models
         return fixed.training + seconds + self._sleep()
 
-    def _pass(self, passes: Passes, layer: float, flops: float, factor: float, gathers: int) -> float:
-        """One pass over the rows; under ZeRO 3 the weights are fetched meanwhile, so the slower of both counts."""
-        work = self.shape.forward(passes.computed, passes.logits, passes.pairs) * factor / self.devices.policy / flops
+    def _pass(
+        self, passes: Passes, layer: float, flops: float, factor: float, gathers: int, devices: int | None = None
+    ) -> float:
+        """One pass over the rows; under ZeRO 3 the weights are fetched meanwhile, so the slower of both counts.
+
+        ``devices`` are the policy's, to whose ranks ``passes`` belong, where none are given.
+        """
+        n = devices or self.devices.policy
+        per_rank = passes.per_rank * self.devices.policy / n
+        work = self.shape.forward(passes.computed, passes.logits, passes.pairs) * factor / n / flops
         fetched = 0.0
-        if self.args.ds.zero_stage == 3 and self.devices.policy > 1:
+        if self.args.ds.zero_stage == 3 and n > 1:
             moved = gathers * self.shape.parameters * number_bytes(self.args)
-            fetched = passes.per_rank * moved / self.machine.between(self.devices.policy)
-        return passes.per_rank * layer * self.shape.layers + max(work, fetched)
+            fetched = per_rank * moved / self.machine.between(n)
+        return per_rank * layer * self.shape.layers + max(work, fetched)
 
     def optimizer_step(self) -> float:
         """Gradients are averaged, where that is not done on the way, and Adam reads and writes its part."""

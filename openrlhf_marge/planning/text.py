@@ -7,8 +7,8 @@ from typing import Any
 
 from openrlhf_marge.planning.devices import method_of
 from openrlhf_marge.planning.machines import GIB, Machine
+from openrlhf_marge.planning.phases import PHASES
 from openrlhf_marge.planning.planner import RunPlan
-from openrlhf_marge.planning.seconds import PHASES
 
 SHOWN_STATES = 9
 PHASE_NAMES = {
@@ -60,7 +60,7 @@ def table(plans: Sequence[RunPlan], args: Any, noun: str) -> Iterator[str]:
     yield from _rows(
         plans,
         ("states a problem", lambda p: f"{p.sampled.states / p.sampled.problems:.2f}"),
-        ("problems without guidance", lambda p: f"{p.sampled.without_guidance / p.sampled.problems:.0%}"),
+        ("problems that train nothing", lambda p: f"{p.sampled.without_guidance / p.sampled.problems:.0%}"),
         ("prompt tokens that engines compute", lambda p: amount(p.sampled.prefill_tokens)),
         ("  and find in their cache", lambda p: amount(p.sampled.cached_tokens)),
         ("completions trained on", lambda p: amount(p.sampled.trained)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -22,18 +23,20 @@ def adapted(visit: SampledVisit, args: Any) -> SampledVisit:
             states = tuple(state.with_completions(n) for state in states)
         untrained = tuple(state.with_completions(config.n_candidates) for state in untrained)
     if config.skip_saturated:
-        states = tuple(state if state.has_signal else replace(state, trained=()) for state in states)
+        trains = [s.has_signal or (config.credits_prefix and s.has_credit) for s in states]
+        states = tuple(s if t else replace(s, trained=()) for s, t in zip(states, trains, strict=True))
     return replace(visit, states=states, untrained=untrained)
 
 
-def baseline_of(args: Any) -> Any:
-    """The launch with OpenRLHF's own GRPO: the same flags without those of MARGE."""
+def baseline_of(args: Any, given: Collection[str]) -> Any:
+    """The launch with OpenRLHF's own GRPO: the flags that were given, without those of MARGE and what it sets."""
     stock = copy.deepcopy(args)
     if hasattr(stock, "marge"):
         del stock.marge
     stock.experience_maker = "default"
     stock.algo.advantage.estimator = "group_norm"
     stock.critic.model_name_or_path = None
+    stock.vllm.enable_prefix_caching = "--vllm.enable_prefix_caching" in given
     return stock
 
 

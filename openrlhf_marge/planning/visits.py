@@ -21,6 +21,7 @@ class SampledState:
     completions: tuple[np.ndarray, ...]
     trained: tuple[np.ndarray, ...] = ()  # those of them that are trained on
     has_signal: bool = True  # whether rewards, or advantages of their own, tell completions apart
+    has_credit: bool = False  # whether its value is another than that of the state before it
 
     @property
     def rows(self) -> list[np.ndarray]:

@@ -8,10 +8,10 @@ from typing import Any
 from openrlhf_marge import REWARD_FILE
 from openrlhf_marge.grading import grade_gold
 from openrlhf_marge.host.doctor.findings import Finding, fault, ok, warning
+from openrlhf_marge.host.launch.dataset_checks import check_datasets
 from openrlhf_marge.host.launch.launch_check import parsed
 from openrlhf_marge.host.launch.prompt_checks import BLANK, read_prompts
 from openrlhf_marge.host.rollout import tokens
-from openrlhf_marge.host.rollout.data import read_rows
 
 GOLD_ROWS, SHOWN = 1000, 3
 TAIL = 60  # characters of the end of a prompt
@@ -25,7 +25,11 @@ def launch(flags: Sequence[str]) -> Iterator[Finding]:
         yield fault("the launch is refused", str(e))
         return
     yield ok("OpenRLHF and the experience maker take the flags")
-    rows = read_rows(args, args.data.prompt_dataset, args.data.prompt_probs, args.data.prompt_split)
+    try:
+        rows = check_datasets(args)
+    except ValueError as e:
+        yield fault("the data cannot be used", str(e))
+        return
     try:
         tokenizer = tokens.load_tokenizer(args)
     except (OSError, ValueError) as e:
@@ -46,7 +50,11 @@ def prompts(args: Any, rows: Any, tokenizer: Any) -> Iterator[Finding]:
             yield fault("the tokenizer does not give s_0 back", str(e))
         else:
             yield ok(f"the tokenizer gives {tokens.s0_text(args.marge)!r} back")
-    prompt = read_prompts(args, rows.select([0]), tokenizer).prompts[0]
+    try:
+        prompt = read_prompts(args, rows.select([0]), tokenizer).prompts[0]
+    except (ValueError, KeyError, IndexError) as e:  # of a template that does not go with the rows, or is not there
+        yield fault("no prompt can be made of the first row", f"{type(e).__name__}: {e}")
+        return
     yield end_of_prompt(prompt, opening(tokenizer))
     if bos := tokens.missing_bos(tokenizer, prompt):
         mend = "write it at the begin of --data.input_template, or of the prompts in the data"

@@ -37,7 +37,7 @@ def parsed(flags: Sequence[str]) -> Any:
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
             return parse_args(flags)
-    except (SystemExit, AssertionError) as e:
+    except (SystemExit, AssertionError, AttributeError) as e:  # the last of OpenRLHF, where a flag it reads is missing
         text = said.getvalue() if isinstance(e, SystemExit) and isinstance(e.code, int) else str(e)
         raise ValueError((text.strip().splitlines() or [type(e).__name__])[-1]) from e
 

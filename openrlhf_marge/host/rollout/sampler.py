@@ -36,7 +36,8 @@ class EngineSampler:
             temperature=temperature,
             top_p=top_p,
             top_k=-1,
-            min_tokens=1,
+            # Until so many tokens are sampled vLLM looks for no stop text, and does not look back at these later.
+            min_tokens=0 if stop else 1,
             stop=list(stop) or None,
             detokenize=bool(stop),  # to see a stop text; the ids are decoded here, once, together with their prefix
             logprobs=0 if with_log_probs else None,  # of the sampled token alone
