@@ -121,6 +121,7 @@ def test_states_are_those_that_the_flags_count_on():
     assert states_of(MargeConfig(), 0.2) == 4.42
     assert states_of(MargeConfig(expected_states=4.0), 0.2) == 5.0
     assert states_of(MargeConfig(expected_states=0.4), 0.2) == 1.0
+    assert states_of(MargeConfig(expected_states=0.4), 1.0) == 0.4  # which is refused then
     # Of problems without guidance s_0 counts where it is fresh: .2 + .8 x 4.75 = 4.
     assert states_of(MargeConfig(expected_states=4.0, guidance_source="fresh"), 0.2) == pytest.approx(4.75)
     # Completions in place of 4 states after s_0, and of half as many.

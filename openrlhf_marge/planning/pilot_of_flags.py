@@ -46,7 +46,7 @@ def states_of(config: MargeConfig | None, without_guidance: float) -> float:
     if config is None or config.explore == "frontier":
         return 1.0
     expected, guided = config.expected_states, 1 - without_guidance
-    if expected is None:
+    if expected is None or not guided:
         return guided_states(config) if config.explore == "vanilla" else config.scheduled_states
     if config.explore == "guided" and config.guidance_source == "carried":
         return max(1.0, expected / guided)
