@@ -43,7 +43,8 @@ TIERS = {
         *("GRPO, iteration's reference", "GRPO, 3 epochs", "frontier, failures only", "frontier, failures too"),
     ),
     3: (
-        *("VinePPO", "VinePPO, K = 3", "MARGE, vine", "SPO-tree", "TreeRL"),
+        *("VinePPO", "VinePPO, K = 3", "MARGE, vine", "SPO-tree", "TreeRL", "TreeRL, hard problems"),
+        *("TreeRL, no forks",),
         *("MARGE-DPO", "Self-Explore", "MCTS-DPO", "DPO", "SFT"),
     ),
 }
