@@ -202,30 +202,6 @@ def test_without_forks_tree_rl_is_leave_one_out():
         assert c.advantages == pytest.approx([2 * over] * len(c.token_ids))
 
 
-@pytest.mark.parametrize(
-    ("correct", "flags", "leaves"),
-    [
-        (3, dict(guide_when="hard"), 30),  # a half is not above the threshold
-        (4, dict(guide_when="hard"), 6),
-        (4, dict(guide_when="always"), 30),
-        (0, dict(guide_when="hard", guidance_threshold=0.0), 30),
-        (1, dict(guide_when="hard", guidance_threshold=0.0), 6),
-    ],
-)
-def test_only_hard_problems_fork_where_the_flag_says_so(correct, flags, leaves):
-    def script(_, prefix, n):
-        start = 100 * len(model.calls)
-        return [
-            completion(float(i < correct), ids=range(start + 9 * i, start + 9 * i + 5), log_probs=(-1.0,) * 5)
-            for i in range(n)
-        ]
-
-    model = ScriptedModel(script)
-    found = explored(model, explore="tree_rl", **flags)
-    assert sum(len(g.completions) for g in found.groups) == leaves
-    assert found.pass_rate == correct / 6
-
-
 def test_a_fork_leaves_room():
     ids, log_probs = range(10, 16), (-1.0, -1.0, -2.0, -3.0, -4.0, -9.0)
     model = ScriptedModel(lambda *_: [completion(i % 2, ids=ids, log_probs=log_probs) for i in range(_[2])])
@@ -250,7 +226,6 @@ def test_what_is_not_trained_on_fills_no_batch():
         ({"explore": "spo_tree", "spo_segment": 0}, "--marge.spo_segment"),
         ({"explore": "tree_rl", "tree_chains": 1}, "--marge.tree_chains"),
         ({"explore": "tree_rl", "advantage": "vine"}, "--marge.advantage"),
-        ({"explore": "spo_tree", "guide_when": "hard"}, "--marge.guide_when"),
     ],
 )
 def test_what_makes_no_tree_is_refused(flags, named):

@@ -17,12 +17,12 @@ from openrlhf_marge.compare import Plan, read_plan
 from openrlhf_marge.compare.file_parts import STAGES, Method
 from openrlhf_marge.compare.kinds import TRAINED
 from openrlhf_marge.compare.sizes import BATCH, sizes_of
+from openrlhf_marge.compare.tuning import tuning_of
 from openrlhf_marge.data.files import read_records
 from openrlhf_marge.runs.progress import RunBudget
 
 HERE = Path(__file__).resolve().parent
 TRIALS = HERE / "trials.csv"
-TUNED = (BASELINE, "frontier")  # in every regime
 METHODS, PAIRS = "methods.toml", "pairs.toml"  # marks are kept by the methods of the first one
 LEARNING_RATE = re.compile(r"--actor\.adam\.lr (\S+)")
 # Methods that add a flag to one that had trials have its flags; all others have the learning rate chosen for GRPO, as
@@ -80,7 +80,7 @@ def at_its_best(method: Method, regime: Regime, plan: Plan) -> Method:
     """The method with what the regime's trials chose; ValueError where there were none."""
     if method.kind not in TRAINED:
         return method
-    best = best_of(regime, TUNED)
+    best = best_of(regime, tuning_of(plan).methods)
     if method.name in best:
         return replace(method, flags=best[method.name])
     first = best[LIKE[method.name]] if method.name in LIKE else rate_for(method, plan, best[BASELINE])

@@ -43,8 +43,7 @@ TIERS = {
         *("GRPO, iteration's reference", "GRPO, 3 epochs", "frontier, failures only", "frontier, failures too"),
     ),
     3: (
-        *("VinePPO", "VinePPO, K = 3", "MARGE, vine", "SPO-tree", "TreeRL", "TreeRL, hard problems"),
-        *("TreeRL, no forks",),
+        *("VinePPO", "VinePPO, K = 3", "MARGE, vine", "SPO-tree", "TreeRL"),
         *("MARGE-DPO", "Self-Explore", "MCTS-DPO", "DPO", "SFT"),
     ),
 }

@@ -52,7 +52,7 @@ class ExplorationOptions:
     guide_when: str = option(
         "always",
         "'always', or 'hard': a problem whose newest pass rate at s_0 is above --marge.guidance_threshold is sampled "
-        "from s_0 only (where Prop. C.2 does not promise more pairs); with tree_rl it does not fork",
+        "from s_0 only (where Prop. C.2 does not promise more pairs)",
         choices=("always", "hard"),
     )
     n_candidates: int = option(

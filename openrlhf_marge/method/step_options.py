@@ -50,7 +50,7 @@ def check_steps(config: Any) -> None:
         "--marge.advantage": config.advantage != "group_norm",
         "--marge.prefix_credit": config.prefix_credit != "none",
         "--marge.state_budget": config.state_budget != "all",
-        "--marge.guide_when": config.guide_when != "always" and not config.traits.heeds_guide_when,
+        "--marge.guide_when": config.guide_when != "always",
     }
     for flag, is_given in unheeded.items():
         if is_given:

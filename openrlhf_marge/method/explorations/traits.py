@@ -24,9 +24,6 @@ class Traits:
     reads_log_probs: bool = False
     """It reads the log-probs of sampled tokens, which every engine then returns."""
 
-    heeds_guide_when: bool = False
-    """It samples from s_0 alone where ``--marge.guide_when`` says so; of others that weigh tokens that is refused."""
-
     for_pairs: bool = False
     """It looks for preference pairs and gives no advantages, so training with rewards refuses it."""
 

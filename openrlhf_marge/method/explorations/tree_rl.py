@@ -1,7 +1,7 @@
 """Responses that fork where the policy was least sure, and the values of the nodes in between (TreeRL, 2506.11902).
 
 What it leaves out: the mean over the tokens of a batch, which the paper's code subtracts, and the words after which
-that code does not fork. Forks of hard problems alone (``--marge.guide_when hard``) are ours.
+that code does not fork.
 """
 
 from __future__ import annotations
@@ -14,24 +14,21 @@ from openrlhf_marge.method.explorations.traits import Traits
 from openrlhf_marge.method.groups import Exploration
 from openrlhf_marge.method.trees import Branch, Edge, Tree
 from openrlhf_marge.seeds import generator
-from openrlhf_marge.types import TokenIds, pass_rate
+from openrlhf_marge.types import TokenIds
 
 if TYPE_CHECKING:
     from openrlhf_marge.method.visit import Visit
 
 
-@Traits(weighs_tokens=True, reads_log_probs=True, heeds_guide_when=True)
+@Traits(weighs_tokens=True, reads_log_probs=True)
 async def tree_rl(visit: Visit) -> Exploration:
     """``tree_chains`` responses, each with ``tree_branches`` more from its ``tree_forks`` least likely tokens on.
 
-    ``tree_keep`` of the leaves are trained on, with all that leads to them. With ``--marge.guide_when hard`` nothing
-    forks where more of the responses are correct than ``guidance_threshold``.
+    ``tree_keep`` of the leaves are trained on, with all that leads to them.
     """
     config = visit.config
     branches = await visit.branches([visit.s0_ids], config.tree_chains, "s_0")
-    is_easy = pass_rate([branch.completion for branch in branches]) > config.guidance_threshold
-    forking = [] if is_easy and config.guide_when == "hard" else branches
-    forks = list(dict.fromkeys(fork for branch in forking for fork in _forks(visit, branch)))
+    forks = list(dict.fromkeys(fork for branch in branches for fork in _forks(visit, branch)))
     branches += await visit.branches(forks, config.tree_branches, "tree")
     tree = Tree(branches)
     return visit.forest(tree.weighed(_advantages(tree, _kept(visit, branches))))
