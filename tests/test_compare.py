@@ -22,6 +22,8 @@ from openrlhf_marge.evaluation.flags import parse_args as evaluation_args
 from openrlhf_marge.runs.progress import ProgressPoint, RunBudget
 from openrlhf_marge.runs.progress_files import points_of, read_points, write_points
 
+from figure_runs import log
+
 FILE = """
 seeds = [0, 1]
 baseline = "GRPO"
@@ -359,6 +361,22 @@ def test_a_finished_loop_is_the_model_of_its_last_iteration(tmp_path):
     (tmp_path / "summary.json").write_text(json.dumps(summary | {"iterations": [{"seconds": {}}]}))
     with pytest.raises(ValueError, match=r"cannot be read: .* required field `explored` - at `\$\.iterations\[0\]`"):
         read_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("flags", "entropy"),
+    [(["--train.batch_size", "8"], 0.125), (["--train.dynamic_batch_enable"], None), (None, None)],
+)
+def test_entropy_of_a_log_is_taken_where_no_dynamic_batches_divided_it(tmp_path, flags, entropy):
+    folder = finished_run(tmp_path / "a")
+    (folder / "progress.jsonl").unlink(missing_ok=True)
+    log(
+        folder, train__rollout__num_samples=[8.0], train__rollout__response_length_mean=[2.0],
+        train__rollout__reward_mean=[0.25], train__timing__step_total=[1.5], train__entropy_loss=[0.125],
+    )  # fmt: skip
+    if flags is not None:
+        (folder / "summary.json").write_text(json.dumps({"training_flags": flags}))
+    assert [p.entropy for p in read_run(folder).points] == [entropy]
 
 
 def test_unfinished_folders_are_refused_by_what_is_missing(tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 
 import msgspec
@@ -12,7 +13,7 @@ from openrlhf_marge.cli import tune as cli
 from openrlhf_marge.compare import Finished, Scores, read_plan
 from openrlhf_marge.compare.commands import launch_command
 from openrlhf_marge.compare.commits import commit
-from openrlhf_marge.compare.tuning import TrialRow, best, trials, tuning_plan
+from openrlhf_marge.compare.tuning import TrialRow, best, scored_by, trials, tuning_plan
 from openrlhf_marge.data.files import read_records
 from openrlhf_marge.runs.folder import flag_values
 from openrlhf_marge.runs.progress import ProgressPoint
@@ -102,7 +103,19 @@ def test_seeds_of_the_choice_do_not_compare_when_they_are_given_instead(tmp_path
         tuning_plan(plan_of(tmp_path, FILE.partition("[tune]")[0]))
 
 
-SCORED_BY = "pass@1 of heldout_$seed.jsonl, , 500 tokens"
+SCORED_BY = "pass@1 of heldout_100.jsonl, , 500 tokens"
+
+
+def test_what_a_trial_is_scored_by_has_the_variables_values(tmp_path, monkeypatch):
+    plan = plan_of(tmp_path)
+    evaluate = replace(plan.evaluate, data=("$HELD/seed_$seed.jsonl",), flags="--n 16  --max_len $LEN")
+    for held, length, said in (
+        ("a/easy", "64", "easy/seed_0.jsonl, --n 16 --max_len 64, 1000 tokens"),
+        ("b/hard", "2048", "hard/seed_0.jsonl, --n 16 --max_len 2048, 1000 tokens"),
+    ):
+        monkeypatch.setenv("HELD", held)
+        monkeypatch.setenv("LEN", length)
+        assert scored_by(replace(plan, evaluate=evaluate)).endswith(f" of {said}")
 
 
 @pytest.fixture

@@ -270,9 +270,10 @@ def test_another_reward_than_the_grader(engine, run, install_reward, data):
     install_reward("short", "def reward(response, label): return float(len(response) < 6)")
     plain, result = run("--n 3"), run("--n 3 --marge.reward short")
     responses = [r for row in stored(result) for r in row["sampled"]]
-    assert {(len(r["text"]) < 6, r["correct"], r["reason"]) for r in responses} == {
-        (True, True, "correct"), (False, False, "wrong"),
+    assert {(len(r["text"]) < 6, r["answer"] is None, r["correct"], r["reason"]) for r in responses} == {
+        (True, False, True, "correct"), (False, False, False, "wrong"), (False, True, False, "no_answer"),
     }  # fmt: skip
+    assert result["no_answer"] == pytest.approx(sum(r["reason"] == "no_answer" for r in responses) / len(responses))
     assert result["reward"] == "short" and "reward" not in plain
     assert result["responses"] != plain["responses"]
 

@@ -158,6 +158,18 @@ def test_the_budget_ends_after_the_problems_that_were_begun(tmp_path):
     assert folder.totals.problems == 3
 
 
+def test_under_a_budget_the_next_exploration_begins_with_what_was_not_visited(tmp_path):
+    """Otherwise each iteration of a loop would explore, and train on, the same first problems."""
+    run(tmp_path / "a", most_tokens=1)
+    (tmp_path / "a" / "summary.json").write_text("{}")
+    run(tmp_path / "b", most_tokens=1, start_from=read_pool(tmp_path / "a"))
+    explored = [
+        list(dict.fromkeys(g.problem.id for path in dump_files(tmp_path / name) for g in read_groups(path)))
+        for name in "ab"
+    ]
+    assert explored == [["p0", "p1", "p2"], ["p0", "p3", "p4"]]  # three are in flight; files are in the data's order
+
+
 def test_totals_are_sums_with_the_means_that_they_give(undisturbed):
     totals = undisturbed[2]
     assert (totals.problems, totals.states, totals.completions, totals.completions_correct) == (5, 15, 60, 30)

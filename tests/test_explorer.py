@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from openrlhf_marge import GuidancePool
+from openrlhf_marge import GuidancePool, MargeConfig
 from openrlhf_marge.method.metrics import exploration_metrics
 
 from factories import EOS, ScriptedModel, completion, explorer, guidance, letters, problem, text_ids
@@ -272,6 +272,34 @@ def test_tokens_are_matched_in_completions_and_not_in_whole_groups():
     chain = explorer(model, explore="vanilla", vanilla_match="tokens", split="tokens", n_states=4)
     (result,) = explore(chain, problem())
     assert [len(g.completions) for g in result.groups] == [4 + 6]
+
+
+@pytest.mark.parametrize(("correct", "n"), [(2, 4 * 3), (3, 4)])
+def test_vanilla_matches_what_guide_when_leaves_out(correct, n):
+    model = ScriptedModel(lambda p, prefix, n: [completion(i < correct, ids=(*range(10, 16), EOS)) for i in range(n)])
+    (result,) = explore(explorer(model, explore="vanilla", guide_when="hard"), problem())
+    assert [len(g.completions) for g in result.groups] == [n]
+
+
+def test_what_vanilla_cannot_match_is_refused():
+    with pytest.raises(ValueError, match=r"vanilla cannot match --marge\.state_budget adaptive"):
+        MargeConfig(explore="vanilla", state_budget="adaptive")
+
+
+def test_the_remembered_pass_rate_of_an_adaptive_budget_is_of_its_first_half():
+    """One of the first four is correct, and none of what is sampled since they were mixed."""
+
+    def script(asked, prefix, n):
+        right = 1 if not prefix and not script.more.setdefault(asked.id, 0) else 0
+        script.more[asked.id] += not prefix
+        return [completion(float(i < right), ids=(*range(10, 16), EOS)) for i in range(n)]
+
+    script.more = {}
+    chain = explorer(ScriptedModel(script), state_budget="adaptive", n=8)
+    chain.pool.set("p", (guidance(range(10, 16)),))
+    (result,) = explore(chain, problem())
+    assert len(result.groups[0].completions) > 4 and chain.pool.pass_rate("p") == 0.25
+    assert chain.pool.get("p")[0].pass_rate == 0.25
 
 
 def test_the_pass_rate_is_of_completions_whose_number_no_outcome_decided():

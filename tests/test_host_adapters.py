@@ -20,6 +20,7 @@ from openrlhf_marge.host.rollout.experiences import EPISODE, GROUP_ID, SEGMENT, 
 from openrlhf_marge.host.rollout.records import RolloutRecord
 from openrlhf_marge.host.rollout.reward_client import RewardClient
 from openrlhf_marge.host.rollout.samples_generator import GuidedSamplesGenerator
+from openrlhf_marge.host.standalone.export_guidance import guidance_of
 from openrlhf_marge.method.guidance import GuidancePool
 from openrlhf_marge.rewards.returned import parse_reward
 from openrlhf_marge.runs.checkpoints import CheckpointStore
@@ -185,6 +186,16 @@ def test_a_failing_reward_function_is_named_with_its_problem(tmp_path):
     path.write_text("def reward_func(q, p, l): raise KeyError('gone')")
     with pytest.raises(RuntimeError, match=f"{path} failed on the problem 'q' with label '2': KeyError: 'gone'"):
         asyncio.run(RewardClient([str(path)]).grade("q", "2", ["a"]))
+
+
+@pytest.mark.parametrize(("rate", "found"), [(None, (1, 2)), (0.125, (1, 2)), (0.75, (3,))])
+def test_of_several_guidances_of_a_problem_one_is_exported(rate, found):
+    pool = GuidancePool()
+    pool.set("p", [guidance((3,), correct=False), guidance((1, 2)), guidance((4,))])
+    if rate is not None:
+        pool.set_pass_rate("p", rate)
+    assert guidance_of(pool, "p").token_ids == found
+    assert guidance_of(pool, "q") is None
 
 
 def test_guidance_of_a_run_with_an_input_template_is_found_again(tmp_path, capsys):

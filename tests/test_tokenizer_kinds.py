@@ -152,6 +152,20 @@ def test_s0_and_a_guidance_given_with_the_data_are_the_text_that_was_given(kind)
         check()
 
 
+def test_a_problem_with_two_given_responses_is_refused(monkeypatch):
+    """Each would be another problem of an episode, all begun with the last one."""
+    tokenizer = next(iter(KINDS.values()))[0]()
+    data = SimpleNamespace(prompt_dataset="d", prompt_probs=None, prompt_split="train")
+    args = SimpleNamespace(marge=MargeConfig(guidance_key="hit", split="tokens"), data=data)
+    prompts = SimpleNamespace(prompts=["q", "q", "r"], labels=["7", "7", "7"])
+    name = "openrlhf_marge.host.rollout.given_guidance.read_rows"
+    monkeypatch.setattr(name, lambda *_: {"hit": ["one", "one", "two"]})
+    assert len(given_guidance(args, prompts, tokenizer)) == 2
+    monkeypatch.setattr(name, lambda *_: {"hit": ["one", "two", "two"]})
+    with pytest.raises(ValueError, match=r"d: the problem 'q' has two different responses in 'hit'"):
+        given_guidance(args, prompts, tokenizer)
+
+
 @kinds
 def test_pairs_after_a_prompt_with_bos_and_after_a_state_survive_as_texts(kind, tmp_path):
     """What is sampled after a prefix begins with a space where the tokenizer has one, and keeps it."""

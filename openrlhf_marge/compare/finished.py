@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from openrlhf_marge.runs.log import read_series
 from openrlhf_marge.runs.progress import ProgressPoint
 from openrlhf_marge.runs.progress_files import points_of, read_points
-from openrlhf_marge.runs.summary import LoopSummary, read_summary
+from openrlhf_marge.runs.summary import LoopSummary, find_summary, read_summary
 
 MODELS = ("model", "trained")  # compare and examples/scripts; examples/quickstart
+DYNAMIC = "--train.dynamic_batch_enable"
 COUNTED = ("explore", "pairs", "train")  # stages of an iteration that are its cost
 
 
@@ -53,6 +54,9 @@ def _read_points(folder: Path) -> list[ProgressPoint]:
         raise ValueError(f"the TensorBoard log of {folder} has no {e}; give a run of train_ppo_ray") from e
     except ValueError as e:
         raise ValueError(f"what {folder} used is not known from its TensorBoard log: {e}") from e
+    flags = find_summary(folder).training_flags
+    if not flags or DYNAMIC in flags:  # OpenRLHF then logs the entropy over the number of micro-batches
+        points = [replace(point, entropy=None) for point in points]
     return points
 
 

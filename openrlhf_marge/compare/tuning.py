@@ -93,11 +93,15 @@ def check_tuning(plan: Plan, tune: Tuning) -> None:
 
 
 def scored_by(plan: Plan) -> str:
-    """What the score of a trial is of; ``plan`` is that of the trials."""
+    """What the score of a trial is of, variables filled; ``plan`` is that of the trials.
+
+    Of a data file its name and its folder's, which stay where everything moves.
+    """
     evaluation, budget = plan.evaluate, "" if plan.budget is None else f", {plan.budget.amount:g} {plan.budget.unit}"
-    return (
-        f"{' '.join(evaluation.metrics)} of {' '.join(evaluation.data)}, {' '.join(evaluation.flags.split())}{budget}"
-    )
+    first = plan.seeds[0]
+    data = ["/".join(Path(plan.fill(path, first)).parts[-2:]) for path in evaluation.data]
+    flags = plan.fill(evaluation.flags, first).split()
+    return f"{' '.join(evaluation.metrics)} of {' '.join(data)}, {' '.join(flags)}{budget}"
 
 
 def check_scored_alike(place: Path, rows: Iterable[TrialRow], wanted: str) -> None:

@@ -102,8 +102,9 @@ class Writer:
     def _graded(self, output: Output, label: str) -> Response:
         text = self._prefix + output.text
         if self._reward != MATH:
-            correct = domain_reward(self._reward, text, label) > CORRECT_ABOVE
-            return Response(text, answer_of(text, ""), correct, "correct" if correct else "wrong", output.truncated)
+            correct, answer = domain_reward(self._reward, text, label) > CORRECT_ABOVE, answer_of(text, "")
+            reason = "correct" if correct else "no_answer" if answer is None else "wrong"
+            return Response(text, answer, correct, reason, output.truncated)
         verdict = grade(text, label)
         self._guard.record(verdict, text, label)
         return Response(text, answer_of(text, gold_answer(label)), verdict.correct, verdict.reason, output.truncated)

@@ -20,9 +20,10 @@ async def explore_all(
 ) -> None:  # fmt: skip
     """Explore those that the folder does not hold yet; after ``most_tokens`` generated tokens no further is begun.
 
-    ``seen`` is told each exploration.
+    In the order of the data, but what earlier explorations visited comes last: a budget would else reach the same
+    problems in every iteration of a loop. ``seen`` is told each exploration.
     """
-    left = [p for p in problems if not folder.is_done(p.id)]
+    left = sorted((p for p in problems if not folder.is_done(p.id)), key=lambda p: explorer.pool.visits(p.id))
     waiting, start, tokens_before = iter(left), time.monotonic(), folder.totals.generated_tokens
 
     async def work() -> None:

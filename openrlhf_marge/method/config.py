@@ -41,6 +41,11 @@ class MargeConfig(MctsOptions, FrontierOptions, StepOptions, TrainingOptions, Ex
             )
         if "" in self.stop:
             raise ValueError("--marge.stop has an empty text, at which every completion would end; leave it out")
+        if self.explore == "vanilla" and self.state_budget == "adaptive":
+            raise ValueError(
+                "--marge.explore vanilla cannot match --marge.state_budget adaptive, whose completions depend on "
+                "outcomes of states that it does not see; leave one of them out"
+            )
         if GUIDANCE_RULES.load(self.guidance_rule).picks_once and self.guidance_source == "fresh":
             raise ValueError(
                 f"--marge.guidance_source fresh picks at every visit, --marge.guidance_rule {self.guidance_rule} once"

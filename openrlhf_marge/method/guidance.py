@@ -23,16 +23,17 @@ from openrlhf_marge.types import Completion, Guidance, TokenIds, pass_rate
 def pick_guidance(
     completions: Sequence[Completion], s0_ids: TokenIds, eos_ids: frozenset[int], config: MargeConfig,
     rng: random.Random, visit: int = 0, decode_pieces: DecodePieces | None = None,
-    wanted: Collection[bool] | None = None,
+    wanted: Collection[bool] | None = None, n_fixed: int | None = None,
 ) -> tuple[Guidance, ...]:  # fmt: skip
     """Up to ``n_guidances`` different responses among the completions of s_0, by ``--marge.guidance_rule``.
 
-    ``wanted`` are the verdicts that they may have, in place of what the rule says.
+    ``wanted`` are the verdicts that they may have, in place of what the rule says. The pass rate is that of the first
+    ``n_fixed`` completions, or of all.
 
     Preference (Sec. 3.3): with a pass rate above the threshold incorrect ones, otherwise correct ones. Empty when
     there is no response of the wanted kind (or only empty ones). ``decode_pieces`` is needed with ``--marge.stop``.
     """
-    rate = pass_rate(completions)
+    rate = pass_rate(completions[:n_fixed])
     if wanted is None:
         wanted = GUIDANCE_RULES.load(config.guidance_rule).wanted(rate, config.guidance_threshold)
     responses = [
@@ -115,9 +116,13 @@ class GuidancePool:
         """Keep these in place of what was seen before."""
         self._seen[problem_id] = outcomes
 
+    def visits(self, problem_id: str) -> int:
+        """So many were counted."""
+        return self._visits.get(problem_id, 0)
+
     def visit(self, problem_id: str) -> int:
         """Count a visit; the first has the number 0."""
-        number = self._visits.get(problem_id, 0)
+        number = self.visits(problem_id)
         self._visits[problem_id] = number + 1
         return number
 

@@ -56,8 +56,8 @@ def check_frontier(config: Any) -> None:
             f"--marge.frontier_hard {config.frontier_hard:g} is not below --marge.frontier_easy "
             f"{config.frontier_easy:g}: a problem would be both; lower the first or raise the second"
         )
-    if config.state_budget == "adaptive" or config.n_guidances > 1:
+    if config.state_budget == "adaptive" or config.n_guidances > 1 or config.guide_when != "always":
         raise ValueError(
-            "--marge.explore frontier chooses its states itself; leave out --marge.state_budget adaptive and "
-            "--marge.n_guidances"
+            "--marge.explore frontier chooses its states itself; leave out --marge.state_budget adaptive, "
+            "--marge.n_guidances and --marge.guide_when hard (--marge.frontier_hard says which problems are)"
         )

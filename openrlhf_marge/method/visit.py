@@ -93,15 +93,17 @@ class Visit(Grouping):
         return (Guidance(token_ids=ids, is_correct=is_correct, pass_rate=float(is_correct), visit=self.number),)
 
     def pick(
-        self, completions: Sequence[Completion], purpose: str, wanted: Collection[bool] | None = None
-    ) -> tuple[Guidance, ...]:
+        self, completions: Sequence[Completion], purpose: str, wanted: Collection[bool] | None = None,
+        n_fixed: int | None = None,
+    ) -> tuple[Guidance, ...]:  # fmt: skip
         """Guidance among completions of s_0; nothing is remembered of it.
 
-        Which verdicts it may have is ``wanted``, or for ``--marge.guidance_rule`` to say.
+        Which verdicts it may have is ``wanted``, or for ``--marge.guidance_rule`` to say by the pass rate of the first
+        ``n_fixed``, or of all.
         """
         rng = generator(self.run_seed, self.problem.id, self.number, purpose)
         return pick_guidance(
-            completions, self.s0_ids, self.eos_ids, self.config, rng, self.number, self.decode_pieces, wanted
+            completions, self.s0_ids, self.eos_ids, self.config, rng, self.number, self.decode_pieces, wanted, n_fixed
         )  # fmt: skip
 
     def without_end(self, completion: Completion) -> TokenIds:
@@ -113,11 +115,14 @@ class Visit(Grouping):
         self.pool.set(self.problem.id, guidances)
 
     def refresh(self, completions: Sequence[Completion]) -> bool:
-        """Remember the pass rate of completions of s_0, and new guidance among them; False when they give none."""
-        self.pool.set_pass_rate(self.problem.id, pass_rate(completions))
+        """Remember the pass rate of completions of s_0, and new guidance among them; False when they give none.
+
+        The pass rate is that of the ``n_first``: outcomes decided that there are more, and would bias it.
+        """
+        self.pool.set_pass_rate(self.problem.id, pass_rate(completions[: self.n_first]))
         if GUIDANCE_RULES.load(self.config.guidance_rule).picks_once:
             return False
-        picked = self.pick(completions, "s_0")
+        picked = self.pick(completions, "s_0", n_fixed=self.n_first)
         if picked:
             self.remember(picked)
         return bool(picked)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from openrlhf_marge.method.explorations.guided import states_after_s0
 from openrlhf_marge.method.explorations.traits import Traits
 from openrlhf_marge.method.groups import Exploration
+from openrlhf_marge.types import pass_rate
 
 if TYPE_CHECKING:
     from openrlhf_marge.method.config import MargeConfig
@@ -27,7 +28,8 @@ async def vanilla(visit: Visit) -> Exploration:
     """As many completions of s_0, or tokens, as guided exploration would have taken after the same first ones."""
     first = await visit.sample(visit.s0_ids, visit.n_completions, "s_0")
     guidances = visit.pick(first, "s_0")
-    after_s0 = visit.split(guidances)[1:]
+    is_easy = pass_rate(first) > visit.config.guidance_threshold
+    after_s0 = [] if is_easy and visit.config.guide_when == "hard" else visit.split(guidances)[1:]
     more = visit.n_completions * len(after_s0)
     if visit.config.vanilla_match == "tokens":
         # Of a whole response, a completion of a state takes the share that lies after it.
