@@ -169,6 +169,7 @@ def test_rescue_samples_come_from_s0_and_may_guide():
     assert [len(g.completions) for g in found.groups] == [6, 4]
     assert model.calls[:2] == [("p", (), 4), ("p", (), 2)]
     assert found.pass_rate == 0  # of the first four: those that were all wrong alone have more
+    assert found.groups[1].state.guidance.pass_rate == 0
     # Not where a correct response is known, nor where one was found.
     found, _ = visits(script([ONE, NONE]), 2, rescue_samples=2)
     assert [len(e.groups[0].completions) for e in found] == [4, 4]

@@ -31,8 +31,8 @@ async def frontier(visit: Visit) -> Exploration:
     """
     known, config = await visit.known_guidance(), visit.config
     moved = visit.n_completions - config.frontier_probe if config.frontier_probe and _tells_little(visit, known) else 0
-    first = await _first(visit, known, moved)
-    newest = _newest(visit, first, known)
+    first, n_fixed = await _first(visit, known, moved), visit.n_completions - moved
+    newest = _newest(visit, first, known, n_fixed)
     seen = [*visit.pool.seen(visit.problem.id), _outcomes(visit, visit.s0, first)]
     # The few completions of a probe say little by themselves, so all visits are asked.
     rate = float(_predicted(visit, seen, [visit.s0], True)[0][0]) if moved else pass_rate(first)
@@ -46,7 +46,7 @@ async def frontier(visit: Visit) -> Exploration:
     seen += [_outcomes(visit, state, of_state) for state, of_state in zip(states, completed, strict=True)]
     visit.pool.see(visit.problem.id, remembered(seen, visit.number, config.frontier_memory))
     return visit.exploration(
-        visit.beside_s0(states), [first, *completed], s0_chose=True, n_fixed=visit.n_completions - moved,
+        visit.beside_s0(states), [first, *completed], s0_chose=True, n_fixed=n_fixed,
         no_guidance=verdict is not None and guidance is None,
         guidance_kept=guidance is not None and guidance.visit < visit.number, predicted_values=tuple(values),
     )  # fmt: skip
@@ -96,12 +96,17 @@ async def _first(visit: Visit, known: Sequence[Guidance], moved: int) -> list[Co
     return [*first, *await visit.sample(visit.s0_ids, more, "rescue")]
 
 
-def _newest(visit: Visit, first: list[Completion], known: Sequence[Guidance]) -> dict[bool, Guidance | None]:
-    """The newest correct and the newest incorrect response, which the next visit knows, too."""
-    visit.pool.set_pass_rate(visit.problem.id, pass_rate(first))
+def _newest(
+    visit: Visit, first: list[Completion], known: Sequence[Guidance], n_fixed: int
+) -> dict[bool, Guidance | None]:
+    """The newest correct and the newest incorrect response, which the next visit knows, too.
+
+    The pass rate that is remembered is of the first ``n_fixed``: a rescue comes where all of these are wrong.
+    """
+    visit.pool.set_pass_rate(visit.problem.id, pass_rate(first[:n_fixed]))
     newest: dict[bool, Guidance | None] = {}
     for verdict in (True, False):
-        fresh = visit.pick(first, f"s_0 {verdict}", (verdict,))
+        fresh = visit.pick(first, f"s_0 {verdict}", (verdict,), n_fixed)
         newest[verdict] = next((g for g in (*fresh, *known) if g.is_correct is verdict), None)
     visit.remember([g for g in newest.values() if g is not None])
     return newest
