@@ -31,7 +31,7 @@ BEFORE = re.compile(
     r"[-−+]?(?:\d+(?:\.\d+)?|\\[dt]?frac\{[^{}]*\}\{[^{}]*\}|\\sqrt\{[^{}]*\})?\s*(?:\\cdot|\\times|[-−+*/])?"
 )
 FORMULA_START = re.compile(
-    r"\$|\\[(\[]|=|<|>|&|:|\\\\|\\(?:approx|implies|Rightarrow|to|therefore|q?quad|leq?|geq?|ne)(?![A-Za-z])"
+    r"\$|\n|\\[(\[]|=|<|>|&|:|\\\\|\\(?:approx|implies|Rightarrow|to|therefore|q?quad|leq?|geq?|ne)(?![A-Za-z])"
 )
 FORMULA_END = re.compile(r"\$|\\[)\]]|\n|=|<|>|&|\\(?:approx|implies|Rightarrow|to|leq?|geq?|\\)(?![A-Za-z])")
 
@@ -120,8 +120,10 @@ def _whole(text: str, box: Box) -> str:
     line = text[max(0, box.start - 300) : box.start]
     start = max((m.end() for m in FORMULA_START.finditer(line)), default=0)
     before = re.sub(r"\\[,;! $]|\\text\{[^{}]*\}", "", line[start:]).strip()
-    if before and BEFORE.fullmatch(before):
-        content = f"{before}{_grouped(content)}"
+    if before and before != content and BEFORE.fullmatch(before):
+        content = (
+            f"{before}({content})" if before[-1].isdigit() else f"{before}{_grouped(content)}"
+        )  # 2\\boxed{5} is 10
     return content
 
 

@@ -6,6 +6,8 @@ matters where a gold answer asks for more: a gold interval is not answered by a 
 
 from __future__ import annotations
 
+import re
+
 from openrlhf_marge.grading.choices import chosen, label_and_value, letter_of, letters
 from openrlhf_marge.grading.errors import Unparsable
 from openrlhf_marge.grading.latex import clean, marked, tidy, with_grouped_thousands
@@ -18,6 +20,8 @@ from openrlhf_marge.grading.structure import Collection, Expression, Node, Relat
 from openrlhf_marge.grading.units import without_units
 
 MAX_CHARS = 20_000
+APPROXIMATELY = re.compile(r"\\(?:approx|simeq|thickapprox)(?![A-Za-z])|≈")
+DECIMAL = re.compile(r"(-?)(\d*)\.(\d{1,12})%?")
 
 
 def equal(answer: str, gold: str, symbolic: Symbolic) -> bool:
@@ -26,12 +30,33 @@ def equal(answer: str, gold: str, symbolic: Symbolic) -> bool:
         return True  # of whatever length
     if max(len(answer), len(gold)) > MAX_CHARS:
         return False
+    if (sides := _approximated(answer, symbolic)) is not None:
+        return any(equal(side, gold, symbolic) for side in sides)
     a, g = stated_in_text(answer), stated_in_text(gold)
     if spelling(a) != spelling(g) and (with_unit(g) != g or not any(c.isalpha() for c in g)):
         a, g = with_unit(a), with_unit(g)
     a, g = marked(a), marked(g)
     said = agree(a, g, lambda x, y: _equal(_value(x), _value(y), symbolic))
     return _equal(_value(a), _value(g), symbolic) if said is None else said
+
+
+def _approximated(answer: str, symbolic: Symbolic) -> list[str] | None:
+    r"""Both sides of ``2\sqrt{3} \approx 3.46``; None unless the decimals are those of the other side."""
+    sides = APPROXIMATELY.split(answer)
+    if len(sides) != 2 or (decimal := DECIMAL.fullmatch(clean(sides[1]))) is None:
+        return None
+    value = clean(sides[0]).rpartition("=")[2].strip().removesuffix("%")
+    number = read_number(value)
+    if not value or (number is not None and (number.rounded or number.value.denominator == 1)):
+        return None
+    shifted, power = str(int(decimal[1] + decimal[2] + decimal[3])), f"10^{{{len(decimal[3])}}}"
+    try:
+        is_its_own = any(
+            symbolic(rf"\lfloor ({value}) \cdot {power}{up} \rfloor", shifted) for up in (r"+\frac{1}{2}", "")
+        )
+    except Unparsable:
+        return None
+    return sides if is_its_own else None
 
 
 def _value(text: str) -> str:

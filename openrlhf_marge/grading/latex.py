@@ -30,6 +30,7 @@ FRACTION = re.compile(rf"\\frac\s*(?:{BRACED}|({TOKEN}))\s*(?:{BRACED}|({TOKEN})
 ROOT = re.compile(rf"\\sqrt\s*(\[[^\[\]]*\])?\s*({TOKEN})")
 THOUSANDS = re.compile(r"(?<![\d.])(\d{1,3})((?:,\d{3})+|(?: \d{3})+)(?![\d])")
 SPACED = re.compile(r"\d, +\S")
+PADDED = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})*,0\d\d(?!\d)")  # no list has an item such as 005
 INEQUALITY = re.compile(r"[<>]|\\(?:le|ge|ne)(?![A-Za-z])")
 
 
@@ -102,5 +103,5 @@ def without_thousands(text: str) -> str:
 
 def with_grouped_thousands(a: str, g: str) -> tuple[str, str] | None:
     """Both with "1,000, 2,000" as "1000, 2000", where a comma without a space stands between digits only there."""
-    grouped = [without_thousands(text) if SPACED.search(text) else text for text in (a, g)]
+    grouped = [without_thousands(text) if SPACED.search(text) or PADDED.search(text) else text for text in (a, g)]
     return (grouped[0], grouped[1]) if grouped != [a, g] else None

@@ -86,6 +86,8 @@ class Matching:
             return self._in_any_order(a.items, g.items)
         if {kind(a), kind(g)} == {"list", "()"}:
             return self._in_order(a.items, g.items)
+        if kind(a) == "list" and kind(g) == "expression":  # 3/4 or 0.75
+            return all(kind(item) == "expression" and self.equal(item, g) for item in a.items)
         return False
 
     def _in_order(self, a: tuple[Node, ...], g: tuple[Node, ...]) -> bool:
@@ -116,7 +118,8 @@ class Matching:
             return self._two_relations(a, g)
         if isinstance(a, Relation):
             if is_assignment(a):
-                return not is_number(a.sides[0]) and self.equal(a.sides[-1], g)
+                holds = not is_number(a.sides[0]) or self._safely_in_order(a.sides[:1], a.sides[-1:])  # 1/2 = 0.5
+                return holds and self.equal(a.sides[-1], g)
             interval = as_interval(upwards(a))
             # (1,4) may be a point; what reaches to infinity, or has an end, is an interval.
             is_interval = kind(g) != "()" or "infty" in str(g)

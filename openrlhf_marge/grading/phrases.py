@@ -19,6 +19,11 @@ NEXT_QUESTION = re.compile(
     re.IGNORECASE,
 )
 HASHES = re.compile(r"####[ \t]*([^\n]+)")
+# A heading of Markdown's fourth level, whose line gives no answer.
+HEADING = re.compile(
+    r"[*_\d.) ]*(?:steps?\b|(?:the\s+)?(?:final\s+)?answers?\W*$|conclusion|explanation|verif|solution\W*$|check)",
+    re.IGNORECASE,
+)
 # Nouns whose languages write words with spaces between them, then those that do not.
 NOUN = (
     r"(?:(?<![^\W\d_])(?:(?:final|correct|right|best)\s+)?(?:answers?|(?<=correct\s)(?:option|choice)s?|(?<=right\s)(?:option|choice)s?|(?<=best\s)(?:option|choice)s?|antwort(?:en)?|lösung|ergebnis|respuestas?|réponses?|"
@@ -74,7 +79,7 @@ def _up_to(end: re.Pattern, text: str) -> str:
 
 def after_hashes(text: str) -> str | None:
     """GSM8K's form: the rest of the line after the last "####"."""
-    found = HASHES.findall(text)
+    found = [line for line in HASHES.findall(text) if not HEADING.match(line)]
     return found[-1].strip() if found and re.search(r"\w|\\[{a-z]|∅", found[-1]) else None
 
 

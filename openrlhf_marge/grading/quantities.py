@@ -12,6 +12,8 @@ from openrlhf_marge.grading.units import quantity, read_unit
 Same = Callable[[str, str], bool]
 HALF_OF_DAY = re.compile(r"\d(?:[\s~⟦]|\\[,;:! ])*([ap])\.?\s?m(?![a-z])", re.IGNORECASE)  # ⟦: text, see latex.py
 
+TIME = re.compile(r"(?<![\d:])0?(\d{1,2})\s*:\s*(\d\d)(?![\d:])")
+
 
 def quantities(text: str) -> list[tuple[str, str]] | None:
     """(value, label) of every item; None unless each has a label."""
@@ -25,9 +27,11 @@ def agree(answer: str, gold: str, same: Same) -> bool | None:
 
     Both texts still have their units. A single noun that is no unit is never looked at: pupils may be students.
     """
+    halves = [[half.casefold() for half in HALF_OF_DAY.findall(text)] for text in (answer, gold)]
+    if any(halves) and TIME.search(gold) and TIME.findall(answer) != TIME.findall(gold):
+        return False  # 4:20 p.m. and 2:10 p.m., which are no ratios
     if not (_may_have_labels(answer) and _may_have_labels(gold)):
         return None
-    halves = [[half.casefold() for half in HALF_OF_DAY.findall(text)] for text in (answer, gold)]
     if len(halves[0]) == len(halves[1]) and halves[0] != halves[1]:
         return False  # 7:30 a.m. and 7:30 p.m.
     a, g = quantities(answer), quantities(gold)

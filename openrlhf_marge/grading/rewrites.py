@@ -21,6 +21,7 @@ DEGREE = r"(?:\^\s*\{?\s*\\circ(?![A-Za-z])\s*\}?|\\degree(?![A-Za-z]))"
 # What has to be seen before fonts and texts are unwrapped.
 FIRST = compiled(
     (r"(?<=\d)\s*([ckd]?m)\^\{([23])\}(?=\s*(?:$|[.,;)]))", r" \\text{ \1^\2 }"),  # a Unicode square or cube
+    (r"(?i)^(\s*\d?\d:\d\d)\s*([ap])\.?\s?m\.?\s*$", r"\1 \\text{ \2m}"),
     (r"^([^$]*)(?<!\\)\$(\s*-?[\d.][^$]*)$", r"\1＄\2"),  # a lone dollar sign, and an escaped one, is money
     (r"\\text\s*\{\s*\\?\$\s*\}|\\\$", "＄"),
     (r"(?<!\d)0\s*\{\s*,\s*\}\s*(?=\d)", "0."),
@@ -131,6 +132,7 @@ THEN = compiled(
     (r"\\(?:to|rightarrow|Rightarrow|implies)(?![A-Za-z])", r"\\to "),
     (r"\\(?:ast|star)(?![A-Za-z])|\*\*", lambda m: "^" if m[0] == "**" else "*"),
     (r"\\(?:approx|simeq|thickapprox|equiv)(?![A-Za-z])", "="),
+    (r"^\s*=(?=\s*[^\s=])", ""),
     (r"\\(?:cdotp?|times)(?![A-Za-z])|\*", r"\\cdot "),
     (r"\\%|%|\s+percent\b|\s+pct\b", "%"),
     (r"\+\s*c$", "+C"),  # the constant of integration

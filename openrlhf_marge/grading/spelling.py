@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 
 PROSE = re.compile(r"[A-Za-z][A-Za-z' -]*[A-Za-z]")
-WORD = re.compile(r"[A-Za-z]{3}")  # xy may be a product
+WORD = re.compile(r"[A-Za-z]{3}|^[nN]o$")  # xy may be a product
 SPACES = re.compile(r"\s+(?![0-9A-Za-z])|(?<![0-9A-Za-z\\])\s+|(?<=[A-Za-z0-9])\s+(?=[^0-9A-Za-z])")
+LEADING = re.compile(r"^[ .]+(?!\d)")  # .5 is no 5
 BASED = re.compile(r"[0-9A-Fa-f]+_\{?\d+\}?")  # 1001_2
 
 
@@ -18,7 +19,7 @@ def spelling(text: str) -> str:
 
 def bare(text: str) -> str:
     """Without the marks of text."""
-    return re.sub(r"[⟦⟧]", "", text).strip(" .")
+    return LEADING.sub("", re.sub(r"[⟦⟧]", "", text).rstrip(" ."))
 
 
 def is_words(text: str) -> bool:

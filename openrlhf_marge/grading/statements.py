@@ -19,6 +19,7 @@ from openrlhf_marge.grading.wording import (
     JOINER,
     MATH,
     NOUN,
+    NUMBER,
     PROSE,
     REASON,
     SET_TEXT,
@@ -26,6 +27,7 @@ from openrlhf_marge.grading.wording import (
     VERB,
 )
 
+COUNTED = re.compile(rf"([-−]?\\?\$?(?:{NUMBER})) +([A-Za-z]{{2,}})\.?")  # 18 dollars, but not Route 66
 MAX_LINE = 2000
 MAX_VERBS = 10  # tried, from the last one
 
@@ -61,6 +63,8 @@ def stated_in_text(answer: str) -> str:
     text = f"{match[1]} {match[2]}".strip() if match else answer
     if phrases := list(PHRASE.finditer(text)):
         return read_statement(text[phrases[-1].end() :]) or answer
+    if match and not match[2].strip() and (counted := COUNTED.fullmatch(text.strip())):
+        return rf"{counted[1]} \text{{ {counted[2]} }}"
     is_short = len(text.split()) < (2 if ":" in text else 3)
     if match is None or match[2].strip() or is_short or not re.search(r"\d", text):
         return answer

@@ -46,13 +46,20 @@ RUN = rf"(?:(?:{UNIT_WORDS})(?![A-Za-z])\.?\s*{POWER}\s*/?\s*)+"
 # A noun in plain letters, where no other word says more about the number.
 NOUN = (
     r"(?<=\d)\s+(?!(?:more|less|fewer|plus|minus|over|than|repeating|squared|cubed|factorial|choose|times|only|modulo|"
-    r"theta|alpha|beta|gamma|lambda)\b)[a-z]{4,}(?:\s[a-z]{4,})?"
+    r"(?:ten|hundred|thousand|seven|eigh|nin)ths|halves|theta|alpha|beta|gamma|lambda)\b)[a-z]{4,}(?:\s[a-z]{4,})?"
 )
 OTHER_SCRIPT = "[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]+"
 UNITS = re.compile(rf"(?<=[\d}})%])\s*{RUN}{END}|{NOUN}{END}", re.IGNORECASE)
-TEXT = re.compile(rf"(?<=[^\s,;⟧])\s*(?:⟦[^⟦⟧]*⟧|{OTHER_SCRIPT})\s*{POWER}{END}")
+# Text that adds another value, or changes the one before it; "or" and "and" are commas by then.
+CHANGES = (
+    r"⟦(?:[^⟦⟧]*(?:,|\b(?:hours?|feet|foot|ft|minutes?|pounds?|dollars?)\s)|\s*(?:-|(?:to|times|over|plus|minus)\s))\s*"
+    r"(?:＄?\d(?!\d*\s(?:decimal|significant))|(?:a\s+)?half\b|(?:one|two|three|four|five|six|seven|eight|nine|ten|more|less|fewer)\b)|"
+    r"⟦\s*(?:squared|cubed|factorial|(?:ten|hundred|thousand|seven|eigh|nin)ths|halves|k|bn|mil|lakhs?|crores?)\s*⟧"
+)
+TEXT = re.compile(rf"(?<=[^\s,;⟧])\s*(?:(?!{CHANGES})⟦[^⟦⟧]*⟧|{OTHER_SCRIPT})\s*{POWER}{END}")
 TEXT_AT_START = re.compile(
-    r"(?:^|(?<=[,;]))\s*⟦\s*(?:approximately|about|(?:the )?(?:final )?answer(?: is|:)?|[^⟦⟧]*[:=])\s*⟧\s*(?=[-\d\\])",
+    r"(?:^(?!\s*⟦\s*(?-i:[A-J])\s*:\s*⟧[^,;]*$)|(?<=[,;]))\s*"  # not "B: 5", a choice
+    r"⟦\s*(?:approximately|about|(?:the )?(?:final )?answer(?: is|:)?|[^⟦⟧]*[:=])\s*⟧\s*(?=[-\d\\])",
     re.IGNORECASE,
 )
 CURRENCY = re.compile("[＄€£¥¢]")

@@ -49,17 +49,18 @@ BREAK = re.compile(
 REASON = re.compile(r"[,;]\s+(?:not|because|since|as|rather|instead)\b|\s+(?:because|since)\b", re.IGNORECASE)
 # Words that make another value of the one before them.
 CHANGES = re.compile(
-    r"\s*(?:(?:times|over|plus|minus|to|choose|mod|modulo)\s+(?:the\s+)?[\d$\\({a-z]\b|"
+    r"\s*(?:(?:times|over|plus|minus|to|choose|mod|modulo)\s+(?:the\s+)?(?:[\d$\\({]|[a-z]\b)|"
     r"(?:divided|multiplied|raised|squared|cubed|factorial)\b|"
     r"(?:more|less|fewer|greater|larger|smaller|higher|lower)\s+than\b|(?:percent\s+)?(?:more|less)\b|th\b|"
     r"(?:m(?:ill?|il)(?:i?on|iard|jon|jard|iar)|bi?ll|tri?ll|juta|ribu|tausend|mille?|млн|млрд|тыс|милли)\w*|"
-    r"out\s+of\b|or\s+(?:more|less)\b)",
+    r"out\s+of\b|or\s+(?:more|less)\b|and\s+(?:a\s+)?half\b|to\s+the\s+power\b)",
     re.IGNORECASE,
 )
 BEFORE = re.compile(
     r"(?:(?:at\s+(?:least|most)|(?:more|less|fewer|greater|larger|smaller|higher|lower|rather|other)\s+than|"
     r"up\s+to|over|under|above|below|"
-    r"between|except|not|minus|plus|half|twice|double|triple|n't|never|no)(?:\s+(?:of|the|a))?)\s*$|"
+    r"(?:root|square|cube|reciprocal|opposite|inverse|negative|third|quarter|fourth|fifth)\s+of|anything\s+but|"
+    r"between|except|not|minus|plus|negative|half|twice|thrice|double|triple|n't|never|no)(?:\s+(?:of|the|a))?)\s*$|"
     r"^\s*(?!(?:so|therefore|thus|hence|then|finally|well|clearly|now)\b)[A-Za-z]+\s*,\s*$",  # "diverges, 0" is a list
     re.IGNORECASE,
 )
