@@ -219,6 +219,14 @@ def test_data_that_does_not_go_with_openrlhfs_own_maker_is_a_finding(instead, fl
     assert data.startswith("FAULT   the data cannot be used; --data.prompt_dataset ") and instead.split()[1] in data
 
 
+def test_a_launch_that_names_no_reward_is_a_finding(flags, monkeypatch):
+    """OpenRLHF's parser ends with an AttributeError there."""
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    (said,) = map(str, launch([*flags, "--experience_maker", "default", "--algo.advantage.estimator", "gae"]))
+    assert said.startswith("FAULT   the launch is refused; OpenRLHF's parser ends with AttributeError(")
+    assert said.endswith("; give what grades, --reward.remote_url or --reward.model_name_or_path")
+
+
 def test_a_model_without_the_chat_template_that_is_asked_for_is_a_finding(flags, monkeypatch):
     monkeypatch.setenv("DS_ACCELERATOR", "cpu")
     tokenizer = build_tokenizer()

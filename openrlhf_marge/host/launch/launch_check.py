@@ -37,7 +37,11 @@ def parsed(flags: Sequence[str]) -> Any:
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
             return parse_args(flags)
-    except (SystemExit, AssertionError, AttributeError) as e:  # the last of OpenRLHF, where a flag it reads is missing
+    except AttributeError as e:  # without a critic's model OpenRLHF looks for the reward's
+        raise ValueError(
+            f"OpenRLHF's parser ends with {e!r}; give what grades, --reward.remote_url or --reward.model_name_or_path"
+        ) from e
+    except (SystemExit, AssertionError) as e:
         text = said.getvalue() if isinstance(e, SystemExit) and isinstance(e.code, int) else str(e)
         raise ValueError((text.strip().splitlines() or [type(e).__name__])[-1]) from e
 
