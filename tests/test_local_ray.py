@@ -10,6 +10,7 @@ pytest.importorskip("ray", reason="Ray is not installed")
 
 import ray
 
+from openrlhf_marge.host.standalone.local_ray import _start as start_cluster
 from openrlhf_marge.host.standalone.local_ray import init_ray, local_ray, needs_local_ray
 
 SECONDS = 200  # a driver takes 10 to join and 25 to give up; the rest is for a loaded machine
@@ -86,3 +87,29 @@ def test_a_command_on_the_cluster_that_gets_a_sigterm_takes_the_time_that_it_nee
     """Ray's own handler ends it with SIGABRT after 3 seconds."""
     done = subprocess.run([sys.executable, "-c", ENDED], capture_output=True, text=True, timeout=SECONDS)
     assert done.returncode == 143 and done.stdout.endswith("ended in good order\n"), done.stderr[-2000:]
+
+
+@pytest.mark.parametrize("failures", [0, 2, 3])
+def test_a_cluster_whose_processes_do_not_answer_is_started_again(failures, monkeypatch, capsys):
+    events = []
+
+    class Node:
+        def start(self):
+            events.append("start")
+            if events.count("start") <= failures:
+                raise Exception("timed out during startup.")
+            return "context"
+
+        def kill_all_processes(self, check_alive, wait):
+            assert wait and not check_alive
+            events.append("kill")
+
+    monkeypatch.setattr(ray, "init", lambda: Node().start())
+    if failures == 3:
+        with pytest.raises(RuntimeError, match=r"^Ray did not start: timed out during startup\.$"):
+            start_cluster()
+    else:
+        assert start_cluster() == "context"
+    assert events == ["start", *["kill", "start"] * min(failures, 2)]
+    said = [f"Ray did not start: timed out during startup.; start {n} of 3" for n in (2, 3)]
+    assert capsys.readouterr().err.splitlines() == said[: min(failures, 2)]

@@ -12,7 +12,9 @@ import logging
 import os
 import secrets
 import signal
+import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +23,7 @@ from openrlhf_marge.host.standalone.warm_start import warm_start
 from openrlhf_marge.runs.cpu import cpu_environment
 
 OBJECT_STORE_BYTES = 500 * 1024**2
+STARTS = 3  # Ray gives its processes 30 seconds to answer, which a busy machine may not do
 AUTHENTICATION = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 
@@ -38,7 +41,7 @@ def local_ray(num_gpus: int = 4, num_cpus: int = 12) -> Iterator[dict[str, str]]
     with _token() as token, warm_start(environment) as warm:
         import ray
 
-        context = init_ray(
+        context = _start(
             address="local",
             num_cpus=num_cpus,
             num_gpus=num_gpus,
@@ -53,10 +56,27 @@ def local_ray(num_gpus: int = 4, num_cpus: int = 12) -> Iterator[dict[str, str]]
             ray.shutdown()
 
 
+class NotStarted(RuntimeError):
+    """Ray's processes did not answer in time."""
+
+
+def _start(**options: Any) -> Any:
+    """``init_ray``, again where Ray's processes did not answer in time; what is left of these is ended first."""
+    for number in range(2, STARTS + 1):
+        try:
+            return init_ray(**options)
+        except NotStarted as e:
+            print(f"{e}; start {number} of {STARTS}", file=sys.stderr, flush=True)
+            for frame, _ in traceback.walk_tb(e.__cause__.__traceback__ if e.__cause__ else None):
+                if hasattr(node := frame.f_locals.get("self"), "kill_all_processes"):
+                    node.kill_all_processes(check_alive=False, wait=True)
+    return init_ray(**options)
+
+
 def init_ray(**options: Any) -> Any:
     """``ray.init``, whose RayContext is a class that Ray keeps private, with this process's own handler of SIGTERM.
 
-    With Ray's own a SIGTERM aborts the process after 3 seconds, whatever it still has to end. RuntimeError where Ray
+    With Ray's own a SIGTERM aborts the process after 3 seconds, whatever it still has to end. NotStarted where Ray
     raises a bare Exception, as when its processes do not answer in time on a busy machine.
     """
     import ray
@@ -67,7 +87,7 @@ def init_ray(**options: Any) -> Any:
     except (OSError, RuntimeError, ValueError):
         raise
     except Exception as e:
-        raise RuntimeError(f"Ray did not start: {e}") from e
+        raise NotStarted(f"Ray did not start: {e}") from e
     if callable(handler) and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)
     return context
