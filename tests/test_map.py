@@ -18,7 +18,7 @@ import quickstart_dpo  # noqa: E402
 import run  # noqa: E402
 import tables  # noqa: E402
 from regimes import Regime  # noqa: E402
-from rows import MapTrial, Row, add_rows, add_trials, chosen  # noqa: E402
+from rows import MapTrial, Row, add_rows, add_trials, check_used, chosen  # noqa: E402
 
 from openrlhf_marge.compare.tuning import TrialRow  # noqa: E402
 from openrlhf_marge.data.files import read_records  # noqa: E402
@@ -149,6 +149,16 @@ def test_rows_of_other_flags_than_a_new_run_would_have_are_named(tmp_path):
     (said,) = plans.with_other_flags(rows, [(regime, "PPO"), (regime, "GRPO")], tmp_path)
     assert said.startswith("easy, PPO: the rows of the seeds 0, 3 have other flags than '--actor.adam.lr 3e-4' of a n")
     assert not list(plans.with_other_flags(rows[1:2], [(regime, "PPO")], tmp_path))
+
+
+def test_a_run_that_did_not_use_its_budget_leaves_no_row():
+    with pytest.raises(ValueError, match=r"^SFT, seed 5 generated 134,368 of 300,000 tokens, as a loop does whose"):
+        check_used("SFT, seed 5", 134_368, 300_000)
+    check_used("SFT, seed 5", 270_000, 300_000)
+    least = min(
+        (r.tokens / run.REGIMES[r.regime].tokens, r.run) for r in read_records(run.ROWS, Row) if r.tokens is not None
+    )
+    assert least[0] >= 0.9, least
 
 
 def test_a_method_with_fewer_trials_than_the_other_is_refused(tmp_path, monkeypatch):

@@ -16,6 +16,7 @@ from openrlhf_marge.compare.tuning import TrialRow, mean_scores
 from openrlhf_marge.data.files import read_records, write_records
 
 BASELINE = "GRPO"
+LEAST_USED = 0.9  # of the budget
 MARKS = (0.25, 0.5, 1.0)  # shares of the budget at which a run is evaluated
 
 
@@ -85,6 +86,15 @@ def _alone_in(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(folder)
+
+
+def check_used(run: str, tokens: int, budget: int) -> None:
+    """ValueError for a run that is not to be compared at equal tokens."""
+    if tokens < LEAST_USED * budget:
+        raise ValueError(
+            f"{run} generated {tokens:,} of {budget:,} tokens, as a loop does whose problems end before its budget; "
+            "give it more --rollout.n_samples_per_prompt, or more iterations"
+        )
 
 
 def here() -> Mapping[str, str]:

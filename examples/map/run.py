@@ -22,7 +22,7 @@ sys.path.append(str(HERE.parent))
 import tables  # noqa: E402 - beside this file
 from plans import METHODS, TRIALS, base_of, flags_of, plan_of, read_methods, with_other_flags  # noqa: E402
 from regimes import REGIMES, Regime  # noqa: E402
-from rows import Row, add_rows, add_trials, here  # noqa: E402
+from rows import Row, add_rows, add_trials, check_used, here  # noqa: E402
 
 from openrlhf_marge.cli import tune as cli_tune  # noqa: E402
 from openrlhf_marge.cli.compare import running  # noqa: E402
@@ -93,10 +93,11 @@ def tune(regime: Regime, out: Path, methods: Sequence[str] | None = None) -> Non
 
 
 def rows_of(regime: Regime, plan: Plan, run: PlannedRun, finished: Finished) -> list[Row]:
-    """One for each mark that is kept, and one for the end."""
+    """One for each mark that is kept, and one for the end; ValueError where the budget was not used."""
     points, facts = finished.points, here() | {"flags": flags_of(run.method)}
     if points:
         last = points[-1]
+        check_used(str(run), last.tokens, regime.tokens)
         facts |= {
             "tokens": last.tokens, "updates": last.updates, "optimizer_steps": last.optimizer_steps,
             "seconds": last.seconds, "entropy": last.entropy,
