@@ -45,6 +45,8 @@ def read_methods(
     """A compare file for a regime, with its budget, whose runs go into ``folder``."""
     os.environ.update(regime.variables(base_of(regime, out)))
     plan = read_plan(HERE / file, folder, seeds)
+    if plan.loop is not None:
+        plan = replace(plan, loop=replace(plan.loop, iterations=regime.loops[0]))
     return replace(plan, budget=RunBudget("tokens", regime.tokens))
 
 

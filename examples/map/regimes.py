@@ -28,6 +28,7 @@ class Regime:
     problems: int  # to train on, whole rollouts of 24 and 12; fewer are visited more often
     reward: str = MATH
     reward_file: str = REWARD_FILE
+    loops: tuple[int, int] = (2, 8)  # iterations of loops, and responses a state: so many that they use the budget
 
     def prepare(self, folder: Path, seed: int) -> None:
         """Base model, training problems and held-out ones of a seed, unless they are there."""
@@ -41,7 +42,7 @@ class Regime:
         return {
             "MAP_BASE": str(folder), "MAP_MAX_LEN": str(self.task.max_len), "MAP_HELDOUT": str(HELD_OUT),
             "MAP_PROBLEMS": str(self.problems),
-            "MAP_REWARD": self.reward, "MAP_REWARD_FILE": self.reward_file,
+            "MAP_LOOP_SAMPLES": str(self.loops[1]), "MAP_REWARD": self.reward, "MAP_REWARD_FILE": self.reward_file,
         }  # fmt: skip
 
 
@@ -57,7 +58,7 @@ REGIMES: Mapping[str, Regime] = {
     for regime in (
         Regime(name="easy", task=ARITHMETIC["easy"], tokens=150_000, problems=240),
         Regime(name="hard", task=ARITHMETIC["hard"], tokens=200_000, problems=120),
-        Regime(name="xhard", task=ARITHMETIC["xhard"], tokens=300_000, problems=72),
+        Regime(name="xhard", task=ARITHMETIC["xhard"], tokens=300_000, problems=72, loops=(3, 16)),
         Regime(name="few", task=ARITHMETIC["few"], tokens=200_000, problems=48),
         _countdown("easy", 100_000, 240),
         _countdown("hard", 200_000, 120),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's: told apart with any kind of colour vision. Blue and red first, as Fig. 3 has them.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#707070", "#000000")
-MARKERS = "os^Dv*PX<"  # one more than colors, so that a color that comes again has another marker
+MARKERS = "os^Dv*PX<"  # one more than colors, so that a color that comes again has another marker; it is dashed, too
 STYLES: dict[str, dict[str, Any]] = {
     "solid": {"markersize": 4},
     "faint": {"marker": "", "linewidth": 0.8, "alpha": 0.35},
@@ -73,7 +73,9 @@ def _draw(axes: Axes, panel: Panel) -> None:
 def _draw_line(axes: Axes, line: Line) -> None:
     x, y, errors = zip(*line.points, strict=True)
     marker = MARKERS[line.color % len(MARKERS)] if len(x) <= MANY_POINTS else ""
-    style = {"marker": marker, "color": COLORS[line.color % len(COLORS)], "linewidth": 1.5} | STYLES[line.style]
+    again = line.style == "solid" and line.color >= len(COLORS)
+    named = STYLES["dashed" if again else line.style]
+    style = {"marker": marker, "color": COLORS[line.color % len(COLORS)], "linewidth": 1.5} | named
     axes.errorbar(x, y, yerr=_sizes(errors), label=line.name or None, capsize=2, elinewidth=1, **style)
 
 
