@@ -121,9 +121,8 @@ def _whole(text: str, box: Box) -> str:
     start = max((m.end() for m in FORMULA_START.finditer(line)), default=0)
     before = re.sub(r"\\[,;! $]|\\text\{[^{}]*\}", "", line[start:]).strip()
     if before and before != content and BEFORE.fullmatch(before):
-        content = (
-            f"{before}({content})" if before[-1].isdigit() else f"{before}{_grouped(content)}"
-        )  # 2\\boxed{5} is 10
+        # 2\boxed{5} is 10 and no 25.
+        content = f"{before}({content})" if before[-1].isdigit() else f"{before}{_grouped(content)}"
     return content
 
 

@@ -11,7 +11,6 @@ from openrlhf_marge.grading.units import quantity, read_unit
 
 Same = Callable[[str, str], bool]
 HALF_OF_DAY = re.compile(r"\d(?:[\s~⟦]|\\[,;:! ])*([ap])\.?\s?m(?![a-z])", re.IGNORECASE)  # ⟦: text, see latex.py
-
 TIME = re.compile(r"(?<![\d:])0?(\d{1,2})\s*:\s*(\d\d)(?![\d:])")
 
 

@@ -134,9 +134,12 @@ class Visit(Grouping):
     def states(self, guidances: Sequence[Guidance]) -> list[State]:
         """The states to complete: all, or s_0 alone where ``--marge.guide_when`` says that guidance does not pay."""
         states = self.split(guidances)
-        rate = self.pool.pass_rate(self.problem.id)  # of this visit after refresh; unknown where guidance was given
-        easy = rate is not None and rate > self.config.guidance_threshold
-        return states[:1] if easy and self.config.guide_when == "hard" else states
+        # The pass rate is of this visit after refresh; it is unknown where guidance was given.
+        return states if self.guides(self.pool.pass_rate(self.problem.id)) else states[:1]
+
+    def guides(self, rate: float | None) -> bool:
+        """Whether ``--marge.guide_when`` lets a problem of this pass rate at s_0 be guided."""
+        return self.config.guide_when != "hard" or rate is None or rate <= self.config.guidance_threshold
 
     async def complete(self, states: list[State], first: list[Completion] | None = None) -> list[list[Completion]]:
         """All completions of all states, in their order; ``first`` are those that s_0 has already."""

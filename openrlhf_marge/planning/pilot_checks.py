@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from openrlhf_marge.method.config import MargeConfig
-from openrlhf_marge.method.flags import options_of
 from openrlhf_marge.method.presets import PRESETS
 from openrlhf_marge.planning.devices import method_of
 from openrlhf_marge.planning.pilot import Pilot
@@ -98,7 +98,7 @@ def _adapts(config: MargeConfig) -> bool:
 
 def _with_defaults(told: Mapping[str, str]) -> dict[str, str]:
     """The flags that a run was given, over those of its preset, over MARGE's defaults."""
-    decided = {f.name: f.default for f in options_of(MargeConfig)} | PRESETS.get(told.get("--marge.preset", ""), {})
+    decided = asdict(MargeConfig()) | PRESETS.get(told.get("--marge.preset", ""), {})
     return {f"--marge.{name}": _text(value) for name, value in decided.items() if value is not None} | told
 
 

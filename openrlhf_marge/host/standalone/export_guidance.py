@@ -13,11 +13,12 @@ from openrlhf_marge.host.rollout.records import RolloutRecord
 from openrlhf_marge.host.rollout.tokens import problem_id
 from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.method.guidance import GuidancePool
+from openrlhf_marge.method.guidance_rules import GUIDANCE_RULES
 from openrlhf_marge.models import load_tokenizer
 from openrlhf_marge.runs.checkpoints import CheckpointStore
 from openrlhf_marge.types import Guidance
 
-EASY = MargeConfig().guidance_threshold  # a higher pass rate is that of an easy problem
+PAPER = MargeConfig()
 
 
 def load_pool(ckpt_path: Path) -> GuidancePool:
@@ -50,5 +51,5 @@ def guidance_rows(args: Any) -> Iterator[dict[str, str]]:
 def guidance_of(pool: GuidancePool, problem: str) -> Guidance | None:
     """Of several the first that Sec. 3.3 prefers: a second row would be a second problem where they are read."""
     guidances, rate = pool.get(problem), pool.pass_rate(problem)
-    prefers_correct = rate is None or rate <= EASY
-    return next((g for g in guidances if g.is_correct is prefers_correct), next(iter(guidances), None))
+    wanted = GUIDANCE_RULES.load(PAPER.guidance_rule).wanted(rate or 0.0, PAPER.guidance_threshold)
+    return next((g for g in guidances if g.is_correct in wanted), next(iter(guidances), None))

@@ -28,8 +28,7 @@ async def vanilla(visit: Visit) -> Exploration:
     """As many completions of s_0, or tokens, as guided exploration would have taken after the same first ones."""
     first = await visit.sample(visit.s0_ids, visit.n_completions, "s_0")
     guidances = visit.pick(first, "s_0")
-    is_easy = pass_rate(first) > visit.config.guidance_threshold
-    after_s0 = [] if is_easy and visit.config.guide_when == "hard" else visit.split(guidances)[1:]
+    after_s0 = visit.split(guidances)[1:] if visit.guides(pass_rate(first)) else []
     more = visit.n_completions * len(after_s0)
     if visit.config.vanilla_match == "tokens":
         # Of a whole response, a completion of a state takes the share that lies after it.
