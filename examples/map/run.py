@@ -40,7 +40,8 @@ TIERS = {
     1: ("Before", "GRPO", "GRPO, n = 40", "MARGE, paper", "MARGE, fresh", "frontier", "frontier, negatives 0"),
     2: (
         *("REINFORCE++", "PPO", "GRPO, dynamic filtering", "GRPO, negatives 0.25", "GRPO, negatives 0"),
-        *("GRPO, iteration's reference", "GRPO, 3 epochs", "frontier, failures only", "frontier, failures too"),
+        *("GRPO, iteration's reference", "GRPO, 3 epochs"),
+        *("frontier, 3 epochs", "frontier, failures only", "frontier, failures too"),
     ),
     3: (
         *("VinePPO", "VinePPO, K = 3", "MARGE, vine", "SPO-tree", "TreeRL"),
@@ -135,8 +136,7 @@ def work(args: argparse.Namespace) -> str:
                 plan = plan_of(regime, method, seed, args.out)
                 regime.prepare(base_of(regime, args.out), seed)
                 (run,) = plan.runs
-                rows = rows_of(regime, plan, run, finish(plan, run, runner))
-                add_rows(args.rows, rows)
+                add_rows(args.rows, rows_of(regime, plan, run, finish(plan, run, runner)))
     folder = args.rows.absolute().parent
     return f"{folder}: {args.rows.name}, {tables.write(read_records(args.rows, Row), folder)}"
 
