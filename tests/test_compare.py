@@ -13,9 +13,10 @@ from openrlhf_marge.compare import Results, Scores, read_plan, read_run
 from openrlhf_marge.compare.commands import evaluate_flags, launch_command, launch_flags, loop_flags, words_of
 from openrlhf_marge.compare.curves import curve_lines, curve_of, mean_curve
 from openrlhf_marge.compare.evaluation_checks import check_evaluation, columns_of, flags_of_run
+from openrlhf_marge.compare.holm import holm
 from openrlhf_marge.compare.notes import notes, short_rollouts, unequal
 from openrlhf_marge.compare.results import difference_table, score_rows, score_table
-from openrlhf_marge.compare.statistics import holm, interval, over_seeds, paired
+from openrlhf_marge.compare.statistics import interval, interval_of_means, over_seeds, paired
 from openrlhf_marge.compare.tables import Cell, Table, latex, markdown, marks
 from openrlhf_marge.compare.used import used_table
 from openrlhf_marge.evaluation.flags import parse_args as evaluation_args
@@ -425,6 +426,17 @@ def test_intervals_of_known_data():
         4.302653 * 0.1 / 3**0.5
     )
     assert interval([scores(1)]).margin is None and interval([scores(1)]).bounds is None
+
+
+@pytest.mark.parametrize("found", [
+    interval([scores(1, 1)]), interval([scores(1), scores(1)]), interval([scores(0.5, 0.5, 0.5)] * 3),
+    interval_of_means([0.1, 0.1]), interval_of_means([0.3, 0.1 + 0.2]),
+])  # fmt: skip
+def test_differences_that_are_all_alike_have_no_interval(found):
+    """All right against all wrong on two problems: a sign test says 0.5, an interval of width 0 would say certain."""
+    assert found.margin is None and not found.is_shown
+    assert interval([scores(0, 0)]).bounds == interval_of_means([0, 0]).bounds == (0, 0)
+    assert interval_of_means([0.3, 0.3001]).margin == pytest.approx(12.7062 * 0.0001 / 2)
 
 
 def test_what_problems_that_seeds_share_vary_by_is_no_smaller_for_more_seeds():

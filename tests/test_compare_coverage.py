@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import stdtrit
 
-from openrlhf_marge.compare.statistics import Scores, holm, interval, interval_of_means
+from openrlhf_marge.compare.holm import holm
+from openrlhf_marge.compare.statistics import Scores, interval, interval_of_means
 
 N_PROBLEMS, N_SAMPLES, ROUNDS = 200, 8, 400
 OF_SEED, OF_PROBLEM = 0.08, 0.2  # standard deviations of what a method gains

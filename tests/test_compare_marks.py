@@ -278,7 +278,8 @@ def test_every_mark_has_its_tables(finished, tmp_path):
 def test_a_model_that_was_kept_far_from_its_mark_is_named(finished):
     plan, _, used = finished
     assert mark_notes(plan, used)[:2] == [
-        "At 25, 50 % of the budget the model is that of the update which came closest.",
+        "At 25, 50 % of the budget the model is that of the update after which another like it would have ended "
+        "farther away.",
         "GRPO, seed 0 had used 200 generated tokens at its mark of 25 %, which is 250.",
     ]
     assert len(mark_notes(plan, used)) == 5  # half is met exactly

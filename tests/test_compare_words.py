@@ -57,7 +57,8 @@ def test_one_seed_says_nothing_of_others(said):
         "difference."
     ]
     assert said({"MARGE": (100, None)}, n_seeds=1) == [
-        "MARGE is above GRPO by 100.0 points on one problem, so one seed shows no difference."
+        "MARGE is above GRPO by 100.0 points, with nothing that varies to make an interval of, so one seed shows no "
+        "difference."
     ]
 
 

@@ -15,9 +15,10 @@ from openrlhf_marge.figures import dump_totals
 from openrlhf_marge.figures.accuracy import Accuracy, accuracy
 from openrlhf_marge.figures.clustered import Clustered
 from openrlhf_marge.figures.dump_totals import read_totals
-from openrlhf_marge.figures.fig1_6_scaling import converged, fit, table_7
+from openrlhf_marge.figures.fig1_6_scaling import converged, table_7
 from openrlhf_marge.figures.plot import Point
 from openrlhf_marge.figures.runs import find_policies, read_run
+from openrlhf_marge.figures.trend import fit
 from openrlhf_marge.method.metrics import pairs_per_token, state_values
 
 from figure_runs import log, loop, rl_run, rollout
@@ -147,6 +148,13 @@ def test_accuracy_in_training_counts_what_the_policy_had_consumed_before(tmp_pat
         train__rollout__reward_mean=[0.1] * 3, **left_out, **counts,
     )  # fmt: skip
     assert accuracy(read(guided)) == Accuracy("pass rate in training", (Point(100, 50, 10), Point(300, 50, 12.5)))
+
+
+def test_accuracy_in_training_of_0_or_1_has_no_known_error(tmp_path):
+    counts = dict(train__rollout__num_samples=[100] * 3, train__rollout__reward_mean=[0.1] * 3)
+    log(tmp_path, train__marge__pass_rate=[0.5, 0.0, 1.0], train__marge__problems=[8] * 3,
+        train__marge__problems_without_room=[0] * 3, **counts)  # fmt: skip
+    assert accuracy(read(tmp_path)).points == (Point(100, 0, None), Point(200, 100, None))
 
 
 def test_accuracy_in_training_of_a_step_whose_predecessor_was_not_logged(tmp_path):

@@ -158,9 +158,9 @@ def test_a_good_data_set_passes_the_check(tmp_path, capsys):
     assert capsys.readouterr().out == f"{file}: 5 of 5 gold answers are accepted by the grader\n"
 
 
-def test_one_response_has_no_standard_error_to_speak_of(tmp_path, capsys):
+def test_one_response_has_no_standard_error(tmp_path, capsys):
     cli.main([write(tmp_path / "one.jsonl", ROWS[:1])])
-    assert "accuracy 1.0000 +- 0.0000" in capsys.readouterr().out
+    assert "accuracy 1.0000 +- n/a (standard error over 1 response)" in capsys.readouterr().out
 
 
 def test_a_grader_that_cannot_run_is_one_sentence_and_no_verdict(tmp_path, capsys, monkeypatch):

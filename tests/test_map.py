@@ -130,7 +130,7 @@ XHARD = (
 def test_a_method_has_the_flags_that_the_committed_trials_chose(tmp_path, name, flags):
     plan = plans.read_methods(run.REGIMES["xhard"], tmp_path, tmp_path)
     method = next(m for m in plan.methods if m.name == name)
-    assert run.flags_of(plans.at_its_best(method, run.REGIMES["xhard"], plan)) == flags
+    assert plans.flags_of(plans.at_its_best(method, run.REGIMES["xhard"], plan)) == flags
 
 
 def test_a_regime_without_trials_is_refused(tmp_path, monkeypatch):
@@ -189,7 +189,7 @@ def test_a_loop_needs_no_trials_and_its_row_has_the_flags_of_its_stages(tmp_path
     plan = plans.read_methods(regime, tmp_path, tmp_path, file=plans.PAIRS)
     loop = next(m for m in plan.methods if m.name == "MARGE-DPO")
     assert plans.at_its_best(loop, regime, plan) is loop
-    assert run.flags_of(loop) == (
+    assert plans.flags_of(loop) == (
         "--explore '--marge.guidance_source fresh' --pairs '--min_value 0.1 --max_value 0.9 --pairs_per_state 4'"
     )
 
@@ -198,7 +198,7 @@ def test_flags_of_several_lines_are_one_line_of_a_row(tmp_path):
     regime = run.REGIMES["easy"]
     plan = plans.read_methods(regime, tmp_path, tmp_path)
     method = next(m for m in plan.methods if m.name == "SPO-tree")
-    assert run.flags_of(plans.at_its_best(method, regime, plan)) == (
+    assert plans.flags_of(plans.at_its_best(method, regime, plan)) == (
         "--actor.adam.lr 0.00021 --marge.explore spo_tree --marge.spo_branches 4 4 4 --marge.spo_segment 15 "
         "--rollout.batch_size 6 --train.batch_size 48 --marge.share_prefix"
     )
@@ -240,7 +240,8 @@ def test_a_small_map_on_the_stack_by_one_command(cluster, task, tmp_path, monkey
     assert [(r.run, r.mark) for r in found] == [(("easy", "TreeRL", 0), mark) for mark in (0.25, 0.5, 1.0)]
     *early, end = found
     assert [r.pass_64 for r in early] == [None, None] and end.pass_1 <= end.pass_8 <= end.pass_64 < 1
-    assert end.pass_1 < 0.1
+    assert end.pass_1 < 0.1 and end.used == round(end.tokens / 1000, 4)
+    assert all(abs(r.used - r.mark) < 2 for r in early)
     assert found[0].tokens >= 1000 and found[0].optimizer_steps >= 2 and 0 < found[0].groups_with_signal <= 1
     assert found[0].flags == "--actor.adam.lr 3e-4 --marge.explore tree_rl --marge.share_prefix"
     assert f"| TreeRL | {100 * end.pass_1:.1f} (1) |" in (tmp_path / "tables.md").read_text()
@@ -253,33 +254,41 @@ FIVE = (0.5, 0.52, 0.48, 0.5, 0.5)
     ("scores", "said"),
     [
         (
-            [s + 0.1 for s in FIVE],
-            "frontier is +10.0 points from GRPO [+10.0, +10.0] with 5 seeds: it is above.",
+            (0.6, 0.63, 0.57, 0.6, 0.6),
+            "frontier is +10.0 points from GRPO [+9.1, +10.9] with 5 seeds: it is above, also when all are asked at "
+            "once (Holm).",
+        ),
+        (
+            (0.52, 0.59, 0.6, 0.62, 0.52),
+            "frontier is +7.0 points from GRPO [+0.8, +13.2] with 5 seeds, but not when all are asked at once (Holm), "
+            "so they show no difference.",
         ),
         (
             (0.5, 0.4, 0.5, 0.6, 0.5),
             "frontier is +0.0 points from GRPO [-9.8, +9.8] with 5 seeds, which show no difference.",
         ),
         (
-            (0.3, 0.32, 0.28, 0.3),
-            "frontier is -20.0 points from GRPO [-20.0, -20.0] with 4 seeds; nothing is claimed from fewer than 5.",
+            (0.3, 0.34, 0.26, 0.3),
+            "frontier is -20.0 points from GRPO [-22.6, -17.4] with 4 seeds; nothing is claimed from fewer than 5.",
         ),
         ((0.9,), "frontier and GRPO have 1 common seeds, which show nothing."),
     ],
 )
 def test_a_sentence_says_no_more_than_the_interval(scores, said):
-    found = runs("GRPO", FIVE) + runs("frontier", scores)
-    assert tables.sentence("frontier", tables.by_run(found)["hard"]) == said
+    found = runs("GRPO", FIVE) + runs("frontier", scores) + runs("SFT", (0.51, 0.5, 0.5, 0.49, 0.5))
+    shown = {method for method, _ in differences.shown_at_once(found)}
+    assert tables.sentence("frontier", tables.by_run(found)["hard"], shown) == said
 
 
 def test_the_table_of_a_regime():
-    early = [replace(r, mark=0.25) for r in runs("GRPO", (0.2, 0.3)) + runs("frontier", (0.3, 0.4))]
+    early = [replace(r, mark=0.25) for r in runs("GRPO", (0.2, 0.3)) + runs("frontier", (0.3, 0.42))]
+    early[2:] = replace(early[2], used=0.211), replace(early[3], used=0.267)
     trained = dict(tokens=3000, updates=30, optimizer_steps=60, groups_with_signal=0.5, entropy=0.25, pass_64=1.0)
-    trained["groups_after_s0"] = 0.125
+    trained |= {"groups_after_s0": 0.125, "used": 1.002}
     end = runs("GRPO", (0.5, 0.6), **trained) + runs("frontier", (0.6, 0.6), **trained)
     text = tables.regime_text(early + end + [row("Before", 0, 0.1)], "hard")
-    assert "| frontier | 2 | 35.0 ± 5.0 |  | 60.0 ± 0.0 | 75.0 ± 0.0 | 100.0 ± 0.0 | +10.0 [+10.0, +10.0] |" in text
-    assert "+5.0 [-58.5, +68.5] | 100 ± 0 | 60 ± 0 | 50.0 ± 0.0 | 12.5 ± 0.0 | 0.250 ± 0.000 |" in text
+    assert "| frontier | 2 | 36.0 ± 6.0 |  | 60.0 ± 0.0 | 75.0 ± 0.0 | 100.0 ± 0.0 | +11.0 [-1.7, +23.7] |" in text
+    assert "+5.0 [-58.5, +68.5] | 21 to 27, 100 | 100 ± 0 | 60 ± 0 | 50.0 ± 0.0 | 12.5 ± 0.0 | 0.250 ± 0.000 |" in text
     assert "- frontier is +5.0 points from GRPO" in text and "- GRPO is" not in text and "- Before is" not in text
 
 
@@ -310,7 +319,7 @@ def test_all_differences_stand_in_one_table_and_bold_are_those_that_stay_when_al
         "| MARGE, fresh | +7.0 [+0.8, +13.2] (5) |  |\n"
         "| frontier | **+10.0 [+9.1, +10.9] (5)** | +0.0 [n/a] (1) |\n"
         "| SFT | +0.0 [+0.0, +0.0] (5) |  |\n"
-        "| DPO | +40.0 [+40.0, +40.0] (2) |  |\n\n"
+        "| DPO | +40.0 [n/a] (2) |  |\n\n"
         "Bold: 0 is still outside when all 3 intervals of at least 5 seeds are asked at once (Holm). Of fewer seeds "
         "nothing is claimed.\n"
     )
@@ -325,7 +334,8 @@ def test_the_tables_can_be_made_without_rows(tmp_path):
 def test_the_picture_has_a_row_for_a_regime_with_seeds_enough_and_begins_before_training():
     early = [row(seed=seed, mark=0.25, pass_1=0.3) for seed in range(5)]
     one, four = row("x", regime="easy"), runs("frontier", (0.5,) * 4)  # of so few seeds nothing is claimed
-    picture = tables.picture([row("Before", 0, 0.1), *early, *runs("GRPO", (0.5,) * 5), *four, one])
+    before = runs("Before", (0.1,) * 5)
+    picture = tables.picture([*before, *early, *runs("GRPO", (0.5,) * 5), *four, one])
     hard, _ = picture.panels
     assert picture.columns == 2 and hard.title == "hard, ± standard error"
     (line,) = hard.lines
@@ -336,6 +346,8 @@ def test_a_curve_begins_with_the_base_models_of_its_own_seeds():
     before = runs("Before", (0.1, 0.2, 0.3, 0.2, 0.2, 0.8))
     hard, _ = tables.picture([*before, *runs("GRPO", (0.5,) * 5)]).panels
     assert [point.y for point in hard.lines[0].points] == [pytest.approx(20.0), 50.0]
+    hard, _ = tables.picture([*before[1:], *runs("GRPO", (0.5,) * 5), row("GRPO", mark=0.5)]).panels
+    assert [point.y for point in hard.lines[0].points] == [50.0, 50.0]  # the mean of four would be another start
 
 
 def test_tables_are_written_beside_the_rows_and_a_picture_where_there_is_something_to_draw(tmp_path):

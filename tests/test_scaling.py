@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from openrlhf_marge.figures.accuracy import Accuracy
-from openrlhf_marge.figures.fig1_6_scaling import converged, fit
+from openrlhf_marge.figures.fig1_6_scaling import converged
 from openrlhf_marge.figures.plot import Point
+from openrlhf_marge.figures.trend import fit
 
 N_POINTS, NOISE, ROUNDS = 20, 2.0, 300  # points of a run; standard deviation in percent; runs
 SLOPE = 4.0
@@ -27,10 +28,10 @@ def simulate(curve, n_points=N_POINTS):
     return len(found) / ROUNDS, slope, float(np.mean(excess)), saturated
 
 
-@pytest.mark.parametrize("n_points", [3, 8, N_POINTS])
+@pytest.mark.parametrize("n_points", [3, 8, N_POINTS, 100])
 def test_where_nothing_rises_noise_gives_a_fit_in_one_of_twenty_runs_and_no_gain(n_points):
     fitted, _, excess, saturated = simulate(lambda i: 50.0, n_points)
-    assert fitted <= 0.09 and saturated <= 0.04  # 0.05 but for three standard errors
+    assert fitted <= 0.09 and saturated <= 0.05  # 0.05 but for three standard errors
     assert abs(excess) < 3 * NOISE / ROUNDS**0.5
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from rows import BASELINE, Row, by_run
 
-from openrlhf_marge.compare.statistics import Difference, holm, interval_of_means
+from openrlhf_marge.compare.holm import holm
+from openrlhf_marge.compare.statistics import Difference, interval_of_means
 from openrlhf_marge.compare.tables import BEST, Cell, Table, markdown
 
 LEAST_SEEDS = 5  # below which nothing is claimed
@@ -27,25 +28,37 @@ def by_seed(name: str, runs: Runs) -> list[float]:
 
 def of_all(rows: Sequence[Row]) -> str:
     """At the end of the budget, a row per method and a column per regime; "" where there is no pair of runs."""
-    regimes = by_run(rows)
-    found = {
-        (method, regime): pairs
-        for regime, runs in regimes.items()
-        for method in runs
-        if method not in (BASELINE, "Before") and (pairs := by_seed(method, runs))
-    }
+    regimes, found = by_run(rows), all_pairs(rows)
     if not found:
         return ""
-    claimed = {cell: pairs for cell, pairs in found.items() if len(pairs) >= LEAST_SEEDS}
-    shown = holm(claimed, interval_of_means)
+    shown = shown_at_once(rows)
     methods = dict.fromkeys(method for method, _ in found)
     cells = [(method, [_cell(found, shown, (method, regime)) for regime in regimes]) for method in methods]
     title = f"pass@1 at the end minus {BASELINE}'s, points, 95 % interval (common seeds)"
     said = (
-        f"Bold: 0 is still outside when all {len(claimed)} intervals of at least {LEAST_SEEDS} seeds are asked at "
-        "once (Holm). Of fewer seeds nothing is claimed."
+        f"Bold: 0 is still outside when all {len(_claimed(rows))} intervals of at least {LEAST_SEEDS} seeds are asked "
+        "at once (Holm). Of fewer seeds nothing is claimed."
     )
     return "\n".join([markdown(Table(title, "Method", [("", name) for name in regimes], cells)), said, ""])
+
+
+def all_pairs(rows: Sequence[Row]) -> dict[tuple[str, str], list[float]]:
+    """(method, regime) -> the differences by seed at the end, where there are any."""
+    return {
+        (method, regime): pairs
+        for regime, runs in by_run(rows).items()
+        for method in runs
+        if method not in (BASELINE, "Before") and (pairs := by_seed(method, runs))
+    }
+
+
+def shown_at_once(rows: Sequence[Row]) -> set[tuple[str, str]]:
+    """The (method, regime) whose interval leaves 0 out when all of seeds enough are asked at once."""
+    return holm(_claimed(rows), interval_of_means)
+
+
+def _claimed(rows: Sequence[Row]) -> dict[tuple[str, str], list[float]]:
+    return {cell: pairs for cell, pairs in all_pairs(rows).items() if len(pairs) >= LEAST_SEEDS}
 
 
 def _cell(

@@ -31,6 +31,7 @@ class Row:
     pass_1: float
     pass_8: float
     pass_64: float | None = None  # at the end alone
+    used: float | None = None  # share of the budget of which the model of the mark is
     tokens: int | None = None  # of all of the run, as the following
     updates: int | None = None
     optimizer_steps: int | None = None
@@ -38,7 +39,7 @@ class Row:
     groups_after_s0: float | None = None  # the same, so how much was guided
     entropy: float | None = None  # of the policy in the last update
     seconds: float | None = None
-    curve: str = ""  # tokens:pass rate, a point for each update
+    curve: str = ""  # tokens after an update:pass rate of its rollout, so of the policy before it
     flags: str = ""  # the method's own
     commit: str = ""
     machine: str = ""

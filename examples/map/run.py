@@ -20,19 +20,16 @@ HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parent))
 
 import tables  # noqa: E402 - beside this file
-from plans import METHODS, TRIALS, base_of, flags_of, plan_of, read_methods, with_other_flags  # noqa: E402
+from made_rows import rows_of  # noqa: E402
+from plans import METHODS, TRIALS, base_of, plan_of, read_methods, with_other_flags  # noqa: E402
 from regimes import REGIMES, Regime  # noqa: E402
-from rows import Row, add_rows, add_trials, check_used, here  # noqa: E402
+from rows import Row, add_rows, add_trials  # noqa: E402
 
 from openrlhf_marge.cli import tune as cli_tune  # noqa: E402
 from openrlhf_marge.cli.compare import running  # noqa: E402
 from openrlhf_marge.cli.exits import exit_status  # noqa: E402
-from openrlhf_marge.compare import Plan, PlannedRun  # noqa: E402
-from openrlhf_marge.compare.evaluations import read_scores  # noqa: E402
-from openrlhf_marge.compare.finished import Finished  # noqa: E402
 from openrlhf_marge.compare.runner import finish  # noqa: E402
 from openrlhf_marge.compare.tuning import TrialRow, tuning_of  # noqa: E402
-from openrlhf_marge.compare.used import mean_share  # noqa: E402
 from openrlhf_marge.data.files import read_records  # noqa: E402
 
 ROWS = HERE / "rows.csv"
@@ -91,27 +88,6 @@ def tune(regime: Regime, out: Path, methods: Sequence[str] | None = None) -> Non
     evaluate = replace(plan.evaluate, flags=plan.evaluate.mark_flags)
     print(cli_tune.tune(replace(plan, evaluate=evaluate), folder))
     add_trials(TRIALS, regime.name, read_records(folder / "trials.csv", TrialRow))
-
-
-def rows_of(regime: Regime, plan: Plan, run: PlannedRun, finished: Finished) -> list[Row]:
-    """One for each mark that is kept, and one for the end; ValueError where the budget was not used."""
-    points, facts = finished.points, here() | {"flags": flags_of(run.method)}
-    if points:
-        last = points[-1]
-        check_used(str(run), last.tokens, regime.tokens)
-        facts |= {
-            "tokens": last.tokens, "updates": last.updates, "optimizer_steps": last.optimizer_steps,
-            "seconds": last.seconds, "entropy": last.entropy,
-            "groups_with_signal": mean_share(points, "groups_with_signal"),
-            "groups_after_s0": mean_share(points, "groups_after_s0"),
-            "curve": " ".join(f"{p.tokens}:{p.pass_rate:.4f}" for p in points if p.pass_rate is not None),
-        }  # fmt: skip
-    rows = []
-    for mark in (*(plan.marks if points else ()), 1.0):
-        scores = {metric: s.mean for (_, metric), s in read_scores(plan, run, None if mark == 1 else mark).items()}
-        passed = {f"pass_{k}": scores.get(f"pass@{k}") for k in (1, 8, 64)}
-        rows.append(Row(regime=regime.name, method=run.method.name, seed=run.seed, mark=mark, **passed, **facts))
-    return rows
 
 
 def work(args: argparse.Namespace) -> str:

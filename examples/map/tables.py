@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 
-from differences import LEAST_SEEDS, Runs, bounds_text, by_seed, difference, interval_text, of_all
+from differences import LEAST_SEEDS, Runs, bounds_text, by_seed, difference, interval_text, of_all, shown_at_once
 from overview import mean_text, overview
 from rows import BASELINE, MARKS, Row, by_run
 
@@ -36,13 +36,15 @@ def regime_text(rows: Sequence[Row], regime: str) -> str:
     table = Table(
         regime, "Method", [("", head) for head in HEADS], [(name, cells(rows, regime, name)) for name in runs]
     )
-    said = [sentence(name, runs) for name in runs if name not in (BASELINE, "Before") and BASELINE in runs]
+    shown = {method for method, where in shown_at_once(rows) if where == regime}
+    said = [sentence(name, runs, shown) for name in runs if name not in (BASELINE, "Before") and BASELINE in runs]
     return "\n".join([markdown(table), *(f"- {s}" for s in said), ""])
 
 
 HEADS = (
     *("seeds", "pass@1 at 25 %", "at 50 %", "at the end", "pass@8", "pass@64", f"pass@1 minus {BASELINE}'s at 25 %"),
-    *("at the end", "tokens per update", "optimizer steps", "groups with signal", "groups after s_0", "entropy"),
+    *("at the end", "% of the budget used at the three", "tokens per update", "optimizer steps", "groups with signal"),
+    *("groups after s_0", "entropy"),
 )
 
 
@@ -56,7 +58,8 @@ def cells(rows: Sequence[Row], regime: str, name: str) -> list[Cell]:
         Cell(text)
         for text in (
             str(len(end)), *passes, mean_text([r.pass_8 for r in end], 100), mean_text([r.pass_64 for r in end], 100),
-            *differences, mean_text([r.tokens / r.updates for r in end if r.tokens and r.updates], 1, 0),
+            *differences, ", ".join(filter(None, (_used(of_mark.get(name, {})) for of_mark in at.values()))),
+            mean_text([r.tokens / r.updates for r in end if r.tokens and r.updates], 1, 0),
             mean_text([r.optimizer_steps for r in end], 1, 0), mean_text([r.groups_with_signal for r in end], 100),
             mean_text([r.groups_after_s0 for r in end], 100),
             mean_text([r.entropy for r in end], 1, 3),
@@ -64,8 +67,14 @@ def cells(rows: Sequence[Row], regime: str, name: str) -> list[Cell]:
     ]  # fmt: skip
 
 
-def sentence(name: str, runs: Runs) -> str:
-    """What the seeds show at the end of the budget."""
+def _used(runs: Mapping[int, Row]) -> str:
+    """Least and most of the runs; "" where it is not known."""
+    known = [100 * row.used for row in runs.values() if row.used is not None]
+    return " to ".join(dict.fromkeys(f"{used:.0f}" for used in (min(known), max(known)))) if known else ""
+
+
+def sentence(name: str, runs: Runs, shown: Container[str]) -> str:
+    """What the seeds show at the end of the budget; ``shown`` are the methods whose difference stays by Holm."""
     found, n = difference(name, runs), len(by_seed(name, runs))
     if found is None or found.bounds is None:
         return f"{name} and {BASELINE} have {n} common seeds, which show nothing."
@@ -74,7 +83,9 @@ def sentence(name: str, runs: Runs) -> str:
         return f"{where}; nothing is claimed from fewer than {LEAST_SEEDS}."
     if not found.is_shown:
         return f"{where}, which show no difference."
-    return f"{where}: it is {'above' if found.value > 0 else 'below'}."
+    if name not in shown:
+        return f"{where}, but not when all are asked at once (Holm), so they show no difference."
+    return f"{where}: it is {'above' if found.value > 0 else 'below'}, also when all are asked at once (Holm)."
 
 
 def picture(rows: Sequence[Row]) -> plot.Plot:
@@ -108,12 +119,12 @@ def _panels(rows: Sequence[Row], regime: str, methods: Sequence[str]) -> list[pl
 
 
 def _curve(rows: Sequence[Row], regime: str, name: str, color: int) -> plot.Line | None:
-    """It begins with the base models of the seeds that it has."""
+    """It begins with the base models, where all of its seeds have one."""
     points, seeds = [], by_run(rows)[regime][name].keys()
     for mark, at in [(0.0, "Before"), *((mark, name) for mark in MARKS)]:
         runs = by_run(rows, mark or 1.0).get(regime, {}).get(at, {})
         values = [100 * row.pass_1 for seed, row in runs.items() if seed in seeds]
-        if values:
+        if values and (mark or len(values) == len(seeds)):
             error = stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
             points.append(plot.Point(100 * mark, mean(values), error))
     return plot.Line(name, points, color) if len(points) > 1 else None

@@ -1,10 +1,10 @@
-"""openrlhf.cli.train_ppo_ray, ended at a budget: its model is that of the update that came closest.
+"""openrlhf.cli.train_ppo_ray, ended with the update after which another like it would end farther from its budget.
 
     python -m openrlhf_marge.cli.budgeted --budget.tokens 300000 --budget.progress FILE [flags of train_ppo_ray]
 
 FILE gets a line per update (runs/progress.py). --train.num_episodes and --data.max_samples still bound the run.
---budget.marks 0.25 0.5 also keeps the models of the updates that come closest to these shares of the budget: in
-marks/25 and marks/50 beside FILE.
+--budget.marks 0.25 0.5 also keeps the models of the updates that would have ended a run of these shares of the budget,
+in marks/25 and marks/50 beside FILE.
 """
 
 from __future__ import annotations

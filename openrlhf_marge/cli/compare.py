@@ -27,11 +27,11 @@
 
 $seed, $out (DIR), $grader (the package's reward function) and the environment's variables are filled in. Loops
 (marge_dpo, self_explore, dpo, sft, mcts_dpo, mcts_step_dpo) take explore, pairs and train, a table [loop] and a budget
-in tokens. A run ends with the update that comes closest to its budget, of which share = 0.25 gives a method that part;
-runs that used more or less by tolerance (0.05) are named under the table, strict = true refuses them. A mark is met by
-the update that comes closest, too; its model stays in RUN/marks and is evaluated with evaluate.mark_flags, if there
-are any. Used has the share of groups with signal, and the policy's entropy where --actor.entropy_coef is given (0 only
-logs it).
+in tokens. A run ends with the update after which another like it would end farther from its budget, of which share =
+0.25 gives a method that part; runs that used more or less by tolerance (0.05) are named under the table, strict = true
+refuses them. A mark is met in the same way; its model stays in RUN/marks and is evaluated with evaluate.mark_flags, if
+there are any. Used has the share of groups with signal, and the policy's entropy where --actor.entropy_coef is given
+(0 only logs it).
 match = "updates" also gives every method the tokens and optimizer steps per update of the baseline, like = "NAME" in a
 method those of another one, responses_of = "NAME" its responses per problem: pilots of one update tell the batch sizes
 (compare/README.md). cli.tune chooses flags beforehand.

@@ -94,8 +94,8 @@ def report(file: Path, reasons: Counter[str]) -> str:
     """Accuracy with its standard error over the rows, then count and share of every reason."""
     n = sum(reasons.values())
     accuracy = reasons["correct"] / n
-    error = math.sqrt(accuracy * (1 - accuracy) / max(n - 1, 1))
-    lines = [f"{file}: accuracy {accuracy:.4f} +- {error:.4f} (standard error over {n} responses)"]
+    error = f"{math.sqrt(accuracy * (1 - accuracy) / (n - 1)):.4f}" if n > 1 else "n/a"
+    lines = [f"{file}: accuracy {accuracy:.4f} +- {error} (standard error over {n} response{'s' * (n > 1)})"]
     lines += [f"  {reason:<10} {reasons[reason]:>8} {reasons[reason] / n:>8.2%}" for reason in REASONS]
     return "\n".join(lines)
 

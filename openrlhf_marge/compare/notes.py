@@ -33,11 +33,12 @@ def mark_notes(plan: Plan, used: Sequence[tuple[PlannedRun, Sequence[ProgressPoi
     if not plan.marks:
         return []
     shares = ", ".join(mark_name(mark) for mark in plan.marks)
-    sentences = [f"At {shares} % of the budget the model is that of the update which came closest."]
+    rule = "the model is that of the update after which another like it would have ended farther away"
+    sentences = [f"At {shares} % of the budget {rule}."]
     for run, points in used if plan.budget else ():
         for mark in plan.marks:
             part = plan.budget_of(run.method).at(mark)
-            there = part.used(points[(part.met_at(points) or len(points)) - 1])
+            there = part.used_when_met(points)
             if abs(there / part.amount - 1) > plan.tolerance:
                 sentences.append(
                     f"{run} had used {there:,.0f} {UNITS[part.unit]} at its mark of {mark_name(mark)} %, which is "

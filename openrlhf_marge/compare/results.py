@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from openrlhf_marge.compare.chains import told
+from openrlhf_marge.compare.holm import holm
 from openrlhf_marge.compare.plan import Plan, PlannedRun
-from openrlhf_marge.compare.statistics import LEVEL, Difference, Scores, holm, interval, over_seeds, paired
+from openrlhf_marge.compare.statistics import LEVEL, Difference, Scores, interval, over_seeds, paired
 from openrlhf_marge.compare.tables import Cell, Table, marks
 from openrlhf_marge.evaluation.estimates import Estimate
 from openrlhf_marge.runs.marks import mark_name

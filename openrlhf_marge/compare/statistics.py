@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TypeVar
 
 import numpy as np
 from scipy.special import stdtrit
@@ -14,8 +13,8 @@ from scipy.special import stdtrit
 from openrlhf_marge.evaluation.estimates import Estimate, estimate_of
 
 LEVEL = 0.95
+ROUNDING = 1e-9  # of shares
 
-K, D = TypeVar("K", bound=Hashable), TypeVar("D")
 ProblemKey = tuple[int, str]  # place in the data, text
 
 
@@ -48,7 +47,11 @@ class Scores:
 
 @dataclass(frozen=True)
 class Difference:
-    """Mean of a method minus that of the baseline; ``margin`` is half its interval, None for one seed and problem."""
+    """Mean of a method minus that of the baseline.
+
+    ``margin`` is half its interval, None where nothing varies that it could be made of: one seed and problem, or
+    differences that are all alike and not 0.
+    """
 
     value: float
     margin: float | None
@@ -100,7 +103,7 @@ def interval(differences: Sequence[Scores], level: float = LEVEL) -> Difference:
         of_seeds.margin or 0.0,
         _margin(float(np.mean(shared)), n_problems, level) if n > 1 else 0.0,
     )
-    return Difference(of_seeds.value, max(over_both, _margin(of_problems, n_problems, level)))
+    return _known(of_seeds.value, max(over_both, _margin(of_problems, n_problems, level)))
 
 
 def interval_of_means(differences: Sequence[float], level: float = LEVEL) -> Difference:
@@ -112,7 +115,12 @@ def interval_of_means(differences: Sequence[float], level: float = LEVEL) -> Dif
     if not (n := len(differences)):
         raise ValueError("there is no difference to make an interval of; give at least one seed")
     means = np.array(differences, dtype=float)
-    return Difference(float(means.mean()), _margin(float(means.var(ddof=1)) / n, n, level) if n > 1 else None)
+    return _known(float(means.mean()), _margin(float(means.var(ddof=1)) / n, n, level) if n > 1 else None)
+
+
+def _known(value: float, margin: float | None) -> Difference:
+    """Without the margin where nothing varies but rounding: a width of 0 would say that chance had no part."""
+    return Difference(value, None if margin is not None and margin < ROUNDING < abs(value) else margin)
 
 
 def _margin(variance: float, n: int, level: float) -> float:
@@ -122,21 +130,6 @@ def _margin(variance: float, n: int, level: float) -> float:
 def t_quantile(n: int, level: float = LEVEL) -> float:
     """Half the width of a t interval of the mean of n numbers, in standard errors."""
     return float(stdtrit(n - 1, (1 + level) / 2))
-
-
-def holm(differences: Mapping[K, D], interval_of: Callable[[D, float], Difference] = interval) -> set[K]:
-    """The keys whose difference is shown when all are asked at once: with LEVEL none is shown wrongly (Holm, 1979).
-
-    Of m that are left, those count that are shown at 1 - (1 - LEVEL) / m; then the rest are asked again.
-    """
-    shown: set[K] = set()
-    while left := differences.keys() - shown:
-        level = 1 - (1 - LEVEL) / len(left)
-        more = {name for name in left if interval_of(differences[name], level).is_shown}
-        if not more:
-            break
-        shown |= more
-    return shown
 
 
 def _covariance(a: Scores, b: Scores) -> float:

@@ -30,7 +30,7 @@ def sentence(results: Results, name: str, column: Column) -> str:
     seeds = max(len(results.scores[method][column]) for method in (name, baseline))
     none = f"so {f'the {seeds} seeds show' if seeds > 1 else 'one seed shows'} no difference."
     if found.bounds is None:
-        return f"{said} on one problem, {none}"
+        return f"{said}, with nothing that varies to make an interval of, {none}"
     interval = f"[{', '.join(_points(bound, '+') for bound in found.bounds)}]"
     if not found.is_shown:
         return f"{said}; the interval {interval} does not leave 0 out, {none}"

@@ -78,8 +78,9 @@ def _in_training(series: Series, consumed: Mapping[int, float]) -> Accuracy:
     problems, no_room = (dict(series.get(tag, ())) for tag in (PROBLEMS, WITHOUT_ROOM))
     sampled = {step: n - no_room.get(step, 0) for step, n in problems.items()}
     # A problem's pass rate lies in [0, 1], so no variance with the same mean is larger than that of a single outcome.
+    # At 0 and 1 that says nothing of the next problem.
     points = [
-        Point(consumed[step], 100 * rate, 100 * math.sqrt(rate * (1 - rate) / sampled[step]))
+        Point(consumed[step], 100 * rate, 100 * math.sqrt(rate * (1 - rate) / sampled[step]) or None)
         for step, rate in series[PASS_RATE]
         if consumed.get(step) and sampled.get(step)
     ]

@@ -1,86 +1,18 @@
-"""Growth of accuracy with self-generated responses: Fig. 1, Fig. 6 and Table 7 (App. D).
-
-The paper fits y = c1 + c2 ln x "before performance saturation" and gives no rule for where that is. Here a run's curve
-is that line up to one of its points and level from there on, all of it fitted at once by least squares: one point that
-happens to be high neither ends the rise nor is the accuracy at its end. The level part is there where it fits better
-than a line through all points by more than noise would (t test of the one further coefficient), and the fit is there
-where the interval of c2 leaves 0 out, both at 95 %. Noise is what the points scatter by: their standard errors are
-over problems, which all points of a run share. tests/test_scaling.py simulates it. x is in thousands of responses, so
-c1 is the accuracy after 1,000 of them; c2 has no such unit.
-"""
+"""Growth of accuracy with self-generated responses: Fig. 1, Fig. 6 and Table 7 (App. D)."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
 
 from openrlhf_marge.figures.accuracy import Accuracy, accuracy
 from openrlhf_marge.figures.plot import CsvTable, Line, Missing, Panel, Plot, Point
 from openrlhf_marge.figures.runs import RunData
+from openrlhf_marge.figures.trend import LEAST_POINTS, Trend, fit
 
-LEAST_POINTS = 3  # before saturation; two lie on a line whatever they are
-LEVEL = 0.95
-UNIT = 1000  # responses
 N_DRAWN = 50  # points of a fitted curve
 X_LABEL = "self-generated responses trained on"
-
-
-@dataclass(frozen=True, slots=True)
-class Trend:
-    """y = c1 + c2 ln(x / 1000) in %, up to ``saturation`` responses where there is one, and level from there on.
-
-    ``margin`` is half the interval of c2, ``error`` the standard error of y at the end.
-    """
-
-    c1: float
-    c2: float
-    margin: float
-    r2: float
-    error: float
-    saturation: float | None
-
-    def at(self, x: float) -> float:
-        return self.c1 + self.c2 * math.log(min(x, self.saturation or x) / UNIT)
-
-    def __str__(self) -> str:
-        sign = "-" if self.c2 < 0 else "+"
-        return f"y = {self.c1:.1f} {sign} {abs(self.c2):.2f} ln(x/{UNIT}), R² = {self.r2:.2f}"
-
-
-def fit(points: Sequence[Point]) -> Trend | None:
-    """None when there are fewer than LEAST_POINTS, or when the interval of the slope contains 0."""
-    x, y = np.array([p.x for p in points]), np.array([p.y for p in points])
-    if len(set(x.tolist())) < LEAST_POINTS or np.ptp(y) == 0:
-        return None
-    log_x, n = np.log(x / UNIT), len(points)
-    saturation, (c1, c2, squares), free = None, _least_squares(log_x, y), n - 2
-    ends = [float(end) for end in x[LEAST_POINTS - 1 : -1]]
-    if ends:
-        best = {end: _least_squares(np.minimum(log_x, math.log(end / UNIT)), y) for end in ends}
-        end = min(best, key=lambda end: best[end][2])
-        if squares - best[end][2] > _t(n - 3) ** 2 * best[end][2] / (n - 3):
-            saturation, (c1, c2, squares), free = end, best[end], n - 3
-    rise = np.minimum(log_x, math.log((saturation or x[-1]) / UNIT))
-    spread, variance = float(((rise - rise.mean()) ** 2).sum()), squares / free
-    margin = _t(free) * math.sqrt(variance / spread)
-    if abs(c2) <= margin:
-        return None
-    error = math.sqrt(variance * (1 / n + float(rise[-1] - rise.mean()) ** 2 / spread))
-    return Trend(c1, c2, margin, 1 - squares / float(((y - y.mean()) ** 2).sum()), error, saturation)
-
-
-def _least_squares(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
-    """Intercept, slope, and the sum of the squares of what is left."""
-    slope, intercept = np.polyfit(x, y, 1)
-    return float(intercept), float(slope), float(((y - intercept - slope * x) ** 2).sum())
-
-
-def _t(free: int) -> float:
-    return float(stdtrit(free, (1 + LEVEL) / 2))
 
 
 def converged(found: Accuracy) -> Point:

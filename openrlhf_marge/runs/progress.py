@@ -81,6 +81,10 @@ class RunBudget:
         """The number of updates, from 1 on, with which it was first met; None when it is not."""
         return next((n for n in range(1, len(points) + 1) if self.is_met(points[max(0, n - 2) : n])), None)
 
+    def used_when_met(self, points: Sequence[ProgressPoint]) -> float:
+        """What the model has used that is kept for it: when it was first met, or at the end when it was not."""
+        return self.used(points[(self.met_at(points) or len(points)) - 1])
+
 
 def advanced(before: ProgressPoint, logs: Mapping[str, float]) -> ProgressPoint:
     """The point after an update that logged ``logs`` (OpenRLHF's status, ``_compute_rollout_stats``; marge/)."""
