@@ -72,7 +72,7 @@ def generator_on(
         rollout=SimpleNamespace(batch_size=problems, n_samples_per_prompt=completions),
         train=SimpleNamespace(
             batch_size=batch, max_epochs=1, num_episodes=1, seed=0, full_determinism_enable=seeded,
-            async_enable=False, partial_rollout_enable=False,
+            async_enable=False, partial_rollout_enable=False, enable_ema=False,
         ),
         vllm=SimpleNamespace(enable_sleep=False),
     )  # fmt: skip

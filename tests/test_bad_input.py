@@ -65,6 +65,18 @@ def test_reference_initial_leaves_the_kl_as_it_was_asked_for(launch):
     assert (args.algo.kl.use_loss, args.algo.kl.estimator) == (False, "k1")
 
 
+@pytest.mark.parametrize(("reference", "gpus"), [("iteration", 2), ("initial", 8)])
+def test_a_colocated_launch_needs_no_flags_of_a_reference_that_is_not_made(launch, reference, gpus):
+    flags = "--train.colocate_all --actor.num_gpus_per_node 2 --vllm.num_engines 2 --marge.reference"
+    args = launch(*flags.split(), reference)
+    assert (args.ref.num_nodes, args.ref.num_gpus_per_node) == (1, gpus)
+
+
+def test_what_only_advantages_of_tokens_forbid_is_taken_without_them(launch):
+    launch(*["--actor.policy_loss_type", "gspo", "--reward.stop_properly_penalty_coef", "0.1"])
+    launch(*["--train.enable_ema", "--ds.param_dtype", "fp32", "--ds.attn_implementation", "eager"])
+
+
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
@@ -100,6 +112,26 @@ def test_reference_initial_leaves_the_kl_as_it_was_asked_for(launch):
             "--marge.explore vineppo --reward.stop_properly_penalty_coef 0.1",
             r"--reward.stop_properly_penalty_coef changes rewards after --marge.explore has weighed",
         ),
+        *(
+            (
+                f"{flags} --reward.stop_properly_penalty_coef 0.1",
+                r"changes rewards after --marge.advantage vine or --mar",
+            )
+            for flags in ("--marge.advantage vine", "--marge.prefix_credit value_gain")
+        ),
+        *(
+            (f"{flags} --actor.policy_loss_type gspo", r"--actor.policy_loss_type gspo has one ratio for a response")
+            for flags in ("--marge.explore vineppo", "--marge.advantage vine", "--marge.prefix_credit value_gain")
+        ),
+        (
+            "--train.enable_ema",
+            r"--train.enable_ema keeps its average in --ds.param_dtype, .*; set --ds.param_dtype fp32",
+        ),
+        (
+            "--train.enable_ema --ds.param_dtype fp32 --ds.lora.rank 4",
+            r"--train.enable_ema does not work with --ds.lora.rank",
+        ),
+        ("--marge.reference episode --algo.kl.init_coef 0", r"--marge.reference episode has no effect with --algo.kl"),
         (
             "--marge.state_budget adaptive --rollout.n_samples_per_prompt 2",
             r"--marge.state_budget adaptive does not work with --rollout.n_samples_per_prompt 2: .* at least 4",

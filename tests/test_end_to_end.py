@@ -90,11 +90,12 @@ def test_lora_with_zero_3(task, tmp_path, cluster):
 
 def test_evaluation_ema_checkpoint_and_resume(task, tmp_path, cluster):
     flags = f"""{TOKENS} --eval.dataset {task.folder}/heldout.jsonl --eval.steps 1 --eval.n_samples_per_prompt 2
-        --ckpt.save_steps 1 --train.enable_ema"""
+        --ckpt.save_steps 1 --train.enable_ema --ds.param_dtype fp32"""
     first = train(task, tmp_path, flags, cluster)
     assert [step for step, _ in first.series["eval/eval_arithmetic_pass2"]] == [1, 2]
     resumed = train(task, tmp_path, f"{flags} --train.num_episodes 2 --ckpt.load_enable", cluster)
     assert "Resumed with <<guidance of 16 problems>" in resumed.log
+    assert "--train.enable_ema: the moving average begins anew, at the checkpoint's policy" in resumed.log
     assert "Global step 5" not in resumed.log  # the episode that had ended is not done again
     assert "Global step 3" in resumed.log and "Global step 4" in resumed.log
     # Every problem had its guidance: the second episode needs no candidates.

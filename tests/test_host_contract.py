@@ -57,6 +57,8 @@ def parameters(function) -> list[str]:
         (BasePPOTrainer.save_logs_and_checkpoints, ["global_step", "logs_dict", "client_states"]),
         (BasePPOTrainer.save_best_checkpoint, ["eval_metrics", "global_step", "client_states"]),
         (BasePPOTrainer.init_checkpoint_states, []),
+        (BasePPOTrainer._detect_eval_metric_key, ["eval_metrics"]),
+        (DeepspeedStrategy.moving_average, ["model", "model_ema", "beta", "device"]),
         (
             SamplesGenerator.__init__,
             ["strategy", *["prompts_dataloader", "eval_dataloader", "tokenizer", "vllm_engines"]],

@@ -92,6 +92,17 @@ def test_the_hosts_gradient_is_that_of_vineppos_definition(loss_agg_mode, kl_coe
     torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("clip_range", [(-10, 10), (-0.25, 0.25), None])
+def test_guidance_tokens_get_the_gain_however_rewards_are_clipped(clip_range):
+    """The first completions of s_0, s_1 and s_2 have 0.75, 0.5 and 0, which the host clips."""
+    maker = experience_maker(advantage="vine")
+    maker.args.reward.clip_range = clip_range
+    (batch,) = maker.compute_advantages_and_returns([vine_batch()])
+    most = clip_range[1] if clip_range else 10
+    got = [batch.advantages[row][batch.action_mask[row].bool()].tolist() for row in (0, 4, 8)]
+    assert got == [[min(0.75, most)] * 3, [0.25] * 2 + [min(0.5, most)] * 3, [0.5] + [0.0] * 3]
+
+
 def test_a_segment_is_action_in_the_first_completion_of_its_group_only():
     masks = vine_batch().action_mask.bool()
     actions = [row[: row.nonzero().max() + 1].sum().item() for row in masks]

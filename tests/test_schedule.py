@@ -29,9 +29,9 @@ def host_scheduler(name: str, planned: int, warmup: int = 3):
     return get_scheduler(name, optimizer, warmup, planned, scheduler_specific_kwargs=specific)
 
 
-def actor(scheduler, name: str, planned: int):
+def actor(scheduler, name: str, planned: int, rate: float = 1.0, optim: str = "adam"):
     """What OpenRLHF's actor has of it."""
-    args = SimpleNamespace(actor=SimpleNamespace(lr_scheduler=name))
+    args = SimpleNamespace(actor=SimpleNamespace(lr_scheduler=name, optim=optim, adam=SimpleNamespace(lr=rate)))
     return SimpleNamespace(actor_scheduler=scheduler, max_steps=planned, strategy=SimpleNamespace(args=args))
 
 
@@ -91,6 +91,19 @@ def test_a_resumed_schedule_stays_at_its_end(held_before):
     schedule._hold_end(resumed)
     assert schedule._taken(resumed) == 33
     assert rates(scheduler, 40) == pytest.approx([0.1] * 40)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_resumed_run_with_another_learning_rate_has_it(name):
+    """LambdaLR takes the rate of the checkpoint; Muon's groups have rates of their own, which stay."""
+    saved = held_actor(name, 23)
+    rates(saved.actor_scheduler, 10)
+    went_on = rates(saved.actor_scheduler, 5)
+    for optim, factor in (("adam", 0.1), ("muon", 1.0)):
+        scheduler = host_scheduler(name, 23)
+        scheduler.load_state_dict(saved.actor_scheduler.state_dict() | {"last_epoch": 10, "_step_count": 11})
+        schedule._hold_end(actor(scheduler, name, 23, 0.1, optim))
+        assert rates(scheduler, 5) == pytest.approx([factor * rate for rate in went_on])
 
 
 def test_a_resumed_run_with_another_plan_follows_it_from_its_first_step():

@@ -19,6 +19,7 @@ DYNAMIC = "--train.dynamic_batch_enable --train.max_tokens_per_gpu 512 "
 
 def test_with_zero_3_dynamic_batches_a_reference_ema_entropy_and_checkpointing(task, tmp_path, cluster):
     flags = "--ds.zero_stage 3 --marge.reference episode --train.enable_ema --actor.entropy_coef 0 "
+    flags += "--ds.param_dtype fp32 "
     flags += "--actor.gradient_checkpointing_enable --train.num_episodes 2 --actor.num_gpus_per_node 2 "
     run = train(task, tmp_path, TOKENS + DYNAMIC + flags + "--marge.share_prefix", cluster)
     assert max(run.values("marge/engine_differs")) < 0.1, run.values("marge/engine_differs")

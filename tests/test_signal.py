@@ -60,7 +60,7 @@ class Trainer(KeepsRecords):
 
     def __init__(self, signals) -> None:
         self.args = SimpleNamespace(
-            train=SimpleNamespace(batch_size=8, max_epochs=1), marge=MargeConfig(expected_states=4.0)
+            train=SimpleNamespace(batch_size=8, max_epochs=1, enable_ema=False), marge=MargeConfig(expected_states=4.0)
         )
         self.experience_maker, self.actor_model_group = experience_maker(), None
         self.signals, self._trained_steps = signals, 0

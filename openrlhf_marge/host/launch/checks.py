@@ -17,7 +17,8 @@ from openrlhf_marge.data.dump import dump_files
 from openrlhf_marge.host.launch.dataset_checks import check_datasets
 from openrlhf_marge.host.launch.fixed_flags import fix_flags
 from openrlhf_marge.host.launch.prompt_checks import check_template, read_prompts, show_prompt
-from openrlhf_marge.host.launch.refusals import REFUSED, REFUSED_ON_CPU, REFUSED_TOGETHER
+from openrlhf_marge.host.launch.refusals import REFUSED, REFUSED_ON_CPU
+from openrlhf_marge.host.launch.refusals_together import REFUSED_TOGETHER
 from openrlhf_marge.host.rollout import tokens
 from openrlhf_marge.host.rollout.data import data_ranks
 from openrlhf_marge.method.arguments import from_namespace, preset_sentence

@@ -19,6 +19,11 @@ def fix_flags(args: Any, config: MargeConfig) -> None:
         _set(args.algo.kl, "use_loss", True, "--algo.kl.use_loss", "with --marge.reference iteration, Eq. 4")
         if args.algo.kl.estimator == "k1" and not args.algo.kl.unbiased_gradient:
             _set(args.algo.kl, "estimator", "k3", "--algo.kl.estimator", "k1 as a loss has no gradient on average")
+        if args.train.colocate_actor_ref or args.train.colocate_all:
+            # OpenRLHF asks it of colocated launches before it knows whether a reference model is made.
+            why = "the actor's, for a reference model that --marge.reference iteration does not make"
+            for name in ("num_nodes", "num_gpus_per_node"):
+                _set(args.ref, name, getattr(args.actor, name), f"--ref.{name}", why)
     complete_for_cpu(args)
     complete_reward(args, config, args.ckpt.path)
 

@@ -125,5 +125,6 @@ class GroupExperienceMaker(RemoteExperienceMaker):
         segments, gains = experience.info.pop(SEGMENT), experience.info.pop(VALUE_GAIN)
         gains = torch.where(gains < 0, gains * self.args.marge.negative_weight, gains)
         first = experience.action_mask.int().argmax(dim=-1)
+        given = advantage.clamp(*self.args.reward.clip_range) if self.args.reward.clip_range else advantage
         for row in segments.nonzero().flatten().tolist():
-            token_rewards[row, first[row] + segments[row] - 1] += gains[row] - advantage[row]
+            token_rewards[row, first[row] + segments[row] - 1] += gains[row] - given[row]

@@ -12,6 +12,7 @@ from transformers import set_seed
 from openrlhf_marge.host.rollout.experiences import EPISODE
 from openrlhf_marge.host.rollout.records import RECORD, RolloutRecord
 from openrlhf_marge.host.training.adam import forget_powers
+from openrlhf_marge.host.training.ema import begin_at_policies
 from openrlhf_marge.host.training.reference import EpisodeReference
 from openrlhf_marge.host.training.schedule import hold_ends, move_on, taken_steps
 from openrlhf_marge.host.training.sharing import SharesPrefixes
@@ -83,6 +84,8 @@ class KeepsRecords(SharesPrefixes):
         metrics = record.metrics | self._skip_steps(record)
         saves = global_step % self.args.ckpt.save_steps == 0
         if saves:
+            # Without a metric the host removes the oldest checkpoint, and not that of the lowest, often the newest.
+            self._latest_eval_metric_value = None
             self._write_state(global_step)
             client_states |= self._own_states()
         super().save_logs_and_checkpoints(global_step, (logs_dict or {}) | metrics, client_states)
@@ -92,7 +95,8 @@ class KeepsRecords(SharesPrefixes):
     def save_best_checkpoint(self, eval_metrics, global_step: int, client_states=None) -> None:
         """Extends the host's in the same way."""
         best = self.best_eval_metric_value
-        self._write_state(self._trained_steps)
+        if (eval_metrics or {}).get(self._detect_eval_metric_key(eval_metrics or {}), best) > best:
+            self._write_state(self._trained_steps)
         super().save_best_checkpoint(eval_metrics, global_step, (client_states or {}) | self._own_states())
         if self.best_eval_metric_value > best:
             self._commit(f"best_global_step{global_step}", self._trained_steps)
@@ -107,6 +111,9 @@ class KeepsRecords(SharesPrefixes):
             self._had_signal = states.get("marge_had_signal", True)  # older checkpoints do not say
             if self._reference_episode:
                 EpisodeReference(self).load(self._reference_episode)
+            if self.args.train.enable_ema:
+                begin_at_policies(self.actor_model_group)
+                logger.warning("--train.enable_ema: the moving average begins anew, at the checkpoint's policy")
             self._restore(record)
             self._last_record, self._state_written = record, self._trained_steps
             self._skipped_steps = skipped_steps(self.args, record.skipped)

@@ -43,14 +43,16 @@ def _move_on(actor: Any, steps: int) -> None:
 
 
 def _hold_end(actor: Any) -> int:
-    scheduler, planned = actor.actor_scheduler, actor.max_steps
-    if "cosine" in actor.strategy.args.actor.lr_scheduler:  # the others stay at their end, or have none
+    scheduler, planned, flags = actor.actor_scheduler, actor.max_steps, actor.strategy.args.actor
+    if "cosine" in flags.lr_scheduler:  # the others stay at their end, or have none
         scheduler.lr_lambdas = [hold_end(schedule, planned) for schedule in scheduler.lr_lambdas]
-        # The next step's rate came with the checkpoint, and may be one that had climbed, or of another plan.
-        for group, rate, held in zip(
-            scheduler.optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True
-        ):
-            group["lr"] = rate * held(scheduler.last_epoch)
+    if flags.optim == "adam":  # Muon's groups have rates of their own
+        scheduler.base_lrs = [flags.adam.lr for _ in scheduler.base_lrs]
+    # The next step's rate came with the checkpoint, and may be one that had climbed, or of other flags.
+    for group, rate, factor in zip(
+        scheduler.optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True
+    ):
+        group["lr"] = rate * factor(scheduler.last_epoch)
     return planned
 
 
