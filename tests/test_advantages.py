@@ -76,3 +76,12 @@ def test_each_group_has_mean_zero_and_no_number_explodes(groups):
         if max(rewards) - min(rewards) > 1e-6:  # of rewards an ulp apart the float mean is one of them
             assert sum(advantages) == pytest.approx(0, abs=1e-6)
         assert all(abs(a) <= len(rewards) for a in advantages)
+
+
+def test_stds_are_in_the_order_of_the_completions():
+    assert group_stds([1, 5, 0, 5], [2, 1, 2, 1]) == pytest.approx([0.70710678, 0.0, 0.70710678, 0.0])
+
+
+def test_equal_rewards_whose_mean_is_off_by_an_ulp_have_no_signal():
+    assert sum([0.1] * 3) / 3 != 0.1
+    assert group_advantages([0.1] * 6, [0] * 6) == [0.0] * 6 and group_stds([0.1] * 6, [0] * 6) == [0.0] * 6

@@ -16,7 +16,7 @@ from openrlhf_marge.compare.evaluation_checks import check_evaluation, columns_o
 from openrlhf_marge.compare.holm import holm
 from openrlhf_marge.compare.notes import notes, short_rollouts, unequal
 from openrlhf_marge.compare.results import difference_table, score_rows, score_table
-from openrlhf_marge.compare.statistics import interval, interval_of_means, over_seeds, paired
+from openrlhf_marge.compare.statistics import _covariance, interval, interval_of_means, over_seeds, paired
 from openrlhf_marge.compare.tables import Cell, Table, latex, markdown, marks
 from openrlhf_marge.compare.used import used_table
 from openrlhf_marge.evaluation.flags import parse_args as evaluation_args
@@ -609,3 +609,10 @@ def test_one_seed_says_nothing_of_others(results):
     )
     only = {"GRPO": {column: {0: scores(0)}}, "MARGE": {column: {0: scores(1)}}}
     assert markdown(difference_table(replace(one, scores=only))).splitlines()[-1] == "| MARGE | +100.00 [n/a] |"
+
+
+def test_seeds_with_some_problems_in_common_share_what_these_vary_by():
+    a = Scores(((0, "a"), (1, "b"), (2, "c")), np.array([0.0, 0.5, 1.0]))
+    b = Scores(((1, "b"), (2, "c"), (3, "d"), (4, "e")), np.array([0.0, 1.0, 0.5, 0.5]))
+    # cov(b, c) of (0.5, 1) and (0, 1) is 0.25; two of 3 and of 4 problems.
+    assert _covariance(a, b) == pytest.approx(0.25 * 2 / (3 * 4))

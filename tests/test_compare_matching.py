@@ -178,3 +178,8 @@ def test_the_command_runs_a_pilot_once_and_checks_what_it_tells(tmp_path, monkey
     launched = flag_values(launch_flags(found, found.runs[2]))
     assert (launched[PROBLEMS], launched[BATCH]) == ("4", "80")
     assert cli.with_pilots(replace(plan, match="", methods=plan.methods[:2]), None)[1] == [] and len(checked) == 1
+
+
+def test_batches_are_whole_on_every_rank(tmp_path):
+    of, _ = told(plan_of(tmp_path, FILE.replace("num_gpus_per_node 1", "num_gpus_per_node 3")))
+    assert of["MARGE"][BATCH] % (3 * 8) == 0

@@ -285,3 +285,13 @@ def test_of_responses_without_difference_in_their_groups_none_has_signal(monkeyp
     of = [SimpleNamespace(info={"group_reward_std": torch.tensor(stds)}) for stds in ([0.0, 0.5, 0.5], [0.0])]
     assert trainer._compute_rollout_stats(of) == {"x": 1.0, "rollout/samples_with_signal": 0.5}
     assert trainer._compute_rollout_stats([SimpleNamespace(info={})]) == {"x": 1.0}
+
+
+def test_the_seconds_of_several_rollouts_add_up(monkeypatch):
+    clock = iter([0.0, 2.0, 10.0, 13.0])
+    monkeypatch.setattr(
+        "openrlhf_marge.host.training.sampling_meter.time", SimpleNamespace(monotonic=lambda: next(clock))
+    )
+    meter = SamplingMeter(SimpleNamespace(generate_samples=lambda: [], _process_response_into_experience=None))
+    meter.generate(), meter.generate()
+    assert meter.take()["rollout/sampling_seconds"] == 5.0

@@ -187,3 +187,16 @@ def test_a_row_that_is_none_is_named(tmp_path):
     (tmp_path / "t.csv").write_text("method,flags,seed,score,tokens,commit\nGRPO,,x,0.5,1,abc\n")
     with pytest.raises(ValueError, match=r"t.csv, line 2: invalid literal for int.*; mend the row or take it out"):
         read_records(tmp_path / "t.csv", TrialRow)
+
+
+def test_other_seeds_do_not_choose_whatever_their_scores(tmp_path):
+    plan = plan_of(tmp_path)
+    rows = [
+        TrialRow(method=name, flags=trial.flags, seed=seed, score=0.5 + 0.1 * (n == 1), tokens=1, commit="c")
+        for name in ("GRPO", "MARGE, 4")
+        for n, trial in enumerate(trials(plan, name))
+        for seed in (100, 101)
+    ]
+    others = [replace(row, seed=7, score=1.0) for row in rows if row.score < 0.6]
+    found = best(plan, [*rows, *others])
+    assert {name: score for name, (_, score) in found.items()} == pytest.approx({"GRPO": 0.6, "MARGE, 4": 0.6})

@@ -1,4 +1,5 @@
 import dataclasses
+from dataclasses import replace
 
 import datasets
 import pyarrow.parquet
@@ -8,6 +9,7 @@ from openrlhf_marge.data.dump import DumpWriter, candidates_path, dump_files, is
 from openrlhf_marge.data.dump_reading import count_trained, read_groups, stop_texts
 
 from factories import completion, group
+from scripted_dumps import mixed, visit, write_dump
 
 
 def groups():
@@ -109,3 +111,12 @@ def test_what_a_clock_measured_is_not_in_the_file(tmp_path):
     writer.wait()
     (read,) = read_groups(*dump_files(tmp_path))
     assert read.completions[0].extra_logs == (("grader_timeout", 0.0), ("seconds", 2.0))
+
+
+def test_that_s0_chose_its_guidance_survives_the_dump(tmp_path):
+    made = [replace(g, chose_guidance=g.state.index == 0) for g in visit([mixed(1, 1)] * 3)]
+    assert [g.chose_guidance for g in read_groups(next(write_dump(tmp_path, made).glob("*.parquet")))] == [
+        True,
+        False,
+        False,
+    ]

@@ -6,10 +6,10 @@ import random
 
 import pytest
 
-from openrlhf_marge import GuidancePool, MargeConfig
+from openrlhf_marge import Exploration, GuidancePool, MargeConfig
 from openrlhf_marge.method.metrics import exploration_metrics
 
-from factories import EOS, ScriptedModel, completion, explorer, guidance, letters, problem, text_ids
+from factories import EOS, ScriptedModel, completion, explorer, group, guidance, letters, problem, text_ids
 
 
 def alternate(_problem, prefix_ids, n):
@@ -401,3 +401,18 @@ def test_the_pass_rate_is_of_all_problems_of_which_anything_was_sampled():
     assert [r.pass_rate for r in results] == [0.5, 1.0, None]
     metrics = exploration_metrics(results)
     assert metrics["marge/pass_rate"] == 0.75 and metrics["marge/problems_without_guidance"] == 1.0
+
+
+def test_valid_pairs_are_of_the_rarer_outcome():
+    one = Exploration(problem_id="p", groups=(group(0, (1.0, 0.0, 0.0, 0.0)),))
+    assert exploration_metrics([one])["marge/valid_pairs_per_1k_tokens"] == 1000 * 1 / 8
+
+
+def test_given_guidance_is_of_the_visit_that_takes_it():
+    pool = GuidancePool()
+    pool.visit("p")  # one that left no guidance
+    chain = explorer(
+        ScriptedModel(lambda _, prefix, n: [completion(i % 2, ids=(10 + i, 20, EOS)) for i in range(n)]), pool=pool
+    )
+    found = asyncio.run(chain.explore(problem(given=(60, 61, 62, EOS))))
+    assert found.groups[0].state.guidance.visit == 1 and found.guidance_age == 0

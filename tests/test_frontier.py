@@ -277,3 +277,13 @@ def test_a_preset_says_what_it_sets():
 def test_negative_advantages_are_weighted():
     assert group_advantages([1, 0, 0, 0], [0] * 4, "mean", 0.5) == [0.75, -0.125, -0.125, -0.125]
     assert group_advantages([1, 0, 0, 0], [0] * 4, "mean", 0.0) == [0.75, 0.0, 0.0, 0.0]
+
+
+def test_the_remembered_pass_rate_is_without_the_rescue():
+    _, pool = visits(script([NONE, (0.0, 1.0)]), 1, rescue_samples=2)
+    assert pool.pass_rate("p") == 0.0
+
+
+def test_old_outcomes_leave_the_pool():
+    _, pool = visits(script([HALF] * 7), 7, frontier_memory=0.5)
+    assert [o.visit for o in pool.seen("p")] == [2, 3, 4, 5, 6]  # 0.5 ** 4 counts, 0.5 ** 5 does not

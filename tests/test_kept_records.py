@@ -1,5 +1,6 @@
 """What a trainer keeps, by OpenRLHF's own code for checkpoints on actors that only write down what they are asked."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +13,7 @@ from openrlhf.trainer.ppo_trainer import BasePPOTrainer
 from openrlhf.utils.deepspeed.deepspeed import DeepspeedStrategy
 
 from openrlhf_marge.host.rollout.records import RECORD, RolloutRecord
-from openrlhf_marge.host.training import ema
+from openrlhf_marge.host.training import ema, keeps_records
 from openrlhf_marge.host.training.keeps_records import KeepsRecords
 from openrlhf_marge.method.guidance import GuidancePool
 
@@ -24,7 +25,8 @@ class Trainer(KeepsRecords, BasePPOTrainer):
         self.args = SimpleNamespace(
             ckpt=SimpleNamespace(path=str(folder), save_steps=1),
             logger=SimpleNamespace(logging_steps=1),
-            marge=SimpleNamespace(leaves_out=False),
+            marge=SimpleNamespace(leaves_out=True),
+            train=SimpleNamespace(batch_size=32, max_epochs=2, enable_ema=False),
         )
         self.saved: list[tuple[str, float | None]] = []
         self.actor_model_group = SimpleNamespace(async_run_method=self._save)
@@ -68,6 +70,7 @@ def test_without_a_metric_to_be_the_best_in_no_state_is_written(trainer, key):
 def test_checkpoints_in_between_have_no_metric_so_that_the_oldest_goes_first(trainer):
     """By the metric the host would remove the newest of a run that is past its best, before it writes the next."""
     run = trainer()
+    run.args.marge.leaves_out = False
     for step, score in enumerate((0.55, 0.53, 0.51), start=1):
         run._trained_steps = step
         run.save_best_checkpoint({"eval_x_pass1": score}, step, {})
@@ -85,3 +88,25 @@ def test_the_average_begins_at_the_policy_and_counts_on(accumulated):
     ema._begin(SimpleNamespace(strategy=strategy, actor=policy, ema_model=average))
     assert torch.equal(average.weight, policy.weight) and torch.equal(average.bias, policy.bias)
     assert strategy.time_steps == {"ema": 3}
+
+
+def test_a_resume_goes_on_where_the_checkpoint_was(trainer, monkeypatch):
+    """100 completions were left out: three batches, so six steps; the host's episode is the one it was saved in."""
+    saved = {"global_step": 3, "episode": 0, "marge_reference_episode": 2, "marge_had_signal": False}
+    loaded = []
+    monkeypatch.setattr(BasePPOTrainer, "init_checkpoint_states", lambda self: dict(saved))
+    monkeypatch.setattr(keeps_records, "EpisodeReference", lambda of: SimpleNamespace(load=loaded.append))
+    run = trainer()
+    run._store.write_state(3, replace(RECORDED, episode=1, skipped=100))
+    states = run.init_checkpoint_states()
+    assert (states["episode"], loaded, run._skipped_steps, run._trained_steps) == (1, [2], 6, 3)
+    assert run._own_states() == {"marge_reference_episode": 2, "marge_had_signal": False}
+
+
+def test_the_schedule_moves_on_by_what_is_left_out_since_the_last_step(trainer, monkeypatch):
+    moved = []
+    monkeypatch.setattr(keeps_records, "move_on", lambda group, steps: moved.append(steps))
+    run = trainer()
+    for skipped in (32, 40, 96):
+        run._skip_steps(replace(RECORDED, skipped=skipped))
+    assert moved == [2, 0, 4] and run._skipped_steps == 6

@@ -257,3 +257,8 @@ def test_rows_with_columns_that_stock_openrlhf_leaves_out_need_the_patches(monke
     for kind in KINDS.values():
         checks.check_patched(kind)
     assert asked == ["--kind mcts_steps"]
+
+
+def test_after_is_of_the_last_iteration_whatever_the_best_one_is(tmp_path):
+    summary = run_loop(loop(tmp_path, iterations=2, patience=0), Script([0.3, 0.5, 0.4]))
+    assert (summary["best_iteration"], summary["after"]["pass@1"]) == (1, 0.4)

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 pytest.importorskip("openrlhf", reason="the host is not installed")
 
+
 from openrlhf_marge import Exploration, MargeConfig, State, StateGroup
 from openrlhf_marge.host.rollout.experiences import GROUP_ID
 from openrlhf_marge.host.rollout.samples_generator import GuidedSamplesGenerator
+from openrlhf_marge.host.rollout.training_queue import TrainingQueue
 from openrlhf_marge.method.group_queue import GroupQueue
 
 from factories import completion, problem
@@ -183,3 +185,26 @@ def test_no_group_is_trained_on_that_is_older_and_every_other_one_is_counted(dra
 
 def weights_of(group: StateGroup) -> list[tuple[int, int]]:
     return [c.weight_versions for c in group.completions]
+
+
+def test_a_group_whose_completions_begin_alike_and_end_later_crosses_an_update():
+    assert group_of(0, (4, 5), (4, 5)).crosses_update and not group_of(0, (4, 4), (4, 4)).crosses_update
+
+
+def test_the_oldest_age_is_that_of_the_oldest_group():
+    queue = TrainingQueue(MargeConfig(), BATCH)
+    queue.restore([group_of(0, (5, 5), (5, 5)), group_of(1, (3, 3), (3, 3))], 0, 6)
+    assert len(queue.take()) == 2 and queue.take_counts() == {"marge/oldest_age": 3}
+
+
+def test_a_record_tells_of_what_came_since_the_one_before_and_of_the_episode():
+    rollouts = [[group_of(2 * i, (i, i), (i, i)), group_of(2 * i + 1, (i, i), (i, i))] for i in range(2)]
+    run = Rollouts.of(rollouts)
+    sampled = run.generator._sampled
+    run.generator._sampled = lambda kwargs: (*sampled(kwargs)[:2], True)
+    told = []
+    for _ in rollouts:
+        run.step()
+        record = run.generator.take_record()
+        told.append((record.metrics["marge/problems"], record.metrics["marge/groups"], record.episode))
+    assert told == [(1.0, 2.0, 1), (1.0, 2.0, 2)]

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from openrlhf_marge import Completion, Exploration, MargeConfig
+from openrlhf_marge import Completion, Exploration, GuidancePool, MargeConfig
 from openrlhf_marge.data.dump import DumpWriter, dump_path
 from openrlhf_marge.data.dump_reading import read_groups
 from openrlhf_marge.exploration.totals import totals_of
 from openrlhf_marge.method.search import Node, Step, most_promising, step_of, steps_of, taken
 from openrlhf_marge.method.self_evaluation import ASKED as ASKED_TEXT
 from openrlhf_marge.method.self_evaluation import Question, make_question
+from openrlhf_marge.method.visit import Visit
 from openrlhf_marge.seeds import generator
 
 from factories import EOS, ScriptedModel, explorer, problem, text_ids
@@ -393,3 +394,25 @@ def test_completions_that_are_too_few_or_too_short_are_refused():
         config.check_completions(4, 2048, 128)
     with pytest.raises(ValueError, match=r"--marge.mcts_step_tokens 128 is as long"):
         config.check_completions(4, 100, None)
+
+
+def test_a_question_fills_no_response_to_its_end():
+    chain = explorer(ScriptedModel(lambda *_: [], judge=lambda ids: 0.5))
+
+    def judged(room):
+        made = Visit(
+            problem=problem(room=room),
+            number=0,
+            s0_ids=(),
+            config=chain.config,
+            run_seed=0,
+            eos_ids=frozenset({EOS}),
+            n_completions=1,
+            sampler=chain.sampler,
+            decode_pieces=chain.decode_pieces,
+            pool=GuidancePool(),
+            question=Question((9, 9), 5),
+        )
+        return asyncio.run(made.judged((3, 4)))
+
+    assert judged(4) is None and judged(5) is not None  # the answer is a token, too

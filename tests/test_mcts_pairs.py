@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from searches import completion, searched
 from test_dpo_rows import reward_dataset
 
+from openrlhf_marge import State
 from openrlhf_marge.cli.build_pairs import main
 from openrlhf_marge.method.search import step_of
 from openrlhf_marge.models import generation_eos_ids
@@ -244,3 +245,17 @@ def test_openrlhf_reads_the_steps_as_they_were_sampled(build, tmp_path):
         assert tuple(chosen[0].tolist()) == context + draft.responses[0]
         assert tuple(rejected[0].tolist()) == context + draft.responses[1]
         assert length == len(context) and smoothing == row["label_smoothing"]
+
+
+def test_a_path_that_stops_before_its_end_is_none_that_ends_right():
+    (first, *_) = visit([mixed(2, 0)] * 3)
+    logs = [told(2, 0.9, taken=1.0), told(2, 0.1)]
+    path = (with_steps(first, *logs),)
+    after = replace(
+        first,
+        id=9,
+        state=State(index=1, prefix_ids=first.state.prefix_ids + first.completions[0].token_ids[:2]),
+        completions=first.completions,
+    )
+    left_out = Counter()
+    assert not list(contrasts(Searched((*path, after)), left_out)) and left_out == {"wrong_path": 1}

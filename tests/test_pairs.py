@@ -4,6 +4,8 @@ import dataclasses
 import json
 import subprocess
 import sys
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,13 +20,15 @@ from openrlhf_marge.data.columns import find_files
 from openrlhf_marge.data.dump_reading import read_groups
 from openrlhf_marge.data.parquet import check_file
 from openrlhf_marge.pairs import reading
-from openrlhf_marge.pairs.base import DPO
+from openrlhf_marge.pairs.base import DPO, Draft, unfit_end
+from openrlhf_marge.pairs.building import fitting
 from openrlhf_marge.pairs.card import Summary, data_card
-from openrlhf_marge.pairs.outcomes import all_pairs, common_length
+from openrlhf_marge.pairs.outcomes import MargePairs, all_pairs, common_length
 from openrlhf_marge.pairs.registry import BUILDERS
+from openrlhf_marge.pairs.settings import PairSettings
 from openrlhf_marge.seeds import generator
 
-from factories import group
+from factories import EOS, completion, group, problem
 from scripted_dumps import mixed, save_model, tokenizer, visit, write_dump
 
 MODULES = sorted(p.stem for p in Path(openrlhf_marge.pairs.__file__).parent.glob("*.py"))
@@ -195,3 +199,34 @@ def test_the_card_tells_how_to_train_on_the_rows(kinds, command):
     for kind in kinds:
         card = data_card(Summary(rows=1), kind, BUILDERS.own[kind].trainer, "MODEL", {"max_len": 9})
         assert (f"```bash\n{command}\n```" in card) if command else ("## Use" not in card)
+
+
+def test_the_range_of_values_includes_its_ends():
+    for rewards in ((1.0, 0.0, 0.0, 0.0), (1.0, 1.0, 1.0, 0.0)):
+        ended = tuple(completion(r, ids=(5 + i, EOS)) for i, r in enumerate(rewards))
+        state = replace(group(0, rewards), completions=ended)
+        settings = PairSettings(eos_id=EOS, min_value=0.25, max_value=0.75)
+        assert len(list(MargePairs().drafts((state,), settings, Counter()))) == 1
+
+
+def test_a_prompt_that_leaves_room_for_three_tokens_is_no_row_of_two():
+    """RewardDataset drops a prompt of max_len - 2 tokens and more."""
+    of = replace(group(0), problem=problem(prompt_ids=tuple(range(1, 9))))
+    draft = Draft(group=of, state_ids=(), responses=((5, EOS), (6, EOS)))
+    left_out = Counter()
+    assert list(fitting([draft], PairSettings(eos_id=EOS, max_len=10), left_out)) == [] and left_out == {"too_long": 1}
+    assert list(fitting([draft], PairSettings(eos_id=EOS, max_len=11), left_out)) == [draft]
+
+
+def test_an_eos_within_a_completion_makes_it_unfit():
+    settings = PairSettings(eos_id=EOS)
+    assert unfit_end((5, EOS), settings) is None
+    assert [unfit_end(ids, settings) for ids in ((5, EOS, 6), (EOS, 5, EOS), (5,), ())] == ["no_eos"] * 4
+
+
+def test_the_range_is_of_verdicts_and_not_of_rewards():
+    rewards, correct = (0.6, 0.55, 0.4, 0.45), (True, True, False, False)
+    state = replace(group(0), completions=tuple(completion(r, ids=(5 + i, EOS)) for i, r in enumerate(rewards)))
+    assert [c.is_correct for c in state.completions] == list(correct)
+    low = replace(state, completions=tuple(replace(c, reward=c.reward / 4) for c in state.completions))
+    assert len(list(MargePairs().drafts((low,), PairSettings(eos_id=EOS), Counter()))) == 1

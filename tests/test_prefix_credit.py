@@ -4,6 +4,8 @@ import pytest
 
 pytest.importorskip("openrlhf", reason="the host is not installed")
 
+from dataclasses import replace
+
 import torch
 from openrlhf.models.loss import PolicyLoss, aggregate_loss
 from openrlhf.models.utils import compute_approx_kl
@@ -12,6 +14,7 @@ from openrlhf_marge import State, StateGroup
 
 from factories import completion, problem
 from host_objects import batch_of, experience_maker
+from host_objects import group_of as host_group
 
 PROMPT, GUIDANCE = (1, 2, 3), (8, 9, 7)  # s_0 is empty, s_1 ends after two tokens of the guidance, s_2 after three
 # Rewards of the completions of s_0, s_1 and s_2: the values are 0.25, 0.5 and 1, the segments' gains 0.25 and 0.5.
@@ -112,3 +115,11 @@ def test_a_segment_is_action_in_the_first_completion_of_its_group_only():
 def test_without_prefix_credit_no_segment_is_action():
     masks = vine_batch(credits_prefix=False).action_mask
     assert masks.sum(-1).tolist() == [3, 2, 4, 1] * 3
+
+
+def test_a_negative_gain_of_the_guidance_is_weighed_too():
+    s1 = replace(host_group([1.0, 0.0], 1, (8, 9), segment=2), value_gain=-0.5)
+    maker = experience_maker(advantage="vine")
+    maker.args.marge = replace(maker.args.marge, negative_weight=0.5)
+    (batch,) = maker.compute_advantages_and_returns([batch_of([s1], (0, 1), True)])
+    assert (batch.advantages * batch.action_mask)[0].tolist() == [0, 0, -0.25, -0.25, 0.5, 0.5, 0.5]

@@ -88,3 +88,9 @@ def test_it_is_said_once_where_the_policies_should_be_the_same(monkeypatch, asyn
     for _ in range(2):
         maker.make_experience_batch([micro_batch([[-9.0] * 3])])
     assert len(said) == sentences
+
+
+def test_the_age_is_from_the_newest_of_all_micro_batches():
+    batches = [micro_batch([[-0.1, -0.2, -0.3]], versions=[v]) for v in (5, 7)]
+    compare_policies(batches, top_p=1.0)
+    assert [b.info[AGE].tolist() for b in batches] == [[2.0], [0.0]]

@@ -15,7 +15,7 @@ from vllm.logprobs import FlatLogprobs, Logprob
 from openrlhf_marge.arithmetic.model import build_tokenizer
 from openrlhf_marge.host.rollout import dispatch, tokens
 from openrlhf_marge.host.rollout import reward_client as rewards
-from openrlhf_marge.host.rollout.engine_outputs import sampled_log_probs
+from openrlhf_marge.host.rollout.engine_outputs import before_stop_text, sampled_log_probs
 from openrlhf_marge.host.rollout.reward_client import RewardClient
 from openrlhf_marge.host.rollout.sampler import EngineSampler
 from openrlhf_marge.rewards.returned import parse_reward
@@ -239,3 +239,15 @@ def test_reward_requests_over_http_are_bounded_in_every_rollout(monkeypatch):
     for _ in range(2):
         assert [r.value for r in asyncio.run(rollout(client))] == [0.0, 1.0] * 20
     assert max(most) == 3 and len(most) == 80
+
+
+def test_a_completion_has_the_room_that_the_prefix_leaves():
+    engine = Engine()
+    tokenizer = SimpleNamespace(decode=lambda *_, **__: "")
+    asyncio.run(sampler_on([engine], tokenizer=tokenizer).complete(problem(room=10), (7, 8, 9), 2, 5))
+    ((_, params),) = engine.asked
+    assert (params.max_tokens, params.n, params.seed, params.top_k, params.min_tokens) == (7, 2, 5, -1, 1)
+
+
+def test_a_stop_text_in_the_guidance_is_not_the_one_that_ended_the_response():
+    assert before_stop_text("a\n\nb\n\nc\n\n", "\n\n") == "a\n\nb\n\nc"

@@ -9,10 +9,12 @@ pytest.importorskip("openrlhf", reason="the host is not installed")
 import torch
 from openrlhf.trainer.ppo_trainer import BasePPOTrainer
 
-from openrlhf_marge import MargeConfig
+from openrlhf_marge import GuidancePool, MargeConfig
 from openrlhf_marge.host.rollout.experiences import EPISODE
+from openrlhf_marge.host.training import keeps_records
 from openrlhf_marge.host.training import keeps_records as trainer_module
 from openrlhf_marge.host.training.keeps_records import KeepsRecords
+from openrlhf_marge.method.guidance import PoolState
 
 from host_objects import batch_of, experience_maker, group_of
 
@@ -132,3 +134,44 @@ def test_signal_before_a_checkpoint_counts_after_it(said, monkeypatch, saved, fa
             trainer.fit()
     else:
         trainer.fit()
+
+
+def test_a_reference_is_taken_once_an_episode_and_the_maker_knows_the_step(said, monkeypatch):
+    taken, steps = [], []
+    monkeypatch.setattr(keeps_records, "EpisodeReference", lambda trainer: SimpleNamespace(take=taken.append))
+    trainer = Trainer([True] * 5)
+    trainer._planned_steps = 5
+    trainer.args.marge = MargeConfig(reference="episode")
+    for step, episode in enumerate((0, 0, 1, 1, 2)):
+        trainer.train_step([SimpleNamespace(info={EPISODE: torch.tensor([episode])})], step)
+        steps.append(trainer.experience_maker.step)
+    assert taken == [1, 2] and steps == [1, 2, 3, 4, 5]
+
+
+def test_skipped_steps_are_no_steps_of_the_optimizer(said):
+    trainer = Trainer([])  # whose schedule has gone 3 steps
+    trainer._skipped_steps = 2
+    assert trainer._taken_steps() == 1
+
+
+def test_every_step_and_rank_draws_its_own_order(monkeypatch):
+    seeds = []
+    actor = SimpleNamespace(__ray_call__=SimpleNamespace(remote=lambda function, seed: seeds.append(seed)))
+    monkeypatch.setattr(keeps_records.ray, "get", list)
+    trainer = KeepsRecords.__new__(KeepsRecords)
+    trainer.args = SimpleNamespace(train=SimpleNamespace(seed=7))
+    trainer.actor_model_group = SimpleNamespace(_actor_handlers=[actor, actor])
+    for step in (0, 1, 0):
+        trainer._seed_actors(step)
+    assert len(set(seeds)) == 4 and seeds[:2] == seeds[4:]
+
+
+def test_the_guidance_of_every_rollout_that_was_trained_on_is_saved(monkeypatch):
+    monkeypatch.setattr(BasePPOTrainer, "save_logs_and_checkpoints", lambda *_: None, raising=False)
+    trainer = KeepsRecords.__new__(KeepsRecords)
+    trainer._recorded_pool = GuidancePool()  # of an asynchronous trainer, which has no generator
+    trainer.args = SimpleNamespace(ckpt=SimpleNamespace(save_steps=2), marge=MargeConfig())
+    for step, name in ((1, "a"), (3, "b")):
+        record = SimpleNamespace(pool=PoolState(guidance={}, visits={name: step}), metrics={}, skipped=0)
+        trainer.save_logs_and_checkpoints(step, {}, {"data_loader_state_dict": {"marge": record}})
+    assert trainer._recorded_pool.state_dict().visits == {"a": 1, "b": 3}

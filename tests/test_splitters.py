@@ -128,3 +128,19 @@ def test_states_are_growing_proper_prefixes_with_room(text, split, n_states, roo
     assert states[0] == ""
     assert all(text.startswith(s) and len(s) < len(text) and len(s) < room for s in states)
     assert sorted({len(s) for s in states}) == [len(s) for s in states]
+
+
+def test_two_labels_in_one_token_give_one_state_where_more_follows():
+    pieces = ["x", "Step 1: Step 2:", "y", "z"]
+    states = split_into_states(
+        problem(), [guidance((0, 1, 2, 3))], (), MargeConfig(), lambda ids: [pieces[i] for i in ids]
+    )
+    assert [s.prefix_ids for s in states] == [(), (0, 1)]
+
+
+def test_a_label_that_may_be_empty_cuts_only_where_there_is_one():
+    pieces = ["a", "b", "#", "c", "d"]
+    states = split_into_states(
+        problem(), [guidance(range(5))], (), MargeConfig(step_label="#*"), lambda ids: [pieces[i] for i in ids]
+    )
+    assert [s.prefix_ids for s in states] == [(), (0, 1, 2)]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from openrlhf_marge import Completion, MargeConfig
 from openrlhf_marge.data.dump import DumpWriter, candidates_path, dump_path
 from openrlhf_marge.data.dump_reading import count_trained, read_groups
+from openrlhf_marge.exploration.totals import totals_of
 from openrlhf_marge.method.metrics import exploration_metrics
 
 from factories import EOS, ScriptedModel, completion, explorer, group, problem, text_ids
@@ -161,3 +162,31 @@ def test_completions_that_are_not_trained_on_are_counted_as_such(tmp_path):
     writer.wait()
     assert count_trained([dump_path(tmp_path, 1)]) == 3
     assert [len(g.trained) for g in read_groups(dump_path(tmp_path, 1))] == [1, 2, 0]
+
+
+def test_s0_is_no_part_of_the_advantages_and_eos_none_of_what_is_cut():
+    response, s0 = (10, 11, 12, EOS), (3, 4)  # without EOS cut after one token of three, with it after two
+
+    def script(_, prefix, n):
+        if n == 1:
+            return [graded(response, 1.0)]
+        return [graded((50, EOS), r) for r in ((1.0, 0.0, 0.0, 0.0) if prefix == s0 else (1.0, 1.0, 1.0, 0.0))]
+
+    model = ScriptedModel(script)
+    chain = explorer(model, n=1, s0_ids=s0, explore="vineppo", vine_samples=4, n_states=2)
+    (trained,) = asyncio.run(chain.explore(problem())).groups
+    assert [prefix for _, prefix, _ in model.calls] == [s0, s0, (3, 4, 10)]
+    assert trained.completions[0].advantages == (0.5, 0.25, 0.25, 0.25)
+
+
+def test_probes_are_generated_tokens():
+    found, _ = vine(
+        [graded((20, 21, EOS), 1.0), graded((30, EOS), 0.0)],
+        {(): (1.0, 0.0), (20,): (1.0, 0.0), (30,): (0.0, 0.0)},
+        vine_samples=2,
+        n_states=2,
+    )
+    metrics = exploration_metrics([found])
+    assert metrics["marge/probes"] == 2 * len(found.probes) and len(found.probes) > 1
+    totals = totals_of([found])
+    assert totals.generated_tokens == totals.probe_tokens + 5 and totals.probe_tokens == 4 * len(found.probes)

@@ -9,12 +9,15 @@ pytest.importorskip("openrlhf", reason="the host is not installed")
 import torch
 
 from openrlhf_marge import StateGroup
+from openrlhf_marge.host.rollout.experiences import to_experiences
 from openrlhf_marge.host.rollout.records import RolloutRecord
+from openrlhf_marge.host.rollout.samples_generator import GuidedSamplesGenerator
 from openrlhf_marge.method.guidance import GuidancePool
 from openrlhf_marge.runs.checkpoints import CheckpointStore
 
 from factories import completion
 from host_objects import batch_of, experience_maker, group_of
+from host_objects import group_of as host_group
 
 PROMPT, STATE = 3, (8, 9)  # tokens of the prompt; ids of the state
 
@@ -79,3 +82,16 @@ def test_groups_that_wait_come_out_of_a_checkpoint_as_they_were(tmp_path):
     )
     CheckpointStore(tmp_path).write_state(1, record)
     assert CheckpointStore(tmp_path).read_state(1, RolloutRecord) == record
+
+
+def test_only_completions_that_are_trained_on_become_experiences():
+    own = replace(
+        host_group([1.0], 1, (8, 9)),
+        completions=tuple(
+            completion(r, ids=(20, 21), advantages=a, log_probs=(-0.1, -0.2))
+            for r, a in ((1.0, (None, None)), (0.0, (0.5, None)))
+        ),
+    )
+    generator = GuidedSamplesGenerator.__new__(GuidedSamplesGenerator)
+    made = to_experiences(generator, own, 2, False, {"max_len": 64})
+    assert [e.rewards.tolist() for e in made] == [[0.0]]

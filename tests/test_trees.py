@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from openrlhf_marge import Completion, Exploration, MargeConfig
 from openrlhf_marge.method.group_queue import GroupQueue
 
-from factories import ScriptedModel, completion, explorer, problem
+from factories import EOS, ScriptedModel, completion, explorer, problem
 
 S0 = (3,)
 
@@ -231,3 +231,11 @@ def test_what_is_not_trained_on_fills_no_batch():
 def test_what_makes_no_tree_is_refused(flags, named):
     with pytest.raises(ValueError, match=named):
         MargeConfig(**flags)
+
+
+def test_a_response_that_ends_with_its_segment_is_not_gone_on_with():
+    model = ScriptedModel(
+        lambda _, prefix, n: [completion(i % 2, ids=(10 + i, EOS), log_probs=(-1.0, -1.0)) for i in range(n)]
+    )
+    found = explored(model, explore="spo_tree", spo_branches=(2, 2), spo_segment=2)
+    assert model.calls == [("p", S0, 2)] and [g.state.prefix_ids for g in found.groups] == [S0]

@@ -10,6 +10,7 @@ import pytest
 from openrlhf_marge.cli import build_pairs, figures, report
 from openrlhf_marge.data.dump import dump_files
 from openrlhf_marge.data.dump_reading import read_groups
+from openrlhf_marge.data.replay import Replay
 from openrlhf_marge.data.visits import check_whole
 from openrlhf_marge.figures.dump_totals import read_totals
 from openrlhf_marge.pairs import reading as pairs_reading
@@ -106,3 +107,11 @@ def test_a_command_ends_with_the_sentence_and_writes_nothing(table, written, tmp
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith(f"{command}: error: {path}: {GROUP.format(17, '1 completion', 2)}")
     assert not list(tmp_path.glob("rows*"))
+
+
+def test_the_episodes_of_a_replay_have_groups_of_their_own(tmp_path):
+    replay = Replay(write_dump(tmp_path, visit([mixed(1, 1), mixed(1, 1), mixed(0, 1)])))
+    (first, n, over), (second, _, _) = replay.next(), replay.next()
+    assert (n, over, len(first)) == (1, True, 3)
+    assert not {g.id for g in first} & {g.id for g in second} and len({g.id for g in first}) == 3
+    assert [g.completions for g in first] == [g.completions for g in second]
