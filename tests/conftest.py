@@ -30,6 +30,7 @@ def install(tmp_path, monkeypatch):
     from factories import distribution
 
     def install(module: str, body: str, entry_points: str) -> None:
+        monkeypatch.delitem(sys.modules, module, raising=False)  # of a test before
         distribution(tmp_path, module, {f"{module}.py": body}, entry_points)
         monkeypatch.syspath_prepend(tmp_path)
 

@@ -90,6 +90,11 @@ def test_what_only_advantages_of_tokens_forbid_is_taken_without_them(launch):
         ("--reward.remote_url /no/such.py", r"--reward.remote_url /no/such.py: there is no such file"),
         ("--rollout.n_samples_per_prompt 1", r"--rollout.n_samples_per_prompt is below 2"),
         ("--rollout.temperature 0", r"--rollout.temperature is not above 0"),
+        ("--rollout.temperature inf", r"--rollout.temperature is not above 0, or no number"),
+        ("--rollout.temperature nan", r"--rollout.temperature is nan; give a number"),
+        ("--algo.kl.init_coef nan", r"--algo.kl.init_coef is nan; give a number"),
+        ("--actor.adam.betas 0.9 nan", r"--actor.adam.betas is nan; give a number"),
+        ("--marge.frontier_gain nan", r"--marge.frontier_gain is nan; give a number"),
         ("--rollout.top_p 2", r"--rollout.top_p is a share"),
         ("--rollout.top_p 0", r"--rollout.top_p is a share"),
         ("--actor.adam.lr -1", r"--actor.adam.lr is below 0"),
@@ -306,8 +311,15 @@ def test_given_guidance_must_be_there_and_start_as_responses_do(launch):
 
 def test_an_unreadable_data_file_is_named(launch, tmp_path):
     broken = write(tmp_path / "broken.jsonl", '{"input": "a"')
-    with pytest.raises(SystemExit, match=r"--data.prompt_dataset .*broken.jsonl cannot be read"):
+    with pytest.raises(
+        SystemExit, match=r"--data.prompt_dataset .*broken.jsonl cannot be read: .*, line 1 is not JSON"
+    ):
         launch("--data.prompt_dataset", broken)
+    rows = '{"input": "a", "label": "1"}\n' * 2
+    third = write(tmp_path / "third.jsonl", rows + '{"input": "b", "label": }\n' + rows)
+    said = r"cannot be read: .*third.jsonl, line 3 is not JSON: Expecting value, character 25; mend or drop the row"
+    with pytest.raises(SystemExit, match=said):
+        launch("--data.prompt_dataset", third)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from openrlhf_marge.compare.notes import notes, short_rollouts, unequal
 from openrlhf_marge.compare.results import difference_table, score_rows, score_table
 from openrlhf_marge.compare.statistics import _covariance, interval, interval_of_means, over_seeds, paired
 from openrlhf_marge.compare.tables import Cell, Table, latex, markdown, marks
-from openrlhf_marge.compare.used import used_table
+from openrlhf_marge.compare.used import mean_share, used_table
 from openrlhf_marge.evaluation.flags import parse_args as evaluation_args
 from openrlhf_marge.runs.progress import ProgressPoint, RunBudget
 from openrlhf_marge.runs.progress_files import points_of, read_points, write_points
@@ -616,3 +616,17 @@ def test_seeds_with_some_problems_in_common_share_what_these_vary_by():
     b = Scores(((1, "b"), (2, "c"), (3, "d"), (4, "e")), np.array([0.0, 1.0, 0.5, 0.5]))
     # cov(b, c) of (0.5, 1) and (0, 1) is 0.25; two of 3 and of 4 problems.
     assert _covariance(a, b) == pytest.approx(0.25 * 2 / (3 * 4))
+
+
+def test_a_share_is_of_the_updates_that_know_it():
+    assert mean_share([ProgressPoint(), ProgressPoint(groups_with_signal=0.5)], "groups_with_signal") == 0.5
+
+
+def test_intervals_of_two_seeds_on_the_same_problems():
+    agreeing = [scores(1, 0, 1, 0, 1, 0), scores(1, 0, 1, 0, 0, 1)]  # own variances 0.05 each, covariance 1/60
+    assert interval(agreeing).margin == pytest.approx(2.570582 * ((0.1 + 2 / 60) / 4) ** 0.5)
+    apart = [
+        scores(1, 0, 1, 0),
+        scores(1.1, 0.1, 1.1, 0.1),
+    ]  # means 0.1 apart, all of the problems' variance in common
+    assert interval(apart).margin == pytest.approx(((12.706205 * 0.05) ** 2 + 3.182446**2 / 12) ** 0.5)

@@ -175,21 +175,13 @@ def test_rows_are_gone_on_from_and_the_best_is_a_table(tune, tmp_path, capsys):
     assert f"trials.csv has trials by {SCORED_BY}, where it is pass@8 of" in capsys.readouterr().err
 
 
-def test_other_seeds_do_not_choose(tmp_path, tune):
-    tune(), tune()
-    rows = read_records(tmp_path / "out" / "trials.csv", TrialRow)
-    others = [SimpleNamespace(**{**vars(row), "seed": 7, "score": 1.0}) for row in rows if "1e-4" in row.flags]
-    found = best(plan_of(tmp_path), [*rows, *others])
-    assert "3e-4" in found["GRPO"][0].flags and found["GRPO"][1] == pytest.approx(0.7505)
-
-
 def test_a_row_that_is_none_is_named(tmp_path):
     (tmp_path / "t.csv").write_text("method,flags,seed,score,tokens,commit\nGRPO,,x,0.5,1,abc\n")
     with pytest.raises(ValueError, match=r"t.csv, line 2: invalid literal for int.*; mend the row or take it out"):
         read_records(tmp_path / "t.csv", TrialRow)
 
 
-def test_other_seeds_do_not_choose_whatever_their_scores(tmp_path):
+def test_other_seeds_do_not_choose(tmp_path):
     plan = plan_of(tmp_path)
     rows = [
         TrialRow(method=name, flags=trial.flags, seed=seed, score=0.5 + 0.1 * (n == 1), tokens=1, commit="c")

@@ -120,3 +120,15 @@ def test_that_s0_chose_its_guidance_survives_the_dump(tmp_path):
         False,
         False,
     ]
+
+
+def test_the_advantage_is_the_trained_one_with_its_weight_also_of_tokens(tmp_path):
+    """vineppo and the trees bring advantages per token, which training weighs, too; ``advantages`` are theirs."""
+    own = tuple(completion(0.0, advantages=a) for a in ((-1.0, -1.0), (-1.0, 1.0)))
+    writer = DumpWriter(tmp_path, "mean", (), 0.5)
+    writer.write(1, [group(0, (1.0, 0.0)), replace(group(1), completions=own)])
+    writer.wait()
+    (path,) = dump_files(tmp_path)
+    rows = pyarrow.parquet.read_table(path).to_pylist()
+    assert [row["advantage"] for row in rows] == [0.5, -0.25, -0.5, 0.25]
+    assert [row["advantages"] for row in rows] == [None, None, [-1.0, -1.0], [-1.0, 1.0]]

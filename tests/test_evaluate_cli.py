@@ -23,6 +23,7 @@ from openrlhf_marge.cli import evaluate
 from openrlhf_marge.evaluation import DATA_SETS, answering, tasks, vote_of
 from openrlhf_marge.evaluation.answering import Output
 from openrlhf_marge.evaluation.checkpoints import CHECKPOINTS, located, own_prompt
+from openrlhf_marge.evaluation.flags import parse_args
 from openrlhf_marge.grading import Grade
 from openrlhf_marge.runs.cpu import cpu_environment
 
@@ -352,10 +353,20 @@ def test_the_published_data_sets_are_read_in_their_own_layout(engine, run, tmp_p
     ]
 
 
+def test_an_empty_stop_text_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        parse_args(["--model", "m", "--data", "d", "--out", "o", "--stop", "a", ""], "")
+    assert "--stop has an empty text, which ends nothing; leave it out" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
         ("--k 8 --n 4", "--k 8 must lie between 1 and --n 4: pass@k is never extrapolated; raise --n"),
+        ("--k 0", "--k 0 must be at least 1"),
+        ("--temperature nan", "--temperature must be above 0 (greedy responses are --greedy_runs)"),
+        ("--temperature inf", "--temperature must be above 0 (greedy responses are --greedy_runs)"),
+        ('--engine_args {{"seed":1}}', "--engine_args sets seed, which is --seed; give that flag"),
         ("--n 0 --greedy_runs 0", "--n 0 and --greedy_runs 0 leave nothing to evaluate"),
         ("--n -1", "--n -1 must be at least 0"),
         ("--temperature 0", "--temperature must be above 0 (greedy responses are --greedy_runs)"),
@@ -384,7 +395,8 @@ def test_the_published_data_sets_are_read_in_their_own_layout(engine, run, tmp_p
             "{tmp}/half.jsonl, line 1: the value of 'label' (--label_key) holds half a surrogate",
         ),
         ("--label_key answer", "{tmp}/data.jsonl, line 1: the key 'answer' (--label_key) is missing; there is input,"),
-        ("--data gsm8k={tmp}", "--data gsm8k: {tmp} (config main, split test) cannot be loaded ("),
+        ("--data gsm8k={tmp}/gone", "--data gsm8k={tmp}/gone: there is no such folder"),
+        ("--data gsm8k={tmp}", "--data gsm8k: {tmp} (split test) cannot be loaded ("),
         ("--model {tmp}/none", "--model {tmp}/none is neither the folder of a Hugging Face model nor the name of one"),
         ("--model {tmp}", "--model {tmp}: the folder holds no weights (*.safetensors); give the folder of a model"),
         (
@@ -395,6 +407,7 @@ def test_the_published_data_sets_are_read_in_their_own_layout(engine, run, tmp_p
         ("--max_len 513", "--max_len 513 is more than the 512 positions of --model {model}; lower it"),
         ("--max_len 4", "--data {tmp}/data.jsonl: the shortest prompt has "),
         ("--out {tmp}", "--out {tmp} is a folder; name a file"),
+        ("--out {tmp}/data.jsonl", "--out {tmp}/data.jsonl is a file that is read, {tmp}/data.jsonl, which it would"),
         ("--out {tmp}/data.jsonl/result.json", "--out {tmp}/data.jsonl/result.json cannot be written: "),
     ],
 )
@@ -455,3 +468,15 @@ def test_verdicts_of_another_grader_are_no_verdicts_of_this_one(tmp_path, monkey
     (changed / "numbers.py").write_text("# other")
     tasks.grader_version.cache_clear()
     assert tasks.grader_version("math") != math
+
+
+def test_other_gold_answers_are_graded_anew(engine, run, data):
+    first = run("--n 2")
+    data.write_text("".join(json.dumps(row | {"label": "-5"}) + "\n" for row in PROBLEMS))
+    again = run("--n 2")
+    assert first["pass@1"] > 0 == again["pass@1"] and {row["label"] for row in stored(again)} == {"-5"}
+
+
+def test_half_a_reward_is_no_correct_response(engine, run, install_reward):
+    install_reward("half", "def reward(response, label): return 0.5")
+    assert run("--marge.reward half")["pass@1"] == 0.0

@@ -416,3 +416,26 @@ def test_given_guidance_is_of_the_visit_that_takes_it():
     )
     found = asyncio.run(chain.explore(problem(given=(60, 61, 62, EOS))))
     assert found.groups[0].state.guidance.visit == 1 and found.guidance_age == 0
+
+
+def test_an_odd_number_is_halved_downwards_and_the_pass_rate_is_of_the_first_half():
+    firsts = []
+
+    def answer(asked, prefix, n):
+        if prefix or n == 6:
+            return [completion(float(bool(prefix) or i % 2), ids=(10 + i, 20 + i, 30 + i, EOS)) for i in range(n)]
+        firsts.append(n)
+        return [completion(float(len(firsts) % 2 and i == 0), ids=(50 + i, 51, 52, EOS)) for i in range(n)]
+
+    model = ScriptedModel(answer)
+    results = explore(explorer(model, n=5, state_budget="adaptive"), problem(), problem())
+    assert [n for _, prefix, n in model.calls if not prefix][:3] == [6, 2, 9]
+    assert results[1].candidates is None and results[1].pass_rate == 0.5
+
+
+def test_means_are_over_what_was_explored():
+    solved = ScriptedModel(lambda p, prefix, n: [completion(1.0)] * n if p.id == "solved" else alternate(p, prefix, n))
+    results = explore(explorer(solved), problem("a"), problem("solved"))
+    assert exploration_metrics(results)["marge/states_per_problem"] == 3.0
+    fresh = exploration_metrics(explore(explorer(ScriptedModel(alternate), guidance_source="fresh"), problem("a")))
+    assert "marge/value_correct/state_0" not in fresh and fresh["marge/value_correct/state_1"] == 0.5

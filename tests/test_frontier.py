@@ -12,6 +12,7 @@ from test_config import parse
 from openrlhf_marge import GuidancePool, MargeConfig
 from openrlhf_marge.method.advantages import group_advantages
 from openrlhf_marge.method.arguments import preset_sentence
+from openrlhf_marge.method.explorations.frontier import wanted_verdict
 from openrlhf_marge.method.metrics import exploration_metrics
 from openrlhf_marge.method.success import Outcomes, predicted, remembered
 from openrlhf_marge.runs.checkpoints import CheckpointStore
@@ -287,3 +288,19 @@ def test_the_remembered_pass_rate_is_without_the_rescue():
 def test_old_outcomes_leave_the_pool():
     _, pool = visits(script([HALF] * 7), 7, frontier_memory=0.5)
     assert [o.visit for o in pool.seen("p")] == [2, 3, 4, 5, 6]  # 0.5 ** 4 counts, 0.5 ** 5 does not
+
+
+def test_ends_of_the_bands_belong_to_them():
+    config = MargeConfig(**FLAGS, guidance_rule="random", frontier_hard=0.25, frontier_easy=0.75)
+    assert [wanted_verdict(rate, config) for rate in (0.25, 0.26, 0.74, 0.75)] == [True, None, None, False]
+
+
+def test_a_response_of_this_visit_guides_before_an_older_one():
+    found, pool = visits(script([ONE, ONE]), 2)
+    assert [e.guidance_age for e in found] == [0, 0] and pool.get("p")[0].visit == 1
+
+
+def test_s0_is_no_state_of_the_guidance_and_outcomes_have_its_verdict():
+    (found,), pool = visits(script([ONE]), 1, frontier_states=9)
+    assert [g.state.index for g in found.groups] == [0, 1, 2, 3, 4]
+    assert [o.on_correct for o in pool.seen("p")] == [None, True, True, True, True]

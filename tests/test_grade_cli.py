@@ -122,7 +122,7 @@ def test_missing_empty_and_torn_files_are_named(tmp_path, capsys):
         (str(tmp_path), f"{tmp_path} is a folder; name a file"),
         (write(tmp_path / "empty.jsonl", [], "\n"), "empty.jsonl has no rows"),
         (str(torn), "torn.parquet is no Parquet file"),
-        (str(latin), "latin.jsonl, line 1 is not JSON"),
+        (str(latin), "latin.jsonl, line 1 is not UTF-8 (invalid continuation byte); save it as UTF-8, uncompressed"),
     ):
         assert cli.main([file]) == 2
         assert sentence in capsys.readouterr().err.splitlines()[-1]

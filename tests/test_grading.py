@@ -12,6 +12,7 @@ from openrlhf_marge.grading.latex import clean
 
 pytest.importorskip("latex2sympy2", reason="the symbolic part is not installed")
 
+from openrlhf_marge.grading import gold_answer
 from openrlhf_marge.grading.symbolic import symbolically_equal, warm_up
 
 SAME = {
@@ -196,3 +197,25 @@ def test_an_answer_in_the_prompt_is_never_graded():
     assert grade(response_of(prompt + " I do not know", prompt), "7").reason == "no_answer"
     with pytest.raises(ValueError, match="does not start with its prompt"):
         response_of("another " + prompt, prompt)
+
+
+def test_the_last_hashes_of_a_gold_label_hold_its_answer():
+    assert gold_answer("#### a step\n3 + 4 = 7\n#### 7") == "7"
+
+
+@pytest.mark.parametrize(
+    ("response", "gold", "correct"),
+    [
+        (r"\boxed{(0,\frac{\pi}{4})\cup(1,3)}", "(0,3)", False),  # pi/4 is below 1
+        (r"\boxed{(0,\frac{\pi}{2})\cup(1,3)}", "(0,3)", True),
+        (r"\boxed{1000001.0}", "1000000", False),  # a decimal of zeros is exact
+        (r"\boxed{0.0000015}", "0.000001", False),  # the tolerance is a share
+        (r"\boxed{1234567.8}", "1234567.9", True),
+        (r"The answer is 5. \boxed{answer}", "5", True),
+        ("The answer is A or B.", "A, B", False),
+        ("First 12. Then 5.", "5", True),
+        ("First 12. Then 5.", "12", False),
+    ],
+)
+def test_what_a_response_is_worth(response, gold, correct):
+    assert grade(response, gold).correct is correct

@@ -16,16 +16,17 @@ from openrlhf_marge import MargeConfig
 from openrlhf_marge.arithmetic.model import build_tokenizer
 from openrlhf_marge.cli import export_guidance
 from openrlhf_marge.host.rollout import tokens
-from openrlhf_marge.host.rollout.experiences import EPISODE, GROUP_ID, SEGMENT, VALUE_GAIN, with_common_logs
+from openrlhf_marge.host.rollout.experiences import EPISODE, GROUP_ID, SEGMENT, VALUE_GAIN, WEIGHTS, with_common_logs
 from openrlhf_marge.host.rollout.records import RolloutRecord
 from openrlhf_marge.host.rollout.reward_client import RewardClient
 from openrlhf_marge.host.rollout.samples_generator import GuidedSamplesGenerator
+from openrlhf_marge.host.rollout.tokens import make_problem
 from openrlhf_marge.host.standalone.export_guidance import guidance_of
 from openrlhf_marge.method.guidance import GuidancePool
 from openrlhf_marge.rewards.returned import parse_reward
 from openrlhf_marge.runs.checkpoints import CheckpointStore
 
-from factories import guidance
+from factories import completion, guidance
 from host_objects import batch_of, experience_maker, experience_of, group_of
 
 
@@ -217,3 +218,17 @@ def test_guidance_of_a_run_with_an_input_template_is_found_again(tmp_path, capsy
     assert "give --input_key, --label_key, --input_template and --no_chat_template as the run had them" in (
         capsys.readouterr().err
     )
+
+
+def test_the_score_is_the_verdict_and_the_weights_those_of_the_first_token():
+    half = replace(
+        group_of([0.25], 1),
+        completions=(completion(0.25, ids=(5, 6, 0), log_probs=(-0.1,) * 3, weight_versions=(3, 4)),),
+    )
+    made = experience_of(half)
+    assert made.info[WEIGHTS].tolist() == [3] and made.scores.tolist() == [0.0] and made.rewards.tolist() == [0.25]
+
+
+def test_the_room_is_the_smaller_of_both_limits(tokenizer):
+    of = [make_problem(tokenizer, "What is 3+4?", "7", 40, new).max_response_tokens for new in (None, 5, 1000)]
+    assert of[1] == 5 and of[0] == of[2] < 40

@@ -10,14 +10,18 @@ from hypothesis import strategies as st
 pytest.importorskip("openrlhf", reason="the host is not installed")
 
 
-from openrlhf_marge import Exploration, MargeConfig, State, StateGroup
+from dataclasses import replace
+
+from openrlhf_marge import Exploration, GuidancePool, MargeConfig, State, StateGroup
 from openrlhf_marge.host.rollout.experiences import GROUP_ID
+from openrlhf_marge.host.rollout.records import RolloutRecord
 from openrlhf_marge.host.rollout.samples_generator import GuidedSamplesGenerator
 from openrlhf_marge.host.rollout.training_queue import TrainingQueue
 from openrlhf_marge.method.group_queue import GroupQueue
 
-from factories import completion, problem
+from factories import completion, group, problem
 from host_objects import generator_on
+from scripted_dumps import mixed, visit, write_dump
 
 BATCH = 4
 
@@ -208,3 +212,31 @@ def test_a_record_tells_of_what_came_since_the_one_before_and_of_the_episode():
         record = run.generator.take_record()
         told.append((record.metrics["marge/problems"], record.metrics["marge/groups"], record.episode))
     assert told == [(1.0, 2.0, 1), (1.0, 2.0, 2)]
+
+
+def test_a_group_of_which_nothing_is_trained_on_does_not_wait():
+    queue = TrainingQueue(MargeConfig(), 4)
+    queue.put([replace(group(0), completions=(completion(1.0, advantages=(None, None)),)), group(1)])
+    assert [g.id for g in queue.groups] == [1]
+
+
+def test_a_resumed_replay_goes_on_with_the_next_file(tmp_path):
+    first, second = (
+        visit([mixed(1, 1), mixed(1, 1), mixed(1, 1)]),
+        visit([mixed(1, 1), mixed(1, 1), mixed(1, 1)], number=1),
+    )
+    write_dump(tmp_path, first, second)
+    config = MargeConfig(replay_dir=str(tmp_path))
+    loader = SimpleNamespace(dataset=None, __len__=lambda: 0)
+
+    def made():
+        return generator_on(
+            loader, SimpleNamespace(decode=str, eos_token_id=0), [], config, problems=1, completions=2, batch=6
+        )
+
+    undisturbed, kwargs = made()
+    wanted = [[int(s.info[GROUP_ID]) for s in undisturbed.generate_samples(**kwargs)[0]] for _ in range(2)]
+    resumed, kwargs = made()
+    resumed.restore(RolloutRecord(pool=GuidancePool().state_dict(), waiting=(), rollouts=1, episode=4), 1)
+    assert resumed.episode == 4
+    assert [int(s.info[GROUP_ID]) for s in resumed.generate_samples(**kwargs)[0]] == wanted[1] != wanted[0]

@@ -14,7 +14,7 @@ from openrlhf_marge import Completion, Exploration, GuidancePool, MargeConfig
 from openrlhf_marge.data.dump import DumpWriter, dump_path
 from openrlhf_marge.data.dump_reading import read_groups
 from openrlhf_marge.exploration.totals import totals_of
-from openrlhf_marge.method.search import Node, Step, most_promising, step_of, steps_of, taken
+from openrlhf_marge.method.search import Node, Step, carry_up, most_promising, step_of, steps_of, taken
 from openrlhf_marge.method.self_evaluation import ASKED as ASKED_TEXT
 from openrlhf_marge.method.self_evaluation import Question, make_question
 from openrlhf_marge.method.visit import Visit
@@ -416,3 +416,10 @@ def test_a_question_fills_no_response_to_its_end():
         return asyncio.run(made.judged((3, 4)))
 
     assert judged(4) is None and judged(5) is not None  # the answer is a token, too
+
+
+def test_the_last_node_of_a_path_keeps_what_it_expects():
+    leaf = Node(prefix_ids=(1,), value=0.5, gain=0.25, future=0.125)
+    leaf.children = (Node(prefix_ids=(1, 2), value=1.0, gain=0.5),)
+    carry_up([leaf])
+    assert (leaf.visits, leaf.future, leaf.q) == (1, 0.125, 0.375)

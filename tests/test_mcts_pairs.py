@@ -15,7 +15,7 @@ from openrlhf_marge.cli.build_pairs import main
 from openrlhf_marge.method.search import step_of
 from openrlhf_marge.models import generation_eos_ids
 from openrlhf_marge.pairs import PairSettings
-from openrlhf_marge.pairs.mcts import SearchedResponses, SearchedSteps, label_smoothing
+from openrlhf_marge.pairs.mcts import SearchedResponses, SearchedSteps, label_smoothing, whole_response
 from openrlhf_marge.pairs.searched import MOST_PAIRS, Searched, contrasts
 from openrlhf_marge.seeds import generator
 
@@ -259,3 +259,20 @@ def test_a_path_that_stops_before_its_end_is_none_that_ends_right():
     )
     left_out = Counter()
     assert not list(contrasts(Searched((*path, after)), left_out)) and left_out == {"wrong_path": 1}
+
+
+def test_where_the_search_went_no_further_the_best_completion_ends_the_response():
+    (first, *_) = visit([mixed(1, 1)] * 3)
+    first = with_steps(first, told(2, 0.9, taken=1.0), told(2, 0.1))
+    step = first.completions[0].token_ids[:2]
+    (after,) = (
+        replace(
+            g, id=9, state=State(index=1, prefix_ids=first.state.prefix_ids + step), completions=g.completions[::-1]
+        )
+        for g in visit([mixed(1, 1)] * 3)[:1]
+    )
+    searched = Searched((first, after))
+    ids, last = whole_response(
+        searched, first, searched.children(first)[-1], PairSettings(eos_id=tokenizer().eos_token_id)
+    )
+    assert last.is_correct and ids == step + last.token_ids

@@ -21,7 +21,7 @@ from openrlhf_marge.data.dump_reading import read_groups
 from openrlhf_marge.data.parquet import check_file
 from openrlhf_marge.pairs import reading
 from openrlhf_marge.pairs.base import DPO, Draft, unfit_end
-from openrlhf_marge.pairs.building import fitting
+from openrlhf_marge.pairs.building import _digest, fitting
 from openrlhf_marge.pairs.card import Summary, data_card
 from openrlhf_marge.pairs.outcomes import MargePairs, all_pairs, common_length
 from openrlhf_marge.pairs.registry import BUILDERS
@@ -88,6 +88,9 @@ def fails(capsys, *arguments) -> str:
     [
         ("--kind margin", "must be one of marge, outcome, sft, prm, self_explore, step_dpo, mcts, mcts_steps,"),
         ("--kind marge --min_value 0.8", "--min_value 0.8 is above --max_value 0.7"),
+        ("--kind marge --min_value nan", "--min_value is nan; it must be at least 0"),
+        ("--kind marge --max_value inf", "--max_value is inf; it must be at most 1"),
+        ("--kind marge --format parquet", "--format is of a folder, and --out "),
         ("--kind marge --pairs_per_state 0", "--pairs_per_state is 0; it must be at least 1"),
         ("--kind prm --closest_only", "--closest_only changes nothing with --kind prm"),
         ("--kind step_dpo --step_label [", "--step_label '[' is no regular expression"),
@@ -138,6 +141,17 @@ def test_out_must_fit_what_is_there(tmp_path, model, capsys):
     (tmp_path / "file").touch()
     for name, said in (("a.jsonl", "is a folder already"), ("file", "is a file already")):
         assert said in fails(capsys, folder, "--kind", "marge", "--model", model, "--out", tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["README.md", "train.jsonl", "train.parquet"])
+def test_a_folder_with_files_of_another_origin_is_left_alone(tmp_path, model, capsys, name):
+    """As that of a training set, which is called train.jsonl, too."""
+    folder, own = write_dump(tmp_path / "dump", good_visit()), tmp_path / "data"
+    own.mkdir()
+    (own / name).write_text("mine")
+    said = fails(capsys, folder, "--kind", "marge", "--model", model, "--out", own)
+    assert f"{own / name} was not written by build_pairs; name another folder with --out" in said
+    assert [(path.name, path.read_text()) for path in own.iterdir()] == [(name, "mine")]
 
 
 OWN = """
@@ -230,3 +244,19 @@ def test_the_range_is_of_verdicts_and_not_of_rewards():
     assert [c.is_correct for c in state.completions] == list(correct)
     low = replace(state, completions=tuple(replace(c, reward=c.reward / 4) for c in state.completions))
     assert len(list(MargePairs().drafts((low,), PairSettings(eos_id=EOS), Counter()))) == 1
+
+
+def test_a_row_of_max_len_tokens_fits():
+    of = replace(group(0), problem=problem(prompt_ids=(1, 2, 3, 4)))
+    draft = Draft(group=of, state_ids=(), responses=((5,) * 5 + (EOS,), (6, EOS)))
+    fits = [bool(list(fitting([draft], PairSettings(eos_id=EOS, max_len=n), Counter()))) for n in (9, 10)]
+    assert fits == [False, True]
+
+
+def test_the_same_pair_of_another_state_is_the_same_row():
+    row = dict(prompt="p", chosen="c", rejected="r", problem_id="a", state_index=0, value=0.5, label="9")
+    assert (
+        _digest(row)
+        == _digest(row | dict(problem_id="b", state_index=2, value=0.25))
+        != _digest(row | dict(label="8"))
+    )

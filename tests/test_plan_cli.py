@@ -1,6 +1,7 @@
 """cli.plan with OpenRLHF's parser: a whole plan, a run that does not fit, and what is refused."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -106,6 +107,12 @@ def test_a_pilot_of_this_model(flags, tmp_path, capsys):
         (["--machine", "H100", *HAND], "--actor.num_gpus_per_node 0", "give it a GPU"),
         (["--machine", "H100", *HAND], "--vllm.num_engines 0", "--vllm.num_engines is not set"),
         (["--machine", "H100", *HAND], "--marge.explore vineppo", "give a --pilot"),
+        (["--machine", "H100", *HAND, "--states", "0"], "", "--states 0 must be a number from 1 on, and --without_gu"),
+        (
+            ["--machine", "H100", *HAND, "--states", "inf"],
+            "",
+            "--states inf must be a number from 1 on, and --without",
+        ),
         (["--machine", "H100", *HAND], "--no_such_flag", "unrecognized arguments: --no_such_flag"),
         (["--measure", "here.json"], "", "--measure needs --machine, one of A100"),
     ],
@@ -114,6 +121,14 @@ def test_bad_input_is_one_sentence(words, more, said, flags, capsys, tmp_path, m
     monkeypatch.chdir(tmp_path)
     status, _, error = run(words, [*flags, *more.split()], capsys)
     assert status == 2 and said in error and len(error.strip().splitlines()) == 1
+
+
+def test_a_launch_for_gpus_is_planned_on_a_machine_without_one(flags, capsys, monkeypatch):
+    """DS_ACCELERATOR says what this machine has, not the one that is planned for."""
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    status, _, error = run(["--machine", "H100", *HAND], [*flags, "--vllm.sync_backend", "nccl"], capsys)
+    assert status == 0, error
+    assert os.environ["DS_ACCELERATOR"] == "cpu"
 
 
 def test_states_are_those_that_the_flags_count_on():

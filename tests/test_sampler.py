@@ -251,3 +251,29 @@ def test_a_completion_has_the_room_that_the_prefix_leaves():
 
 def test_a_stop_text_in_the_guidance_is_not_the_one_that_ended_the_response():
     assert before_stop_text("a\n\nb\n\nc\n\n", "\n\n") == "a\n\nb\n\nc"
+
+
+def test_an_unlikely_yes_is_no_and_unseeded_requests_have_no_seed():
+    engine = Engine()
+
+    async def generate(prompt_ids, params):
+        output = SimpleNamespace(
+            token_ids=[7], logprobs=[{7: SimpleNamespace(logprob=math.log(0.4))}], finish_reason="length"
+        )
+        return SimpleNamespace(outputs=[output], num_cached_tokens=2)
+
+    engine.generate = SimpleNamespace(remote=generate)
+    assert not asyncio.run(sampler_on([engine]).judged(problem(), (3, 4), 7)).is_correct
+    engine = Engine()
+    unseeded = EngineSampler(
+        [engine],
+        Rewards(),
+        SimpleNamespace(decode=lambda *_, **__: ""),
+        temperature=0.8,
+        top_p=0.95,
+        with_log_probs=False,
+        seeded=False,
+        weight_version=version_0,
+    )
+    asyncio.run(unseeded.complete(problem(), (), 1, 5))
+    assert engine.asked[0][1].seed is None

@@ -190,3 +190,12 @@ def test_probes_are_generated_tokens():
     assert metrics["marge/probes"] == 2 * len(found.probes) and len(found.probes) > 1
     totals = totals_of([found])
     assert totals.generated_tokens == totals.probe_tokens + 5 and totals.probe_tokens == 4 * len(found.probes)
+
+
+def test_zeros_alone_are_no_signal_and_probes_are_not_trained_on():
+    zeros = replace(
+        group(0), completions=(completion(1.0, advantages=(0.0, None)), completion(0.0, advantages=(0.0, 0.0)))
+    )
+    assert not zeros.has_signal
+    found, _ = vine([graded((20, 21, EOS), 1.0)], {(): (1.0, 0.0), (20,): (1.0, 0.0)}, vine_samples=2, n_states=2)
+    assert found.untrained == found.probes != ()

@@ -31,7 +31,7 @@ from openrlhf_marge.data.row_writers import row_writer
 from openrlhf_marge.decoding import decode_pieces
 from openrlhf_marge.models import TokenizerCodec
 from openrlhf_marge.pairs import BUILDERS, PairSettings, VisitGroups, build_rows, read_visits
-from openrlhf_marge.pairs.card import NEEDS_PATCHES, Summary, data_card
+from openrlhf_marge.pairs.card import CARD, NEEDS_PATCHES, Summary, data_card
 from openrlhf_marge.pairs.flags import DEFAULTS, ENDINGS, check_args, parse_args
 from openrlhf_marge.pairs.reading import columns_of
 from openrlhf_marge.pairs.stops import with_eos
@@ -46,19 +46,20 @@ def build(args: argparse.Namespace) -> Summary:
     codec = TokenizerCodec(args.model)
     flags = {name: getattr(args, name) for name in DEFAULTS} | {"max_len": args.max_len or None}
     settings = PairSettings(eos_id=codec.eos_id, other_eos=codec.other_eos, **flags)
-    path = args.out if args.out.suffix in ENDINGS else args.out / f"train.{args.format}"
+    path = args.out if args.out.suffix in ENDINGS else args.out / f"train.{args.format or 'jsonl'}"
     with row_writer(path, builder.schema(settings)) as write:
         for row in build_rows(visits(files, summary, codec, columns), builder, settings, codec, summary.left_out):
             write(row)
             summary.add(row)
         if not summary.rows:
             raise ValueError(nothing_left(args, summary))
+        if path != args.out:  # the card comes first, so that a folder with rows is known as ours
+            used = {*builder.options, "max_len", "seed"}
+            shown = {name: value for name, value in asdict(settings).items() if name in used}
+            with writing(args.out / CARD) as file:
+                trainer = getattr(builder, "trainer", None)  # an installed builder may have none
+                file.write(data_card(summary, args.kind, trainer, args.model, shown))
     if path != args.out:
-        used = {*builder.options, "max_len", "seed"}
-        shown = {name: value for name, value in asdict(settings).items() if name in used}
-        with writing(args.out / "README.md") as file:
-            trainer = getattr(builder, "trainer", None)  # an installed builder may have none
-            file.write(data_card(summary, args.kind, trainer, args.model, shown))
         for other in {args.out / f"train{ending}" for ending in ENDINGS} - {path}:
             other.unlink(missing_ok=True)  # of an earlier build in another format; a data set would hold both
     return summary

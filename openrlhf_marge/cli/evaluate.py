@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.data.files import check_out, write_json
@@ -41,7 +42,7 @@ def prepare(args: argparse.Namespace) -> tuple[list[Task], GraderGuard]:
     REWARDS.load(args.reward)
     prompter = Prompter(args.model, args.prompt, args.response_prefix, args.input_template, args.system_prompt)
     args.prompt = prompter.name
-    check_out(args.out)
+    check_out(args.out, [Path(data.rpartition("=")[2]) for data in args.data])
     start_pool(args.workers)
     return [make_task(args, data, prompter) for data in args.data], GraderGuard(max_failures())
 

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from openrlhf_marge.cli.exits import exit_status
-from openrlhf_marge.data.files import writing
+from openrlhf_marge.data.files import check_out, writing
 from openrlhf_marge.data.plurals import counted
 
 
@@ -34,6 +34,7 @@ def write(args: argparse.Namespace) -> str:
     """What was written; ValueError or OSError for bad input, and nothing is written then."""
     from openrlhf_marge.host.standalone.export_guidance import guidance_rows
 
+    check_out(args.out, [args.data])
     rows = list(guidance_rows(args))
     if not rows:
         raise ValueError(

@@ -14,15 +14,18 @@ Exit status: 0, 1 where the run does not fit or the measurement fails, 2 for bad
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from openrlhf_marge.cli.exits import exit_status
 from openrlhf_marge.data.files import check_out, write_json
 from openrlhf_marge.data.redaction import redacted_words
-from openrlhf_marge.planning.machines import PRESETS, find_machine, write_machine
+from openrlhf_marge.planning.machines import PRESETS, Machine, find_machine, write_machine
 from openrlhf_marge.planning.shape import read_shape
 
 
@@ -68,7 +71,8 @@ def plan(args: argparse.Namespace) -> str:
     machine = find_machine(args.machine)
     if args.out:
         check_out(args.out)
-    launch, problems = read_launch(args.flags)
+    with elsewhere(machine):
+        launch, problems = read_launch(args.flags)
     shape = read_shape(launch.actor.model_name_or_path, args.config)
     planner = Planner(problems=problems, shape=shape, machine=machine, pilot=pilot_of(args, launch, shape.vocab))
     planned = planner.plan(launch)
@@ -85,6 +89,17 @@ def plan(args: argparse.Namespace) -> str:
         raise RuntimeError(f"the run does not fit: {planned.misfit}")
     hours = f"{planned.device_hours:,.1f} {machine.noun}-hours, GRPO {stock.device_hours:,.1f}"
     return hours if args.out is None else f"{hours}; {args.out}"
+
+
+@contextmanager
+def elsewhere(machine: Machine) -> Iterator[None]:
+    """What the stack cannot do on this machine's CPU is no fault of a launch that is planned for GPUs."""
+    accelerator = os.environ.pop("DS_ACCELERATOR", None) if machine.noun == "GPU" else None
+    try:
+        yield
+    finally:
+        if accelerator:
+            os.environ["DS_ACCELERATOR"] = accelerator
 
 
 def check_given(args: argparse.Namespace) -> None:

@@ -34,7 +34,7 @@ class DumpWriter:
         self, folder: str | os.PathLike, advantage: str, stop: Sequence[str] = (), negative_weight: float = 1.0
     ) -> None:
         self._folder = Path(folder)
-        self._advantages = partial(group_advantages, kind=advantage, negative_weight=negative_weight)
+        self._advantages = partial(_advantages, kind=advantage, negative_weight=negative_weight)
         self._schema = SCHEMA.with_metadata({STOP: json.dumps(stop)}) if stop else SCHEMA
         self._folder.mkdir(parents=True, exist_ok=True)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="dump")
@@ -104,14 +104,22 @@ def _rows(step: int, group: StateGroup, advantages_of: Callable[..., list[float]
             guidance_id=guidance.id, guidance_ids=guidance.token_ids, guidance_is_correct=guidance.is_correct,
             guidance_pass_rate=guidance.pass_rate, guidance_visit=guidance.visit,
         )  # fmt: skip
-    advantages = advantages_of([c.reward for c in group.completions], [0] * len(group.completions))
-    for c, a in zip(group.completions, advantages, strict=True):
+    for c, a in zip(group.completions, advantages_of(group.completions), strict=True):
         yield shared | dict(
             token_ids=c.token_ids, reward=c.reward, is_correct=c.is_correct, truncated=c.truncated,
-            advantage=a if c.advantages is None else _mean(c.own_advantages), advantages=c.advantages,
+            advantage=a, advantages=c.advantages,
             log_probs=c.log_probs, extra_logs=_extra_logs(c),
             first_weight_version=c.weight_versions[0], last_weight_version=c.weight_versions[1],
         )  # fmt: skip
+
+
+def _advantages(completions: Sequence[Completion], kind: str, negative_weight: float) -> list[float]:
+    """As they are trained; of completions that bring their own, per token, the mean."""
+    of_group = group_advantages([c.reward for c in completions], [0] * len(completions), kind, negative_weight)
+    return [
+        a if c.advantages is None else _mean([v if v >= 0 else v * negative_weight for v in c.own_advantages])
+        for c, a in zip(completions, of_group, strict=True)
+    ]
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -95,8 +95,11 @@ def read_records(path: Path, kind: type[Record]) -> list[Record]:
     return records
 
 
-def check_out(out: Path) -> None:
-    """ValueError when ``--out`` cannot be written."""
+def check_out(out: Path, inputs: Iterable[Path] = ()) -> None:
+    """ValueError when ``--out`` cannot be written, or is one of the files that are read."""
+    for path in inputs:
+        if out.is_file() and path.is_file() and out.samefile(path):
+            raise ValueError(f"--out {out} is a file that is read, {path}, which it would replace; name another")
     if out.is_dir():
         raise ValueError(f"--out {out} is a folder; name a file")
     try:

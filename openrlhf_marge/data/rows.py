@@ -71,8 +71,11 @@ def _jsonl_rows(path: Path) -> Iterator[Row]:
             continue
         try:
             values = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+        except UnicodeDecodeError as e:
+            raise ValueError(f"{path}, line {number} is not UTF-8 ({e.reason}); save it as UTF-8, uncompressed") from e
         except (ValueError, RecursionError) as e:
-            raise ValueError(f"{path}, line {number} is not JSON: {e}") from e
+            what = f"{e.msg}, character {e.colno}" if isinstance(e, json.JSONDecodeError) else e
+            raise ValueError(f"{path}, line {number} is not JSON: {what}; mend or drop the row") from e
         if not isinstance(values, dict):
             raise ValueError(f"{path}, line {number} is JSON but no object with keys")
         yield Row(f"{path}, line {number}", values)

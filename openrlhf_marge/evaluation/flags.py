@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from openrlhf_marge.rewards.workers import add_workers, check_workers
 DEFAULT_KS = (1, 8)
 STEP_PREFIX = next(f.default for f in fields(MargeConfig) if f.name == "cot_prefix")
 ENGINE_ARGS = "--engine_args must be a JSON object, such as '{\"tensor_parallel_size\": 2}'"
+OWN_FLAGS = {"model": "model", "seed": "seed", "max_model_len": "max_len"}  # argument of vllm.LLM -> flag
 LOWEST = {"n": 0, "greedy_runs": 0, "max_len": 2, "batch_size": 1}
 
 
@@ -115,12 +117,19 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     if not args.n and not args.greedy_runs:
         parser.error("--n 0 and --greedy_runs 0 leave nothing to evaluate; raise one of them")
     for k in args.k or ():
-        if not 1 <= k <= args.n:
+        if k < 1:
+            parser.error(f"--k {k} must be at least 1")
+        if k > args.n:
             parser.error(f"--k {k} must lie between 1 and --n {args.n}: pass@k is never extrapolated; raise --n")
-    if not args.temperature > 0 or not 0 < args.top_p <= 1:
+    if not 0 < args.temperature < math.inf or not 0 < args.top_p <= 1:
         parser.error("--temperature must be above 0 (greedy responses are --greedy_runs), --top_p in (0, 1]")
     if not isinstance(args.engine_args, dict):
         parser.error(ENGINE_ARGS)
+    for name, flag in OWN_FLAGS.items():
+        if name in args.engine_args:
+            parser.error(f"--engine_args sets {name}, which is --{flag}; give that flag")
+    if "" in (args.stop or ()):
+        parser.error("--stop has an empty text, which ends nothing; leave it out")
     if args.system_prompt is not None:
         args.system_prompt = _system_prompt(parser, args)
     try:

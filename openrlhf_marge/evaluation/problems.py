@@ -51,13 +51,18 @@ def published_rows(name: str, data_set: DataSet, folder: str) -> Iterator[Row]:
     """The rows as ``datasets`` loads them; a gold answer of several parts, a list, becomes one text."""
     from datasets import load_dataset
 
-    for config in data_set.configs:
+    if folder and not Path(folder).is_dir():
+        raise ValueError(f"--data {name}={folder}: there is no such folder")
+    # The card of a clone of the hub's repository names its configurations; a folder of files alone has none.
+    has_card = not folder or (Path(folder) / "README.md").is_file()
+    for config in data_set.configs if has_card else (None,):
         try:
             rows = load_dataset(folder or data_set.path, config, split=data_set.split)
         except Exception as e:  # a failed download is anything from OSError to errors of the client's own
+            which = f"config {config}, split {data_set.split}" if config else f"split {data_set.split}"
             raise ValueError(
-                f"--data {name}: {folder or data_set.path} (config {config}, split {data_set.split}) cannot be loaded "
-                f"({one_line(e)}); where there is no internet give a local copy, --data {name}=FOLDER"
+                f"--data {name}: {folder or data_set.path} ({which}) cannot be loaded ({one_line(e)}); where there is "
+                f"no internet give a local copy, --data {name}=FOLDER"
             ) from e
         for number, values in enumerate(rows, start=1):
             label = values.get(data_set.label_key)

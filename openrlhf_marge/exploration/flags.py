@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from typing import Any
 
 from openrlhf_marge.method.arguments import add_arguments
@@ -83,6 +84,10 @@ def parse_args(argv: list[str] | None, description: str = "") -> argparse.Namesp
     for name in ("rollout.n_samples_per_prompt", "vllm.num_engines", "problems_in_flight", "problems_per_file"):
         if getattr(args, name) < 1:
             parser.error(f"--{name} is {getattr(args, name)}; it must be at least 1")
+    if not 0 < getattr(args, "rollout.temperature") < math.inf:
+        parser.error("--rollout.temperature is no number above 0; the paper has 0.8")
+    if not 0 < getattr(args, "rollout.top_p") <= 1:
+        parser.error("--rollout.top_p is a share of the probability; give a number above 0 and at most 1")
     if (dtype := getattr(args, "ds.param_dtype")) not in DTYPES:
         parser.error(f"--ds.param_dtype is {dtype!r}; it must be one of {', '.join(DTYPES)}")
     if getattr(args, "marge.reward") not in (None, MATH) and getattr(args, "reward.remote_url"):

@@ -14,6 +14,8 @@ NEEDS_PATCHES = (
     "OpenRLHF must carry the patches (`python -m openrlhf_marge.patches status`): without them it appends EOS to each "
     "step, and leaves out the column `label_smoothing`, without a word."
 )
+CARD = "README.md"
+MARKER = "rows from a dump of openrlhf_marge"  # in the title of every card
 SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"), (10**7, "1M<n<10M"))
 
 
@@ -60,7 +62,7 @@ def data_card(summary: Summary, kind: str, trainer: Trainer | None, model: str, 
     lines = [
         "---", "size_categories:", f"- {size_category(summary.rows)}", "tags:", "- openrlhf_marge", f"- {kind}", "---",
         "",
-        f"# {kind} rows from a dump of openrlhf_marge", "",
+        f"# {kind} {MARKER}", "",
         summary.rows_line()
         + (f" of {counted(len(summary.problems), 'problem')}" * bool(summary.problems))
         + f", built by `python -m openrlhf_marge.cli.build_pairs --kind {kind}`.",

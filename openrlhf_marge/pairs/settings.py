@@ -14,8 +14,12 @@ class PairSettings:
 
     eos_id: int
     other_eos: Mapping[int, str] = field(default_factory=dict)  # further ids that end a response, with their texts
-    min_value: float = option(0.3, "marge: lowest share of correct completions of a state [%(default)s]")
-    max_value: float = option(0.7, "marge: highest share of correct completions of a state [%(default)s]")
+    min_value: float = option(
+        0.3, "marge: lowest share of correct completions of a state [%(default)s]", low=0, high=1
+    )
+    max_value: float = option(
+        0.7, "marge: highest share of correct completions of a state [%(default)s]", low=0, high=1
+    )
     pairs_per_state: int = option(1, "marge, outcome: most pairs of a state [%(default)s]", low=1)
     closest_only: bool = option(
         False, "marge: of every visit of a problem only the state with the value closest to 0.5"

@@ -36,10 +36,10 @@ class Lengths:
                 f"--prompt_tokens {self.prompt} and --response_tokens {self.response} must be above 0, the latter "
                 f"more than the {self.s0} tokens or so of --marge.cot_prefix"
             )
-        if not self.states >= 1 or not 0 <= self.without_guidance < 1:
+        if not 1 <= self.states < math.inf or not 0 <= self.without_guidance < 1:
             raise ValueError(
-                f"--states {self.states:g} must be at least 1, and --without_guidance {self.without_guidance:g} a "
-                "share below 1"
+                f"--states {self.states:g} must be a number from 1 on, and --without_guidance "
+                f"{self.without_guidance:g} a share below 1"
             )
 
 

@@ -29,7 +29,7 @@ def pilot_of(args: argparse.Namespace, launch: Any, vocab: int) -> Pilot:
         return pilot
     config = method_of(launch)
     s0 = round(len(config.cot_prefix) / 3) if config and config.split == "step" else 0  # letters of a token
-    states = args.states or states_of(config, args.without_guidance)
+    states = states_of(config, args.without_guidance) if args.states is None else args.states
     lengths = Lengths(
         prompt=args.prompt_tokens, response=args.response_tokens, s0=s0, states=states,
         without_guidance=args.without_guidance,

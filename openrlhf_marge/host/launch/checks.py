@@ -16,6 +16,7 @@ from openrlhf_marge import patches
 from openrlhf_marge.data.dump import dump_files
 from openrlhf_marge.host.launch.dataset_checks import check_datasets
 from openrlhf_marge.host.launch.fixed_flags import fix_flags
+from openrlhf_marge.host.launch.numbers import check_numbers
 from openrlhf_marge.host.launch.prompt_checks import check_template, read_prompts, show_prompt
 from openrlhf_marge.host.launch.refusals import REFUSED, REFUSED_ON_CPU
 from openrlhf_marge.host.launch.refusals_together import REFUSED_TOGETHER
@@ -35,6 +36,7 @@ def check_arguments(args: Any) -> None:
     ``args.marge`` is the checked ``MargeConfig`` from here on.
     """
     patches.require("--experience_maker marge")
+    check_numbers(vars(args))
     if sentence := preset_sentence(args.marge):
         print(f"[marge] {sentence}")
     config = args.marge = from_namespace(args.marge)

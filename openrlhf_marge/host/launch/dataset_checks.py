@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from datasets.exceptions import DatasetNotFoundError
 
 from openrlhf_marge.data.files import check_local_files
+from openrlhf_marge.data.rows import read_rows as rows_of_file
 from openrlhf_marge.host.rollout.data import read_rows
 from openrlhf_marge.host.rollout.tokens import s0_text
 from openrlhf_marge.method.config import MargeConfig
+from openrlhf_marge.models import one_line
 
 
 def check_datasets(args: Any) -> Any:
@@ -55,7 +58,7 @@ def check_dataset(args: Any, flag: str, paths: str, probabilities: str | None, s
     except StopIteration as e:  # of an empty file
         raise ValueError(f"{flag} {paths} has no rows") from e
     except Exception as e:
-        raise ValueError(f"{flag} {paths} cannot be read: {type(e).__name__}: {e}") from e
+        raise ValueError(f"{flag} {paths} cannot be read: {_reason(paths, e)}") from e
     if not len(data):
         raise ValueError(f"{flag} {paths} has no rows")
     for key_flag, key in (("--data.input_key", args.data.input_key), ("--data.label_key", args.data.label_key)):
@@ -66,6 +69,18 @@ def check_dataset(args: Any, flag: str, paths: str, probabilities: str | None, s
             if value is None or not str(value).strip():
                 raise ValueError(f"{flag} {paths}, row {row}: column {key!r} ({key_flag}) is empty; fill or drop it")
     return data
+
+
+def _reason(paths: str, error: Exception) -> str:
+    """The first line that is no row, where a local file has one; what ``datasets`` says names none."""
+    for path in (p.split("@")[0].strip() for p in paths.split(",")):
+        if path.endswith(".jsonl"):
+            try:
+                for _ in rows_of_file(Path(path)):
+                    pass
+            except (ValueError, OSError) as e:
+                return str(e)
+    return f"{type(error).__name__}: {one_line(error.__cause__ or error)}"
 
 
 def _values(data: Any, key: str, name: str) -> Sequence[Any]:

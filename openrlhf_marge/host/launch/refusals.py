@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -47,8 +48,9 @@ REFUSED: tuple[tuple[Callable[[Any], bool], str], ...] = (
         "a step; set --algo.kl.init_coef alone",
     ),
     (
-        lambda a: a.rollout.temperature <= 0,
-        "--rollout.temperature is not above 0: all completions of a state would be the same; the paper has 0.8",
+        lambda a: not 0 < a.rollout.temperature < math.inf,
+        "--rollout.temperature is not above 0, or no number: at 0 all completions of a state would be the same; the "
+        "paper has 0.8",
     ),
     (
         lambda a: not 0 < a.rollout.top_p <= 1,

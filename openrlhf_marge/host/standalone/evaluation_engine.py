@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
+from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -21,7 +23,11 @@ class Engine:
         self, model: str, max_len: int, seed: int, options: dict[str, Any], stop: list[str] | None = None
     ) -> None:
         from vllm import LLM
+        from vllm.engine.arg_utils import EngineArgs
 
+        known = {f.name for f in fields(EngineArgs)} | inspect.signature(LLM).parameters.keys()
+        if unknown := options.keys() - known:
+            raise ValueError(f"--engine_args has {min(unknown)!r}, which vllm.LLM does not take; leave it out")
         defaults: dict[str, Any] = dict(dtype="bfloat16", max_model_len=max_len, enforce_eager=True, seed=seed)
         self._llm, self._stop = LLM(model=model, **defaults | options), stop
 
