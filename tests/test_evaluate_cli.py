@@ -24,6 +24,7 @@ from openrlhf_marge.evaluation import DATA_SETS, answering, tasks, vote_of
 from openrlhf_marge.evaluation.answering import Output
 from openrlhf_marge.evaluation.checkpoints import CHECKPOINTS, located, own_prompt
 from openrlhf_marge.evaluation.flags import parse_args
+from openrlhf_marge.evaluation.problems import published_rows
 from openrlhf_marge.grading import Grade
 from openrlhf_marge.runs.cpu import cpu_environment
 
@@ -480,3 +481,17 @@ def test_other_gold_answers_are_graded_anew(engine, run, data):
 def test_half_a_reward_is_no_correct_response(engine, run, install_reward):
     install_reward("half", "def reward(response, label): return 0.5")
     assert run("--marge.reward half")["pass@1"] == 0.0
+
+
+def test_a_folder_of_files_without_the_hubs_card_is_read_as_it_lies(tmp_path, monkeypatch):
+    """The configuration that is read of several, one by its folder, or all subjects; with one missing it is refused."""
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    for name in ("gsm8k", "math"):
+        published(tmp_path / name, name)
+        (tmp_path / name / "README.md").unlink()
+    assert len(list(published_rows("gsm8k", DATA_SETS["gsm8k"], str(tmp_path / "gsm8k")))) == 1  # not socratic's, too
+    assert len(list(published_rows("gsm8k", DATA_SETS["gsm8k"], str(tmp_path / "gsm8k" / "socratic")))) == 2
+    assert len(list(published_rows("math", DATA_SETS["math"], str(tmp_path / "math")))) == 7
+    shutil.rmtree(tmp_path / "math" / "algebra")
+    with pytest.raises(ValueError, match=r"--data math=.*: there is no folder .*algebra, and others of its kind are"):
+        list(published_rows("math", DATA_SETS["math"], str(tmp_path / "math")))

@@ -53,18 +53,32 @@ def published_rows(name: str, data_set: DataSet, folder: str) -> Iterator[Row]:
 
     if folder and not Path(folder).is_dir():
         raise ValueError(f"--data {name}={folder}: there is no such folder")
-    # The card of a clone of the hub's repository names its configurations; a folder of files alone has none.
-    has_card = not folder or (Path(folder) / "README.md").is_file()
-    for config in data_set.configs if has_card else (None,):
+    for source, config in _parts(name, data_set, folder):
         try:
-            rows = load_dataset(folder or data_set.path, config, split=data_set.split)
+            rows = load_dataset(source, config, split=data_set.split)
         except Exception as e:  # a failed download is anything from OSError to errors of the client's own
             which = f"config {config}, split {data_set.split}" if config else f"split {data_set.split}"
             raise ValueError(
-                f"--data {name}: {folder or data_set.path} ({which}) cannot be loaded ({one_line(e)}); where there is "
+                f"--data {name}: {source} ({which}) cannot be loaded ({one_line(e)}); where there is "
                 f"no internet give a local copy, --data {name}=FOLDER"
             ) from e
         for number, values in enumerate(rows, start=1):
             label = values.get(data_set.label_key)
             joined = {data_set.label_key: ", ".join(map(str, label))} if isinstance(label, list) else {}
             yield Row(f"{name}{f' ({config})' * bool(config)}, row {number}", values | joined)
+
+
+def _parts(name: str, data_set: DataSet, folder: str) -> list[tuple[str, str | None]]:
+    """Source and configuration of each part; ValueError for a folder that lacks one.
+
+    The card of a clone of the hub's repository names its configurations. Files alone are in a folder for each, or are
+    the whole.
+    """
+    if not folder or (Path(folder) / "README.md").is_file():
+        return [(folder or data_set.path, config) for config in data_set.configs]
+    places = [Path(folder) / config for config in data_set.configs if config]
+    if not any(place.is_dir() for place in places):
+        return [(folder, None)]
+    if missing := [place for place in places if not place.is_dir()]:
+        raise ValueError(f"--data {name}={folder}: there is no folder {missing[0]}, and others of its kind are there")
+    return [(str(place), None) for place in places]
