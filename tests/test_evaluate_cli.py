@@ -484,7 +484,7 @@ def test_half_a_reward_is_no_correct_response(engine, run, install_reward):
 
 
 def test_a_folder_of_files_without_the_hubs_card_is_read_as_it_lies(tmp_path, monkeypatch):
-    """The configuration that is read of several, one by its folder, or all subjects; with one missing it is refused."""
+    """The configuration that is read of several, one by its folder, or all subjects; one that is missing."""
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     for name in ("gsm8k", "math"):
         published(tmp_path / name, name)
