@@ -240,8 +240,9 @@ def test_a_small_map_on_the_stack_by_one_command(cluster, task, tmp_path, monkey
     assert [(r.run, r.mark) for r in found] == [(("easy", "TreeRL", 0), mark) for mark in (0.25, 0.5, 1.0)]
     *early, end = found
     assert [r.pass_64 for r in early] == [None, None] and end.pass_1 <= end.pass_8 <= end.pass_64 < 1
-    assert end.pass_1 < 0.1 and end.used == round(end.tokens / 1000, 4)
-    assert all(abs(r.used - r.mark) < 2 for r in early)
+    assert end.pass_1 < 0.1
+    # The first update takes more than the whole budget, so its model is that of all marks.
+    assert end.updates == 1 and [r.used for r in found] == [round(end.tokens / 1000, 4)] * 3
     assert found[0].tokens >= 1000 and found[0].optimizer_steps >= 2 and 0 < found[0].groups_with_signal <= 1
     assert found[0].flags == "--actor.adam.lr 3e-4 --marge.explore tree_rl --marge.share_prefix"
     assert f"| TreeRL | {100 * end.pass_1:.1f} (1) |" in (tmp_path / "tables.md").read_text()
