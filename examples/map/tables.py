@@ -19,7 +19,8 @@ BESIDE = 0.7  # percent of the budget between two methods' bars
 
 def write(rows: Sequence[Row], folder: Path) -> str:
     """tables.md and map.png beside the rows, the latter where a method has seeds enough; returns what was written."""
-    text = "\n".join([overview(rows), of_all(rows), *(regime_text(rows, name) for name in by_run(rows))])
+    shown = shown_at_once(rows)
+    text = "\n".join([overview(rows), of_all(rows), *(regime_text(rows, name, shown) for name in by_run(rows))])
     with writing(folder / "tables.md") as file:
         file.write(text)
     print(text)
@@ -30,14 +31,17 @@ def write(rows: Sequence[Row], folder: Path) -> str:
     return "tables.md, map.png"
 
 
-def regime_text(rows: Sequence[Row], regime: str) -> str:
-    """The table of a regime and its sentences."""
+def regime_text(rows: Sequence[Row], regime: str, shown: Container[tuple[str, str]]) -> str:
+    """The table of a regime and its sentences; ``shown`` as from ``shown_at_once``, which asks all regimes."""
     runs = by_run(rows)[regime]
     table = Table(
         regime, "Method", [("", head) for head in HEADS], [(name, cells(rows, regime, name)) for name in runs]
     )
-    shown = {method for method, where in shown_at_once(rows) if where == regime}
-    said = [sentence(name, runs, shown) for name in runs if name not in (BASELINE, "Before") and BASELINE in runs]
+    said = [
+        sentence(name, runs, (name, regime) in shown)
+        for name in runs
+        if name not in (BASELINE, "Before") and BASELINE in runs
+    ]
     return "\n".join([markdown(table), *(f"- {s}" for s in said), ""])
 
 
@@ -73,8 +77,8 @@ def _used(runs: Mapping[int, Row]) -> str:
     return " to ".join(dict.fromkeys(f"{used:.0f}" for used in (min(known), max(known)))) if known else ""
 
 
-def sentence(name: str, runs: Runs, shown: Container[str]) -> str:
-    """What the seeds show at the end of the budget; ``shown`` are the methods whose difference stays by Holm."""
+def sentence(name: str, runs: Runs, stays: bool) -> str:
+    """What the seeds show at the end of the budget; ``stays``: also by Holm, when all are asked at once."""
     found, n = difference(name, runs), len(by_seed(name, runs))
     if found is None or found.bounds is None:
         return f"{name} and {BASELINE} have {n} common seeds, which show nothing."
@@ -83,7 +87,7 @@ def sentence(name: str, runs: Runs, shown: Container[str]) -> str:
         return f"{where}; nothing is claimed from fewer than {LEAST_SEEDS}."
     if not found.is_shown:
         return f"{where}, which show no difference."
-    if name not in shown:
+    if not stays:
         return f"{where}, but not when all are asked at once (Holm), so they show no difference."
     return f"{where}: it is {'above' if found.value > 0 else 'below'}, also when all are asked at once (Holm)."
 

@@ -31,6 +31,7 @@ from openrlhf_marge.data.row_writers import row_writer
 from openrlhf_marge.decoding import decode_pieces
 from openrlhf_marge.models import TokenizerCodec
 from openrlhf_marge.pairs import BUILDERS, PairSettings, VisitGroups, build_rows, read_visits
+from openrlhf_marge.pairs.base import Builder
 from openrlhf_marge.pairs.card import CARD, NEEDS_PATCHES, Summary, data_card
 from openrlhf_marge.pairs.flags import DEFAULTS, ENDINGS, check_args, parse_args
 from openrlhf_marge.pairs.reading import columns_of
@@ -54,15 +55,20 @@ def build(args: argparse.Namespace) -> Summary:
         if not summary.rows:
             raise ValueError(nothing_left(args, summary))
         if path != args.out:  # the card comes first, so that a folder with rows is known as ours
-            used = {*builder.options, "max_len", "seed"}
-            shown = {name: value for name, value in asdict(settings).items() if name in used}
-            with writing(args.out / CARD) as file:
-                trainer = getattr(builder, "trainer", None)  # an installed builder may have none
-                file.write(data_card(summary, args.kind, trainer, args.model, shown))
+            write_card(args, builder, settings, summary)
     if path != args.out:
         for other in {args.out / f"train{ending}" for ending in ENDINGS} - {path}:
             other.unlink(missing_ok=True)  # of an earlier build in another format; a data set would hold both
     return summary
+
+
+def write_card(args: argparse.Namespace, builder: Builder, settings: PairSettings, summary: Summary) -> None:
+    """The README.md of a folder."""
+    used = {*builder.options, "max_len", "seed"}
+    shown = {name: value for name, value in asdict(settings).items() if name in used}
+    trainer = getattr(builder, "trainer", None)  # an installed builder may have none
+    with writing(args.out / CARD) as file:
+        file.write(data_card(summary, args.kind, trainer, args.model, shown))
 
 
 def visits(

@@ -42,7 +42,7 @@ def prepare(args: argparse.Namespace) -> tuple[list[Task], GraderGuard]:
     REWARDS.load(args.reward)
     prompter = Prompter(args.model, args.prompt, args.response_prefix, args.input_template, args.system_prompt)
     args.prompt = prompter.name
-    check_out(args.out, [Path(data.rpartition("=")[2]) for data in args.data])
+    check_out(args.out, map(Path, args.data))
     start_pool(args.workers)
     return [make_task(args, data, prompter) for data in args.data], GraderGuard(max_failures())
 

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from openrlhf_marge.data.files import whole
 from openrlhf_marge.data.schema import SCHEMA, STOP
-from openrlhf_marge.method.advantages import group_advantages
+from openrlhf_marge.method.advantages import group_advantages, weigh
 from openrlhf_marge.method.groups import StateGroup
 from openrlhf_marge.types import Completion
 
@@ -117,7 +117,7 @@ def _advantages(completions: Sequence[Completion], kind: str, negative_weight: f
     """As they are trained; of completions that bring their own, per token, the mean."""
     of_group = group_advantages([c.reward for c in completions], [0] * len(completions), kind, negative_weight)
     return [
-        a if c.advantages is None else _mean([v if v >= 0 else v * negative_weight for v in c.own_advantages])
+        a if c.advantages is None else _mean([weigh(own, negative_weight) for own in c.own_advantages])
         for c, a in zip(completions, of_group, strict=True)
     ]
 

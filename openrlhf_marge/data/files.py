@@ -115,8 +115,13 @@ def check_out_folder(out: Path) -> None:
         raise ValueError(f"--out {out} is a file; name a folder")
 
 
+def data_paths(paths: str) -> list[str]:
+    """The paths of a data flag, as in OpenRLHF: PATH or PATH@SPLIT, commas between."""
+    return [path.split("@")[0].strip() for path in paths.split(",")]
+
+
 def check_local_files(flag: str, paths: str) -> None:
-    """ValueError naming a file that is not there; ``paths`` as in OpenRLHF: PATH or PATH@SPLIT, commas between."""
-    for path in (p.split("@")[0].strip() for p in paths.split(",")):
+    """ValueError naming a file that is not there; ``paths`` as ``data_paths`` takes them."""
+    for path in data_paths(paths):
         if path.endswith(LOCAL_ENDINGS) and not os.path.exists(path):
             raise ValueError(f"{flag} {path}: there is no such file")

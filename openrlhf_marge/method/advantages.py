@@ -78,8 +78,13 @@ def group_advantages(
                 f"--marge.advantage {kind} gave {found} for the rewards {of_group}; give a finite number for each"
             )
         for i, value in zip(indices, found, strict=True):
-            advantages[i] = value if value >= 0 else value * negative_weight
+            advantages[i] = weigh(value, negative_weight)
     return advantages
+
+
+def weigh(advantage: float, negative_weight: float) -> float:
+    """``--marge.negative_weight`` times an advantage below 0, others as they are."""
+    return advantage if advantage >= 0 else advantage * negative_weight
 
 
 def group_stds(rewards: Sequence[float], group_ids: Sequence[int]) -> list[float]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from datasets.exceptions import DatasetNotFoundError
 
-from openrlhf_marge.data.files import check_local_files
+from openrlhf_marge.data.files import check_local_files, data_paths
 from openrlhf_marge.data.rows import read_rows as rows_of_file
 from openrlhf_marge.host.rollout.data import read_rows
 from openrlhf_marge.host.rollout.tokens import s0_text
@@ -73,7 +73,7 @@ def check_dataset(args: Any, flag: str, paths: str, probabilities: str | None, s
 
 def _reason(paths: str, error: Exception) -> str:
     """The first line that is no row, where a local file has one; what ``datasets`` says names none."""
-    for path in (p.split("@")[0].strip() for p in paths.split(",")):
+    for path in data_paths(paths):
         if path.endswith(".jsonl"):
             try:
                 for _ in rows_of_file(Path(path)):
