@@ -255,6 +255,13 @@ def test_step_dpo_has_the_published_columns(build):
     assert row["rejected"] == row["full_rejected"] and row["chosen"] == row["full_chosen"] == f" 0{RIGHT}"
 
 
+def test_a_response_shorter_than_the_wrong_step_is_a_whole_step_without_eos(build):
+    right, wrong = completion("7"), completion("0", 0.0)
+    groups = visit([[right, wrong], *[[wrong, wrong]] * 4], text=COT_PREFIX + " 1234567890123456789")
+    (row,), _ = build("step_dpo", groups)
+    assert (row["chosen"], row["rejected"], row["full_chosen"]) == ("7", " 123", "7")
+
+
 def test_without_labels_both_steps_have_as_many_tokens(build):
     groups = visit([mixed(1, 1), *[mixed(0, 1)] * 4], text=COT_PREFIX + " 123456789")
     (row,), _ = build("step_dpo", groups)

@@ -222,7 +222,8 @@ class Stack:
         right = {"M": (0, 0), "25": (1, 0), "50": (1, 0), "model": (1, 1)}[model]
         answers = [Response("", None, bool(of), "correct" if of else "wrong", False) for of in right]
         if not list(responses.read()):
-            responses.write([Answered(i, f"problem {i}", "", "", answers, []) for i in range(2)])
+            # Problem 1 is missing, as one whose prompt was too long.
+            responses.write([Answered(i, f"problem {i}", "", "", answers, []) for i in (0, 2)])
         out.write_text(json.dumps({"data": "heldout", "responses": str(responses.path), "pass@1": sum(right) / 2}))
 
 
@@ -244,6 +245,8 @@ def test_marks_are_evaluated_after_the_end_and_not_trained_again(finished, tmp_p
         "run", "evaluate", "evaluate_25", "evaluate_50"
     }  # fmt: skip
     assert [read_scores(plan, run, mark)["heldout.jsonl", "pass@1"].mean for mark in (0.25, None)] == [0.5, 1]
+    problems = read_scores(plan, run, None)["heldout.jsonl", "pass@1"].problems
+    assert problems == ((0, "problem 0"), (2, "problem 2"))
     before = plan.runs[-1]
     assert before.method.name == "Before" and read_scores(plan, before, 0.25)["heldout.jsonl", "pass@2"].mean == 0
     finish(plan, run, stack)

@@ -12,7 +12,7 @@ pytest.importorskip("openrlhf", reason="the host is not installed")
 from ray.exceptions import RayActorError, RayTaskError
 
 from openrlhf_marge import MargeConfig
-from openrlhf_marge.data.dump import dump_files
+from openrlhf_marge.data.dump import candidates_path, dump_files
 from openrlhf_marge.data.dump_reading import read_groups
 from openrlhf_marge.host.rollout import explorers
 from openrlhf_marge.host.rollout.explorations import no_garbage_searches
@@ -36,7 +36,8 @@ def test_explorers_find_what_the_driver_finds(tmp_path):
         folder = tmp_path / str(n)
         config = MargeConfig(split="tokens", n_candidates=4, dump_dir=str(folder))
         taken = simulated(Shape(engines=5, explorers=n, rollouts=2, config=config, **SMALL))
-        groups = [list(read_groups(path)) for path in dump_files(str(folder))]
+        files = dump_files(str(folder))
+        groups = [list(read_groups(path)) for path in [*files, *map(candidates_path, files)]]
         metrics = [
             {name: value for name, value in t.record.metrics.items() if not name.endswith(OF_THE_MACHINE)}
             for t in taken
@@ -44,7 +45,7 @@ def test_explorers_find_what_the_driver_finds(tmp_path):
         records = [(t.record.pool, t.record.waiting, t.record.rollouts, t.record.skipped) for t in taken]
         found.append((groups, metrics, records))
         assert [len(t.explorers) for t in taken] == [0 if n == 1 else n] * 2
-    assert found[0] == found[1] and len(found[0][0]) == 2
+    assert found[0] == found[1] and len(found[0][0]) == 4 and all(found[0][0])
 
 
 @pytest.mark.parametrize("fault", ["dies", "grader"])

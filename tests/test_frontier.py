@@ -1,6 +1,7 @@
 """``--marge.explore frontier``: where it samples, what it remembers, and what it predicts."""
 
 import asyncio
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -116,6 +117,7 @@ def test_the_stored_response_serves_where_the_group_has_none():
     (first, second), pool = visits(script([ONE, NONE]), 2)
     assert second.groups[1].state.guidance == first.groups[1].state.guidance
     assert second.guidance_kept and second.guidance_age == 1
+    assert exploration_metrics([second])["marge/guidance_kept"] == 1
     assert [(o.n_correct, o.n, o.position) for o in pool.seen("p")] == [
         (1, 4, 0.0), (2, 4, 0.4), (0, 4, 0.0), (2, 4, second.groups[1].state.position)
     ]  # fmt: skip
@@ -193,6 +195,32 @@ def test_completions_move_where_a_state_tells_more_than_s0():
     assert [[len(g.completions) for g in e.groups] for e in found] == [[4], [4], [4, 4], [1, 7]]
     assert [o.n for o in pool.seen("p") if o.position == 0] == [4, 4, 4, 1]
     assert all(g.state.guidance.is_correct for e in found for g in e.groups[1:])
+
+
+def test_a_probe_does_not_decide_alone():
+    s0 = iter((ONE, (1.0,)))
+
+    def answer(asked, prefix, n):
+        rewards = next(s0) if not prefix else [float(i % 2) for i in range(n)]
+        return [completion(r, ids=(*range(10 + 9 * i, 18 + 9 * i), EOS)) for i, r in enumerate(rewards)]
+
+    (_, probed), _ = visits(ScriptedModel(answer), 2, frontier_probe=1, frontier_hard=0.5, frontier_easy=0.9)
+    assert [len(g.completions) for g in probed.groups] == [1, 7]
+    assert probed.groups[0].pass_rate == 1.0  # of the one completion, where the earlier visit saw 1 of 4
+    assert probed.groups[1].state.guidance.is_correct
+
+
+def test_nothing_moves_to_a_response_of_the_wrong_kind():
+    """The incorrect one is continued where the problem is nearly saturated, whatever its states would tell."""
+    found, _ = visits(script([NONE] * 4, NONE * 2), 4, frontier_probe=1, frontier_gain=0.0)
+    assert [[len(g.completions) for g in e.groups] for e in found] == [[4]] * 4
+
+
+def test_of_states_that_tell_as_much_the_earlier_is_chosen(monkeypatch):
+    even = lambda visit, seen, states, on_correct: (np.full(len(states), 0.1), np.full(len(states), 0.09))  # noqa: E731
+    monkeypatch.setattr(sys.modules[wanted_verdict.__module__], "_predicted", even)
+    (found,), _ = visits(script([ONE]), 1)
+    assert [g.state.index for g in found.groups] == [0, 1]
 
 
 def test_completions_that_move_are_divided_among_the_states():

@@ -4,12 +4,14 @@ import asyncio
 import math
 import random
 import statistics
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from openrlhf_marge import Completion, Exploration, MargeConfig
+from openrlhf_marge.method.explorations.spo_tree import _drawn
 from openrlhf_marge.method.group_queue import GroupQueue
 
 from factories import EOS, ScriptedModel, completion, explorer, problem
@@ -95,6 +97,27 @@ def test_spo_trees_budget_and_that_the_sure_tokens_are_not_trained_on():
     assert trained and all(c.log_probs[place] < math.log(0.9) for c, place in trained)
     assert sum(len(g.completions) for g in found.groups) == 216 > sum(len(g.trained) for g in found.groups) > 0
     assert len({(id(c), c.advantages[place]) for c, place in trained}) <= 32
+
+
+def test_a_token_at_the_bound_counts_as_sure():
+    bound = math.log(MargeConfig().spo_sure)
+    model = ScriptedModel(
+        lambda *_: [completion(r, ids=(10 + i, 20), log_probs=(bound, bound - 1e-9)) for i, r in enumerate((1, 0))]
+    )
+    found = explored(model, explore="spo_tree", spo_branches=(2,))
+    assert [c.advantages for c in found.groups[0].completions] == [(None, 0.5), (None, -0.5)]
+
+
+def test_which_edges_are_trained_is_drawn_anew_for_every_problem_visit_and_seed():
+    def drawn(number=0, name="p", seed=0):
+        visit = SimpleNamespace(
+            run_seed=seed, number=number, problem=problem(name), config=MargeConfig(explore="spo_tree", spo_edges=3)
+        )
+        return tuple(_drawn(visit, {edge: 1.0 for edge in range(30)}))
+
+    assert drawn() == drawn() and len(drawn()) == 3
+    others = [drawn(number=1), drawn(number=2), drawn(name="q"), drawn(seed=1)]
+    assert len({drawn(), *others}) == 5
 
 
 def test_one_level_of_spo_tree_is_vanilla_with_the_mean_as_baseline():
