@@ -44,7 +44,8 @@ def test_accuracy_reasons_and_rows_in_order(tmp_path, capsys, ending):
     assert cli.main([str(file), "--out", str(out)]) == 0
     said = capsys.readouterr().out.splitlines()
     # 3 of 5 correct: sqrt(0.6 * 0.4 / 4) = 0.2449
-    assert said[0] == f"{file}: accuracy 0.6000 +- 0.2449 (standard error over 5 responses)"
+    over = "5 responses; give --problem_key if several are to one problem"
+    assert said[0] == f"{file}: accuracy 0.6000 +- 0.2449 (standard error over {over})"
     assert [line.split() for line in said[1:]] == [
         ["correct", "3", "60.00%"],
         ["wrong", "1", "20.00%"],
@@ -133,7 +134,7 @@ def test_missing_empty_and_torn_files_are_named(tmp_path, capsys):
     [
         ("f --workers 0", "--workers 0 must be at least 1"),
         ("f --check_gold --out o", "--out does not go with --check_gold"),
-        ("f --out ./f", "--out f is the file of the responses, which it would replace; name another"),
+        ("f --check_gold --problem_key o", "--problem_key does not go with --check_gold"),
         ("", "the following arguments are required: file"),
     ],
 )
@@ -161,6 +162,26 @@ def test_a_good_data_set_passes_the_check(tmp_path, capsys):
 def test_one_response_has_no_standard_error(tmp_path, capsys):
     cli.main([write(tmp_path / "one.jsonl", ROWS[:1])])
     assert "accuracy 1.0000 +- n/a (standard error over 1 response)" in capsys.readouterr().out
+
+
+def test_responses_to_one_problem_are_no_news_of_each_other(tmp_path, capsys):
+    """Two problems, one always and one never solved: 2/1 * (1 + 1) = 4, and sqrt(4) / 4 = 0.5; it was 0.2887."""
+    file = write(tmp_path / "r.jsonl", [row | {"input": row["id"]} for row in ROWS[:2] * 2])
+    assert cli.main([file, "--problem_key", "input"]) == 0
+    assert "accuracy 0.5000 +- 0.5000 (standard error over 4 responses to 2 problems)" in capsys.readouterr().out
+    cli.main([file])
+    assert "accuracy 0.5000 +- 0.2887 (standard error over 4 responses; give" in capsys.readouterr().out
+    cli.main([write(tmp_path / "one.jsonl", [row | {"input": "?"} for row in ROWS]), "--problem_key", "input"])
+    assert "accuracy 0.6000 +- n/a (standard error over 5 responses to 1 problem)" in capsys.readouterr().out
+    assert cli.main([file, "--problem_key", "prompt", "--out", str(tmp_path / "out.jsonl")]) == 2
+    assert "r.jsonl, line 1: the key 'prompt' (--problem_key) is missing" in capsys.readouterr().err
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_the_responses_are_not_replaced(tmp_path, capsys):
+    file = write(tmp_path / "r.jsonl", ROWS)
+    assert cli.main([file, "--out", f"{tmp_path}/./r.jsonl"]) == 2 and read(tmp_path / "r.jsonl") == ROWS
+    assert "r.jsonl is a file that is read, " in capsys.readouterr().err
 
 
 def test_a_grader_that_cannot_run_is_one_sentence_and_no_verdict(tmp_path, capsys, monkeypatch):

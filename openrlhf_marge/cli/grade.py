@@ -1,6 +1,6 @@
 """Grade a file of responses, or check that the grader accepts the gold answers of a data set.
 
-    python -m openrlhf_marge.cli.grade RESPONSES.jsonl --out GRADED.jsonl
+    python -m openrlhf_marge.cli.grade RESPONSES.jsonl --out GRADED.jsonl --problem_key input
     python -m openrlhf_marge.cli.grade DATA.jsonl --label_key answer --check_gold
 
 Exit status: 0, 1 when --check_gold finds a gold answer that is not accepted, 2 for bad input.
@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
+from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from openrlhf_marge.data.files import check_out, writing
+from openrlhf_marge.data.plurals import counted
 from openrlhf_marge.data.rows import Row, count_rows, read_rows
+from openrlhf_marge.figures.clustered import Clustered
 from openrlhf_marge.grading import REASONS, Grade, gold_answer, grade, grade_gold
 from openrlhf_marge.grading.errors import GraderUnavailable
 from openrlhf_marge.rewards.workers import add_workers, check_workers, start_pool
@@ -34,6 +37,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("file", type=Path, help="JSONL or .parquet file with one response, or problem, per row")
     parser.add_argument("--response_key", default="response", help="key of the response [default 'response']")
     parser.add_argument("--label_key", default="label", help="key of the gold answer [default 'label']")
+    parser.add_argument(
+        "--problem_key",
+        help="key of the problem, where several responses are to one, which say less than as many to different ones",
+    )
     parser.add_argument("--out", type=Path, help="JSONL file for the rows with 'correct' and 'reason' added")
     parser.add_argument(
         "--check_gold", action="store_true", help="grade each gold answer as a response and list those not accepted"
@@ -43,8 +50,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     check_workers(parser, args.workers)
     if args.check_gold and args.out:
         parser.error("--out does not go with --check_gold, which grades no responses; leave one of them out")
-    if args.out and args.out.resolve() == args.file.resolve():
-        parser.error(f"--out {args.out} is the file of the responses, which it would replace; name another")
+    if args.check_gold and args.problem_key:
+        parser.error("--problem_key does not go with --check_gold, which grades no responses; leave one of them out")
     return args
 
 
@@ -79,23 +86,32 @@ def grade_file(args: argparse.Namespace) -> int:
         return grade(response, row.text(args.label_key, "--label_key"))
 
     reasons: Counter[str] = Counter()
+    correct, problems = array("d"), array("q")  # row by row
+    places: dict[str, int] = {}
     with ExitStack() as stack:
         out = stack.enter_context(writing(args.out)) if args.out else None
         for row, result in graded(args, verdict):
             reasons[result.reason] += 1
+            correct.append(result.correct)
+            name = row.text(key, "--problem_key") if (key := args.problem_key) else None
+            problems.append(len(problems) if name is None else places.setdefault(name, len(places)))
             if out:
                 line = row.values | {"correct": result.correct, "reason": result.reason}
                 out.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
-    print(report(args.file, reasons))
+    found = Clustered(np.array(correct), np.array(problems))
+    print(report(args.file, found, reasons, args.problem_key is not None))
     return 0
 
 
-def report(file: Path, reasons: Counter[str]) -> str:
-    """Accuracy with its standard error over the rows, then count and share of every reason."""
-    n = sum(reasons.values())
-    accuracy = reasons["correct"] / n
-    error = f"{math.sqrt(accuracy * (1 - accuracy) / (n - 1)):.4f}" if n > 1 else "n/a"
-    lines = [f"{file}: accuracy {accuracy:.4f} +- {error} (standard error over {n} response{'s' * (n > 1)})"]
+def report(file: Path, correct: Clustered, reasons: Counter[str], with_problems: bool) -> str:
+    """Accuracy with its standard error over problems, then count and share of every reason."""
+    n, error = correct.count, "n/a" if correct.error is None else f"{correct.error:.4f}"
+    over = counted(n, "response")
+    if with_problems:
+        over += f" to {counted(len(np.unique(correct.clusters)), 'problem')}"
+    elif n > 1:
+        over += "; give --problem_key if several are to one problem"
+    lines = [f"{file}: accuracy {correct.mean:.4f} +- {error} (standard error over {over})"]
     lines += [f"  {reason:<10} {reasons[reason]:>8} {reasons[reason] / n:>8.2%}" for reason in REASONS]
     return "\n".join(lines)
 
@@ -122,7 +138,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         if args.out:
-            check_out(args.out)
+            check_out(args.out, [args.file])
         start_pool(args.workers)
         return check_gold(args) if args.check_gold else grade_file(args)
     except (ValueError, OSError, GraderUnavailable) as e:

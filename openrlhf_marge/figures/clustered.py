@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Clustered:
-    """``values`` (floats) and the name of the cluster of each (objects), both of one length."""
+    """``values`` (floats) and the name or number of the cluster of each, both of one length."""
 
     values: np.ndarray
     clusters: np.ndarray

@@ -66,7 +66,6 @@ class SharedForward:
             return self._stock(sequences, action_mask, attention_mask, **options)
         self.saved.add(forest.n_tokens, len(forest.ids))
         log_probs, entropy, output = self._shared(forest, sequences, action_mask, return_entropy)
-        log_probs = log_probs * action_mask.float()
         if return_entropy:
             output.entropy = entropy
         return (log_probs, output) if return_output else log_probs
