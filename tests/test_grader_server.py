@@ -23,6 +23,7 @@ from openrlhf.utils.agent import SingleTurnAgentExecutor
 
 from openrlhf_marge.cli import serve_grader
 from openrlhf_marge.host.rollout.reward_client import RewardClient
+from openrlhf_marge.rewards.http_bounds import check_address
 
 START_SECONDS = 120  # it takes 2; the rest is for a loaded machine
 LOGS = ("grader_no_answer", "grader_unparsable", "grader_timeout", "grader_error", "grader_wait_seconds")
@@ -328,6 +329,22 @@ def test_bad_flags(capsys, flags, sentence):
     with pytest.raises(SystemExit) as error:
         serve_grader.main(flags.split())
     assert error.value.code == 2 and sentence in capsys.readouterr().err
+
+
+def test_an_address_where_nothing_can_listen_is_named(capsys, monkeypatch):
+    monkeypatch.setattr(serve_grader, "start_pool", lambda workers: None)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        places = {"--port {port}": "Address already in use", "--host 192.0.2.1 --port 5000": "Cannot assign requested"}
+        for flags, reason in places.items():
+            with pytest.raises(SystemExit) as error:
+                serve_grader.main(flags.format(port=port).split())
+            said = capsys.readouterr().err.splitlines()
+            assert error.value.code == 2 and len(said) == 1 and said[0].startswith("serve_grader: error: --host ")
+            assert f"cannot be listened at: {reason}" in said[0] and said[0].endswith("; choose another")
+    with pytest.raises(ValueError, match=r"--host a\.\.b --port 5000 cannot be listened at"):
+        check_address("a..b", 5000)  # no name at all
+    check_address("127.0.0.1", port)
 
 
 @pytest.mark.parametrize("name", ["MARGE_GRADER_MAX_FAILURES", "MARGE_GRADER_SECONDS"])

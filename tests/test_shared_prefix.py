@@ -146,6 +146,31 @@ def test_a_wrong_attention_ends_the_run_at_its_first_micro_batch(monkeypatch):
         actor(*batch())
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_the_check_compares_without_dropout_and_leaves_the_mode_as_it_was(training, monkeypatch):
+    model, modes, said = qwen2(), [], []
+    model.register_forward_pre_hook(lambda module, _: modes.append(module.training))
+    monkeypatch.setattr(shared_prefix.logger, "info", said.append)
+    actor = sharing(model).train(training)
+    actor(*batch())
+    assert modes == [False, False, training] and actor.training == training
+    actor(*batch())
+    assert modes[3:] == [training] and len(said) == 1  # it checks once
+
+
+@pytest.mark.parametrize(("most", "n"), [(4096, 4), (0, 2)])
+def test_the_check_computes_whole_rows_of_as_many_tokens_as_are_distinct(most, n, monkeypatch):
+    """Of 21 tokens 10 are distinct; the first two rows have 6 + 4."""
+    said = []
+    monkeypatch.setattr(shared_prefix, "CHECKED_TOKENS", most)
+    monkeypatch.setattr(shared_prefix.logger, "info", said.append)
+    sharing(qwen2())(*batch())
+    assert (
+        "21 tokens of the first micro-batch are 10 distinct ones; " in said[0]
+        and f"no log-prob of {n} rows" in said[0]
+    )
+
+
 @pytest.mark.parametrize(
     ("config", "reason"),
     [

@@ -27,7 +27,7 @@ from fastapi.responses import JSONResponse
 from openrlhf_marge.models import one_line
 from openrlhf_marge.rewards.batch import grade_batch
 from openrlhf_marge.rewards.guard import GraderGuard, process_guard
-from openrlhf_marge.rewards.http_bounds import Bodies, Refused, TimedProtocol, has_token
+from openrlhf_marge.rewards.http_bounds import Bodies, Refused, TimedProtocol, check_address, has_token
 from openrlhf_marge.rewards.workers import add_workers, check_workers, start_pool
 
 logger = logging.getLogger("uvicorn.error")  # uvicorn's log on the terminal; its name does not mean errors only
@@ -133,6 +133,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         token, guard = read_token(args.token_file), process_guard()
         start_pool(args.workers)
+        check_address(args.host, args.port)
     except ValueError as e:
         print(f"serve_grader: error: {e}", file=sys.stderr)
         sys.exit(2)

@@ -1,10 +1,11 @@
-"""Protects an HTTP server from being held: bounds the time and the bytes of requests, and asks for a token."""
+"""Protects an HTTP server: bounds time and bytes of requests, asks for a token, tries its address before it starts."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import secrets
+import socket
 
 from starlette.requests import ClientDisconnect, Request
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -12,6 +13,16 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 READ_SECONDS = 30.0  # for a whole request, from the connection or its first byte on
 MAX_BODY = 16 * 2**20  # bytes of a request
 MAX_HELD = 256 * 2**20  # bytes of all requests that are read or answered at one time
+
+
+def check_address(host: str, port: int) -> None:
+    """ValueError that names the flags, where nothing can listen at one of the host's addresses."""
+    try:
+        for family, _, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            socket.create_server(address, family=family).close()
+    except (OSError, UnicodeError) as e:
+        reason = getattr(e, "strerror", None) or e
+        raise ValueError(f"--host {host} --port {port} cannot be listened at: {reason}; choose another") from e
 
 
 class Refused(Exception):
