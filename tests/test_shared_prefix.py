@@ -146,6 +146,13 @@ def test_a_wrong_attention_ends_the_run_at_its_first_micro_batch(monkeypatch):
         actor(*batch())
 
 
+def test_log_probs_that_are_no_numbers_do_not_pass_the_check():
+    model = qwen2()
+    torch.nn.init.constant_(model.lm_head.weight, float("nan"))
+    with pytest.raises(RuntimeError, match="a log-prob of the first micro-batch is nan nats"):
+        sharing(model)(*batch())
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_the_check_compares_without_dropout_and_leaves_the_mode_as_it_was(training, monkeypatch):
     model, modes, said = qwen2(), [], []
