@@ -29,8 +29,8 @@ from transformers import (
 )
 
 from openrlhf_marge.host.training import shared_prefix
-from openrlhf_marge.host.training.shared_prefix import SharedForward
-from openrlhf_marge.host.training.tree_batches import in_sampled_order, tree_batches
+from openrlhf_marge.host.training.shared_prefix import SharedForward, take_saved
+from openrlhf_marge.host.training.tree_batches import TreeReplayBuffer, in_sampled_order, tree_batches
 from openrlhf_marge.prefix_sharing import attention
 from openrlhf_marge.prefix_sharing.models import check_config, check_served
 from openrlhf_marge.prefix_sharing.saved import SavedTokens
@@ -250,3 +250,38 @@ def test_micro_batches_of_a_rollout_divide_among_the_ranks():
     assert tree_batches(samples, max_tokens=14, ranks=1) == [[0, 2, 1, 3, 5, 4]]
     assert tree_batches(samples, max_tokens=14, ranks=2) == [[0, 2], [1, 3, 5, 4]]
     assert tree_batches(samples, max_tokens=10, ranks=3) == [[0], [2, 1, 3], [5, 4]]
+
+
+def test_an_optimizer_step_keeps_its_samples_and_normalizers_in_as_many_micro_batches_as_on_other_ranks(monkeypatch):
+    """Two steps of four samples; 10 tokens hold all of the first, for which another rank needs two micro-batches."""
+
+    def hosts(buffer, _):
+        buffer.dynamic_indices, buffer.dynamic_optimizer_step = [[2, 0], [1, 3], [4, 6, 5, 7]], [0, 1, 1]
+        buffer.dynamic_batch_num_tokens, buffer.dynamic_global_batch_size = [12.0, 12.0, 14.0], [8.0, 8.0, 7.0]
+
+    monkeypatch.setattr(NaiveReplayBuffer, "setup_dynamic_batch", hosts)
+    buffer = TreeReplayBuffer.like(NaiveReplayBuffer(1, dynamic_batch=True))
+    rows = [*ROWS, [9, 9, 9], [9, 9, 8], [7] * 9, [7] * 8 + [6]]
+    buffer.items = [one_row(row, index) for index, row in enumerate(rows)]
+    across = {"max": torch.maximum, "min": torch.minimum}
+    strategy = SimpleNamespace(
+        args=SimpleNamespace(train=SimpleNamespace(max_tokens_per_gpu=10)),
+        all_reduce=lambda counts, op: across[op](counts, torch.tensor([2, 2])),
+    )
+    buffer.setup_dynamic_batch(strategy)
+    assert buffer.dynamic_indices == [[0], [2, 1, 3], [7, 6], [5, 4]]
+    assert buffer.dynamic_sample_loss_scale == [0.25, 0.75, 0.5, 0.5]
+    assert buffer.dynamic_optimizer_step == [0, 1, 0, 1]
+    assert buffer.dynamic_batch_num_tokens == [12, 12, 14, 14]
+    assert buffer.dynamic_global_batch_size == [8, 8, 7, 7]
+
+
+def test_saved_tokens_are_of_every_rank_once_and_start_anew(monkeypatch):
+    """Two data ranks of two GPUs each, which compute the same."""
+    counts = [SavedTokens(21, 10), SavedTokens(21, 10), SavedTokens(7, 7), SavedTokens(7, 7)]
+    workers = [SimpleNamespace(actor=SimpleNamespace(forward=SimpleNamespace(saved=saved))) for saved in counts]
+    calls = [SimpleNamespace(remote=lambda method, worker=worker: method(worker)) for worker in workers]
+    group = SimpleNamespace(_actor_handlers=[SimpleNamespace(__ray_call__=c) for c in calls], duplicate_actors=2)
+    monkeypatch.setattr(shared_prefix, "ray", SimpleNamespace(get=list))
+    assert take_saved(group) == SavedTokens(given=28, distinct=17)
+    assert take_saved(group) == SavedTokens()
