@@ -29,7 +29,7 @@ LEARNING_RATE = re.compile(r"--actor\.adam\.lr (\S+)")
 # it would be for their batches.
 LIKE = {
     "frontier, negatives 0": "frontier", "frontier, failures only": "frontier", "frontier, failures too": "frontier",
-    "frontier, 3 epochs": "frontier", "frontier, initial reference": "frontier",
+    "frontier, 3 epochs": "frontier", "frontier, GRPO's KL": "frontier", "frontier, initial reference": "frontier",
     "GRPO, dynamic filtering": "GRPO", "GRPO, negatives 0.25": "GRPO", "GRPO, negatives 0": "GRPO",
     "GRPO, iteration's reference": "GRPO", "GRPO, 3 epochs": "GRPO",
 }  # fmt: skip

@@ -38,7 +38,8 @@ TIERS = {
     2: (
         *("REINFORCE++", "PPO", "GRPO, dynamic filtering", "GRPO, negatives 0.25", "GRPO, negatives 0"),
         *("GRPO, iteration's reference", "GRPO, 3 epochs"),
-        *("frontier, 3 epochs", "frontier, initial reference", "frontier, failures only", "frontier, failures too"),
+        *("frontier, 3 epochs", "frontier, GRPO's KL", "frontier, initial reference"),
+        *("frontier, failures only", "frontier, failures too"),
     ),
     3: (
         *("VinePPO", "VinePPO, K = 3", "MARGE, vine", "SPO-tree", "TreeRL"),
