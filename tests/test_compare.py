@@ -14,6 +14,7 @@ from openrlhf_marge.compare.commands import evaluate_flags, launch_command, laun
 from openrlhf_marge.compare.curves import curve_lines, curve_of, mean_curve
 from openrlhf_marge.compare.evaluation_checks import check_evaluation, columns_of, flags_of_run
 from openrlhf_marge.compare.holm import holm
+from openrlhf_marge.compare.launch_notes import kl_notes, launch_notes
 from openrlhf_marge.compare.notes import notes, short_rollouts, unequal
 from openrlhf_marge.compare.results import difference_table, score_rows, score_table
 from openrlhf_marge.compare.statistics import _covariance, interval, interval_of_means, over_seeds, paired
@@ -539,6 +540,10 @@ def test_what_is_said_under_the_tables(results):
         "MARGE, seed 1 used 1,100 generated tokens, 10 % more than its budget of 1,000.",
         "The learning rate of GRPO, MARGE follows cosine_with_min_lr over --train.num_episodes, wherever the budget "
         "ends it; --actor.lr_scheduler constant would not.",
+        "The methods' KL is not the same, and may be what they differ by: that of GRPO looks at the initial model, in "
+        "the loss (k3); that of MARGE looks at the policy of the iteration's start, in the loss (k3). "
+        "--marge.reference, --algo.kl.use_loss and --algo.kl.estimator make it alike, --algo.kl.init_coef 0 takes it "
+        "from all.",
     ]
     assert unequal(replace(results.plan, tolerance=0.11), results.used) == []
     column = ("math500", "pass@1")
@@ -547,6 +552,31 @@ def test_what_is_said_under_the_tables(results):
         "One run stands for all seeds, and varies with none, of GRPO.",
         "math500: not all answered the same problems (GRPO 1, MARGE 2); differences are over common ones.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "kl"),
+    [
+        ("", "looks at the policy of the iteration's start, in the loss (k3)"),
+        ("--marge.reference episode", "looks at the policy of the episode's start, in the reward (k1)"),
+        ("--marge.ref initial --algo.kl.est k2", "looks at the initial model, in the reward (k2)"),
+        ("--algo.kl.estimator k2", "looks at the policy of the iteration's start, in the loss (k2)"),
+        ("--algo.kl.unbiased_gradient", "looks at the policy of the iteration's start, in the loss (k1)"),
+        ("--algo.kl.init 0.0", "is none"),
+        ("--marge.preset paper", "looks at the policy of the iteration's start, in the loss (k3)"),
+    ],
+)
+def test_another_kl_is_said_in_words_before_anything_runs(tmp_path, flags, kl):
+    plan = plan_of(tmp_path, FILE.replace("--marge.split tokens", f"--marge.split tokens {flags}"))
+    (said,) = kl_notes(plan)
+    assert f"; that of MARGE {kl}. --marge.reference" in said and said in launch_notes(plan)
+
+
+def test_methods_with_the_same_kl_have_no_such_sentence(tmp_path):
+    own = "--marge.reference initial --algo.kl.use_loss --algo.kl.estimator k3"
+    assert kl_notes(plan_of(tmp_path, FILE.replace("--marge.split tokens", own))) == []
+    assert kl_notes(plan_of(tmp_path, FILE.replace("--reward.remote_url $grader", "--algo.kl.init_coef 0"))) == []
+    assert kl_notes(plan_of(tmp_path, FILE.replace('kind = "grpo"', 'model = "M"'))) == []
 
 
 def test_a_run_with_rollouts_that_are_not_whole_is_named(tmp_path):

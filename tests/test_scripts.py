@@ -23,7 +23,7 @@ from openrlhf_marge.compare import read_plan
 from openrlhf_marge.compare.checks import check
 from openrlhf_marge.compare.commands import evaluate_flags, launch_flags, loop_flags
 from openrlhf_marge.compare.evaluation_checks import flags_of_run
-from openrlhf_marge.compare.notes import schedule_notes
+from openrlhf_marge.compare.launch_notes import schedule_notes
 from openrlhf_marge.compare.starts import with_stand_in
 from openrlhf_marge.data.rows import Row
 from openrlhf_marge.evaluation import render_prompt

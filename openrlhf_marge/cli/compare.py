@@ -56,8 +56,9 @@ from openrlhf_marge.compare import Plan, PlannedRun, Results, Scores, read_plan
 from openrlhf_marge.compare.checks import check, check_equal
 from openrlhf_marge.compare.evaluations import read_scores
 from openrlhf_marge.compare.file_parts import Method
+from openrlhf_marge.compare.launch_notes import launch_notes
 from openrlhf_marge.compare.matching import is_matched, matched
-from openrlhf_marge.compare.notes import schedule_notes, unequal
+from openrlhf_marge.compare.notes import unequal
 from openrlhf_marge.compare.pilots import Pilot, pilot_of
 from openrlhf_marge.compare.results import Column
 from openrlhf_marge.compare.runner import Runner, finish
@@ -125,7 +126,7 @@ def compare(args: argparse.Namespace) -> str:
     """The whole comparison; ValueError for bad input, RuntimeError when a run fails."""
     plan = read_plan(args.file, args.out.absolute(), args.seeds)
     columns = check(plan, before_pilots=is_matched(plan))
-    for sentence in schedule_notes(plan):
+    for sentence in launch_notes(plan):
         print(f"compare: {sentence}")
     with running() as runner:
         plan, said = with_pilots(plan, runner)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,11 +119,10 @@ def evaluate_flags(
     return ["--model", model, "--data", *data, "--out", str(out), *words]
 
 
-def schedulers(plan: Plan) -> dict[str, list[Method]]:
-    """Learning-rate schedule -> the methods that train_ppo_ray trains with it."""
+def by_flags(plan: Plan, kind: Callable[[Mapping[str, str]], str]) -> dict[str, list[Method]]:
+    """What ``kind`` says of a launch's flags -> the methods of which it says so; they are train_ppo_ray's."""
     found: dict[str, list[Method]] = {}
     for run in plan.runs:
         if run.method.kind in TRAINED and run.seed == plan.seeds[0]:
-            schedule = flag_values(launch_flags(plan, run)).get("--actor.lr_scheduler", "cosine_with_min_lr")
-            found.setdefault(schedule, []).append(run.method)
+            found.setdefault(kind(flag_values(launch_flags(plan, run))), []).append(run.method)
     return found

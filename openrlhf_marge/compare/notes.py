@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from openrlhf_marge.compare.commands import schedulers
 from openrlhf_marge.compare.kinds import TRAINED
+from openrlhf_marge.compare.launch_notes import launch_notes
 from openrlhf_marge.compare.plan import Plan, PlannedRun
 from openrlhf_marge.compare.results import Results
 from openrlhf_marge.compare.statistics import LEVEL, of_seed, t_quantile
@@ -77,16 +77,6 @@ def short_rollouts(used: Sequence[tuple[PlannedRun, Sequence[ProgressPoint]]]) -
     return sentences
 
 
-def schedule_notes(plan: Plan) -> list[str]:
-    """What a budget does not change."""
-    return [
-        f"The learning rate of {', '.join(method.name for method in methods)} follows {name} over "
-        "--train.num_episodes, wherever the budget ends it; --actor.lr_scheduler constant would not."
-        for name, methods in schedulers(plan).items()
-        if name != "constant"
-    ]
-
-
 def notes(results: Results) -> list[str]:
     """The sentences under the tables."""
     plan = results.plan
@@ -100,7 +90,7 @@ def notes(results: Results) -> list[str]:
     if len(kinds) > 1:
         said.append("Seconds of loops include the start of every stage and the saving of its model, others do not.")
     used = results.used
-    return [*said, *unequal(plan, used), *short_rollouts(used), *mark_notes(plan, used), *schedule_notes(plan)]
+    return [*said, *unequal(plan, used), *short_rollouts(used), *mark_notes(plan, used), *launch_notes(plan)]
 
 
 def _seed_note(plan: Plan) -> str:
