@@ -8,6 +8,7 @@ from openrlhf_marge.compare.commands import by_flags
 from openrlhf_marge.compare.plan import Plan
 from openrlhf_marge.method.config import MargeConfig
 from openrlhf_marge.method.presets import PRESETS
+from openrlhf_marge.runs.folder import given
 
 SCHEDULER = "cosine_with_min_lr"  # OpenRLHF's default
 WHERE = {
@@ -45,17 +46,13 @@ def kl_notes(plan: Plan) -> list[str]:
 
 def _kl(flags: Mapping[str, str]) -> str:
     """The KL of a launch with these flags, which may be shortened, in words."""
-
-    def given(flag: str, default: str) -> str:
-        return next((value for name, value in reversed(flags.items()) if flag.startswith(name)), default)
-
-    if float(given("--algo.kl.init_coef", "0.01")) == 0:
+    if float(given(flags, "--algo.kl.init_coef") or 0.01) == 0:
         return "is none"
-    reference, estimator = "initial", given("--algo.kl.estimator", "k1")
+    reference, estimator = "initial", given(flags, "--algo.kl.estimator") or "k1"
     if "--experience_maker" in flags:
-        default = PRESETS.get(given("--marge.preset", ""), {}).get("reference", MargeConfig().reference)
-        reference = given("--marge.reference", default)
-    in_loss = reference == "iteration" or given("--algo.kl.use_loss", "no") == ""
-    if reference == "iteration" and estimator == "k1" and given("--algo.kl.unbiased_gradient", "no") == "no":
+        of_preset = PRESETS.get(given(flags, "--marge.preset") or "", {})
+        reference = given(flags, "--marge.reference") or of_preset.get("reference", MargeConfig().reference)
+    in_loss = reference == "iteration" or given(flags, "--algo.kl.use_loss") is not None
+    if reference == "iteration" and estimator == "k1" and given(flags, "--algo.kl.unbiased_gradient") is None:
         estimator = "k3"  # as the launch sets it: k1 has no gradient on average
     return f"looks at {WHERE[reference]}, in the {'loss' if in_loss else 'reward'} ({estimator})"

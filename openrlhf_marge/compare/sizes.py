@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from openrlhf_marge.runs.folder import flag_values
+from openrlhf_marge.runs.folder import flag_values, given
 
 PROBLEMS, BATCH, RESPONSES = "--rollout.batch_size", "--train.batch_size", "--rollout.n_samples_per_prompt"
 # OpenRLHF's, where a launch does not set them.
@@ -17,8 +17,8 @@ DEFAULTS = {
 
 def given_sizes(words: Sequence[str]) -> dict[str, int]:
     """The sizes among the flags, also shortened, as argparse takes them; OpenRLHF's parser has seen them before."""
-    values = {name: value for name, value in flag_values(words).items() if name != "--"}
-    return {flag: int(value) for name, value in values.items() for flag in DEFAULTS if flag.startswith(name)}
+    values = flag_values(words)
+    return {flag: int(value) for flag in DEFAULTS if (value := given(values, flag)) is not None}
 
 
 def sizes_of(words: Sequence[str]) -> dict[str, int]:

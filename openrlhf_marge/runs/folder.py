@@ -28,6 +28,12 @@ def flag_values(flags: Sequence[str]) -> dict[str, str]:
     return values
 
 
+def given(values: Mapping[str, str], flag: str) -> str | None:
+    """Of ``flag_values`` that of a flag, which may be shortened as argparse takes it; None where it is not there."""
+    found = [value for name, value in values.items() if name != "--" and flag.startswith(name)]
+    return found[-1] if found else None
+
+
 def find_dumps(run: Path, flags: Mapping[str, str]) -> list[Path]:
     """A loop's, or RUN where it is a dump, or the --marge.dump_dir of the flags (``place_of``); [] without any."""
     if of_loop := [f / "explore" for f in iteration_folders(run)[1:] if (f / "explore").is_dir()]:

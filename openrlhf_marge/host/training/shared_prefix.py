@@ -92,9 +92,8 @@ class SharedForward:
         self._actor.eval()
         sequences, action_mask, attention_mask = batch
         most = max(len(forest.ids), CHECKED_TOKENS)
-        n = int(
-            (attention_mask.sum(1).cumsum(0) <= most).sum()
-        )  # at least 1: no row has more than all distinct tokens
+        # At least one row: none has more tokens than are distinct in all.
+        n = int((attention_mask.sum(1).cumsum(0) <= most).sum())
         every_row = self._stock(sequences[:n], action_mask[:n], attention_mask[:n])
         shared = self._shared(forest, sequences, action_mask, False).log_probs[:n]
         self._actor.train(training)
