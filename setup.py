@@ -36,7 +36,7 @@ setup(
     # OpenRLHF and vLLM are not required here: on a GPU this goes beside the OpenRLHF that is installed, on a CPU
     # examples/setup_cpu.sh installs the builds that exist there.
     install_requires=[
-        *("latex2sympy2==1.9.1", "matplotlib", "msgspec", "pyarrow", "scipy", "tqdm", "unidiff>=1.0"),
+        *("latex2sympy2==1.9.1", "matplotlib", "msgspec", "pillow", "pyarrow", "scipy", "tqdm", "unidiff>=1.0"),
         'tomli; python_version < "3.11"',  # for msgspec.toml
     ],
     extras_require={

@@ -31,7 +31,9 @@ LONGEST_NAMES = 45  # characters of all names below a panel's bars; more are sla
 
 def save(plot: Plot, path: Path) -> None:
     """Write the picture."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from PIL import Image
 
     names = {line.name for panel in plot.panels for line in panel.lines if line.name}
     across = plot.columns or len(plot.panels)
@@ -50,7 +52,10 @@ def save(plot: Plot, path: Path) -> None:
         style = dict(loc="outside lower center", ncols=columns, fontsize=9, frameon=False)
         for text in figure.legend(handles.values(), handles.keys(), **style).get_texts():
             text.set_parse_math(False)  # names of runs may hold dollars
-    figure.savefig(path, metadata={"Software": None})
+    pixels, _ = FigureCanvasAgg(figure).print_to_buffer()
+    shape = figure.canvas.get_width_height()
+    # A chart has few colors: with a palette it is a third as large.
+    Image.frombuffer("RGBA", shape, pixels).convert("RGB").quantize(256).save(path, "PNG", optimize=True)
 
 
 def _draw(axes: Axes, panel: Panel) -> None:
